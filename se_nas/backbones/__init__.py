@@ -1,0 +1,86 @@
+"""Backbones by name: our own, ``torchvision:NAME``, ``timm:NAME`` and ``package.module:callable``."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+
+from se_nas.backbones import resnet
+from se_nas.errors import InputError
+
+Builder = Callable[..., nn.Module]
+
+BACKBONES: dict[str, Builder] = dict(resnet.BUILDERS)
+
+
+def register_backbone(name: str, builder: Builder) -> None:
+    """Add a backbone that YAML and Python can then name; ``builder(**backbone_args)`` returns the plain network."""
+    if name in BACKBONES:
+        raise InputError(f"backbone {name!r} exists already", "choose another name")
+    BACKBONES[name] = builder
+
+
+def find_builder(name: str) -> Builder:
+    """The builder behind a backbone's name.
+
+    Raises:
+        InputError: for a name that nothing answers to.
+    """
+    if name in BACKBONES:
+        return BACKBONES[name]
+    library, _, rest = name.partition(":")
+    if not rest:
+        ours = ", ".join(BACKBONES)
+        raise InputError(f"unknown backbone {name!r}", f"take one of {ours}, or torchvision:NAME, timm:NAME, package.module:callable", "backbone")
+    if library == "torchvision":
+        import torchvision
+
+        if rest not in torchvision.models.list_models(module=torchvision.models):
+            raise InputError(f"torchvision has no classification model {rest!r}", "see torchvision.models.list_models()", "backbone")
+        return torchvision.models.get_model_builder(rest)  # type: ignore[no-any-return]
+    if library == "timm":
+        return _timm_builder(rest)
+    return import_callable(name, "backbone")
+
+
+def _timm_builder(name: str) -> Builder:
+    try:
+        import timm
+    except ImportError:
+        raise InputError(f"backbone timm:{name} needs timm", "pip install 'se-nas[timm]'", "backbone") from None
+    if not timm.is_model(name):
+        raise InputError(f"timm has no model {name!r}", "see timm.list_models()", "backbone")
+    return lambda **args: timm.create_model(name, **args)
+
+
+def import_callable(name: str, source: str) -> Callable[..., Any]:
+    """What ``package.module:callable`` names. This runs the person's code: only for names that the person wrote."""
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except ImportError as error:
+        raise InputError(f"cannot import {name!r}: {error}", "install the package, or set PYTHONPATH to its folder", source) from None
+    except AttributeError:
+        raise InputError(f"{module} has no {attribute!r}", "name a function of that module", source) from None
+    if not callable(found):
+        raise InputError(f"{name!r} is no callable", "name a function of that module", source)
+    return found  # type: ignore[no-any-return]
+
+
+def build_backbone(name: str, args: Mapping[str, Any]) -> nn.Module:
+    """The plain network of that name.
+
+    Raises:
+        InputError: for an unknown name, or arguments that the builder refuses.
+    """
+    builder = find_builder(name)
+    try:
+        network = builder(**args)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} refuses {dict(args)}: {error}", "correct the arguments", "backbone_args") from error
+    if not isinstance(network, nn.Module):
+        raise InputError(f"{name} returned a {type(network).__name__}", "it must return a torch.nn.Module", "backbone")
+    return network

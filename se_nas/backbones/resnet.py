@@ -1,0 +1,150 @@
+"""Residual networks: He et al.'s CIFAR networks (6n+2) and their ImageNet networks as the SENet paper used them.
+
+Module names are torchvision's, so that torchvision's weights load. They differ from it in two ways: in the ImageNet
+networks the stride sits on the first 1x1 convolution (arXiv 1512.03385, and the paper's own networks), and the CIFAR
+networks have shortcuts without parameters (option A: subsample, pad with zero channels).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class PadShortcut(nn.Module):
+    """Shortcut without parameters: every ``stride``-th pixel, new channels filled with zeros (option A)."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.added = out_channels - in_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.added // 2, self.added - self.added // 2))
+
+
+class ProjectionShortcut(nn.Sequential):
+    """Shortcut by a 1x1 convolution and batch norm (option B)."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__(nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels))
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut."""
+
+    expansion = 1
+
+    def __init__(self, in_channels: int, width: int, stride: int, shortcut: type[nn.Module]) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, width, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        same = stride == 1 and in_channels == width
+        self.downsample = nn.Identity() if same else shortcut(in_channels, width, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = torch.relu(self.bn1(self.conv1(x)))
+        out = self.bn2(self.conv2(out))
+        return torch.relu(out + self.downsample(x))
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolutions and a shortcut; the stride is on the first 1x1."""
+
+    expansion = 4
+
+    def __init__(self, in_channels: int, width: int, stride: int, shortcut: type[nn.Module]) -> None:
+        super().__init__()
+        out_channels = width * self.expansion
+        self.conv1 = nn.Conv2d(in_channels, width, 1, stride, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(out_channels)
+        same = stride == 1 and in_channels == out_channels
+        self.downsample = nn.Identity() if same else shortcut(in_channels, out_channels, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = torch.relu(self.bn1(self.conv1(x)))
+        out = torch.relu(self.bn2(self.conv2(out)))
+        out = self.bn3(self.conv3(out))
+        return torch.relu(out + self.downsample(x))
+
+
+class ResNet(nn.Module):
+    """Stem, stages of residual blocks, mean over height and width, one linear layer.
+
+    Shapes: (N, in_channels, H, W) -> (N, num_classes).
+
+    Args:
+        block: `BasicBlock` or `Bottleneck`.
+        depths: blocks of each stage; every stage after the first halves height and width.
+        widths: width of each stage, before the block's expansion.
+        shortcut: what stands where the shape changes.
+        imagenet_stem: 7x7 convolution of stride 2 and max pooling; otherwise one 3x3 convolution.
+        num_classes: outputs.
+        in_channels: channels of the images.
+    """
+
+    def __init__(
+        self,
+        block: type[BasicBlock] | type[Bottleneck],
+        depths: tuple[int, ...],
+        widths: tuple[int, ...],
+        shortcut: type[nn.Module],
+        imagenet_stem: bool,
+        num_classes: int,
+        in_channels: int = 3,
+    ) -> None:
+        super().__init__()
+        channels = widths[0]
+        if imagenet_stem:
+            self.conv1 = nn.Conv2d(in_channels, channels, 7, 2, 3, bias=False)
+            self.maxpool: nn.Module = nn.MaxPool2d(3, 2, 1)
+        else:
+            self.conv1 = nn.Conv2d(in_channels, channels, 3, 1, 1, bias=False)
+            self.maxpool = nn.Identity()
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.stages = [f"layer{i}" for i in range(1, len(depths) + 1)]
+        for i, (name, depth, width) in enumerate(zip(self.stages, depths, widths, strict=True)):
+            blocks = []
+            for j in range(depth):
+                stride = 2 if i > 0 and j == 0 else 1
+                blocks.append(block(channels, width, stride, shortcut))
+                channels = width * block.expansion
+            self.add_module(name, nn.Sequential(*blocks))
+        self.fc = nn.Linear(channels, num_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.maxpool(torch.relu(self.bn1(self.conv1(x))))
+        for name in self.stages:
+            x = self.get_submodule(name)(x)
+        return self.fc(x.mean((2, 3)))  # type: ignore[no-any-return]
+
+
+def cifar_resnet(depth: int, num_classes: int = 10, in_channels: int = 3, widths: tuple[int, int, int] = (16, 32, 64)) -> ResNet:
+    """ResNet of depth 6n + 2 for small images (arXiv 1512.03385, section 4.2): 3 stages of n basic blocks."""
+    blocks = (depth - 2) // 6
+    return ResNet(BasicBlock, (blocks,) * 3, tuple(widths), PadShortcut, False, num_classes, in_channels)
+
+
+def imagenet_resnet(depths: tuple[int, int, int, int], num_classes: int = 1000, in_channels: int = 3) -> ResNet:
+    """Bottleneck ResNet for 224x224 images (arXiv 1512.03385, table 1)."""
+    return ResNet(Bottleneck, depths, (64, 128, 256, 512), ProjectionShortcut, True, num_classes, in_channels)
+
+
+BUILDERS = {
+    **{f"resnet{depth}": partial(cifar_resnet, depth) for depth in (8, 20, 56, 110)},
+    "resnet50": partial(imagenet_resnet, (3, 4, 6, 3)),
+    "resnet101": partial(imagenet_resnet, (3, 4, 23, 3)),
+    "resnet152": partial(imagenet_resnet, (3, 8, 36, 3)),
+}

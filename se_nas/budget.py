@@ -1,0 +1,54 @@
+"""Hard limits on what is known before training: ``params <= +5%`` of the plain backbone, ``macs <= 4.1G``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from se_nas.errors import InputError
+
+_FORM = re.compile(r"\s*(?:<=)?\s*(?P<sign>\+?)(?P<number>\d+(?:\.\d+)?(?:e\d+)?)\s*(?P<unit>[kKmMgG%]?)\s*")
+_UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
+_FIX = 'write "<= +5%" (relative to the plain backbone) or an absolute number such as "<= 1.2M"'
+
+
+@dataclass(frozen=True)
+class Budget:
+    """An upper limit on a known cost.
+
+    Attributes:
+        metric: ``params`` or ``macs``.
+        text: the limit as written, ``<= +5%``.
+        limit: the largest value allowed, an integer.
+    """
+
+    metric: str
+    text: str
+    limit: int
+
+    def __str__(self) -> str:
+        return f"{self.metric} {self.text}"
+
+
+def parse_budget(metric: str, value: object, backbone: int) -> Budget:
+    """A budget from what a person wrote, relative to the backbone's own cost where it says so.
+
+    Raises:
+        InputError: if the value is of neither form.
+    """
+    text = str(value)
+    match = None if isinstance(value, bool) else _FORM.fullmatch(text)
+    if match is None or (match["sign"] == "+") != (match["unit"] == "%"):
+        raise InputError(f"{value!r} is not a budget", _FIX, f"budgets.{metric}")
+    number = float(match["number"])
+    limit = backbone * (1 + number / 100) if match["unit"] == "%" else number * _UNITS[match["unit"].lower()]
+    bare = text.replace("<=", "").strip()
+    return Budget(metric, f"<= {bare}", int(limit + 1e-9))
+
+
+def split_budget(text: str) -> tuple[str, str]:
+    """``params<=+5%`` as typed after ``--budget`` -> (``params``, ``+5%``)."""
+    metric, relation, limit = text.partition("<=")
+    if not relation:
+        raise InputError(f"{text!r} is not a budget", "write --budget 'params<=+5%'", "--budget")
+    return metric.strip(), limit.strip()
