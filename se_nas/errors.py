@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 
 class InputError(ValueError):
     """Bad input: says the value, the rule it breaks, the fix, and where it came from.
@@ -29,3 +31,9 @@ class InputError(ValueError):
 
 class TrialFailed(RuntimeError):
     """A trial that cannot give metrics (its loss diverged, say): recorded as failed with this reason, never retried."""
+
+
+def known(name: object, names: Collection[str], kind: str) -> None:
+    """Raise `InputError` unless ``name`` is one of ``names``; ``kind`` says what they are names of."""
+    if not isinstance(name, str) or name not in names:
+        raise InputError(f"unknown {kind} {name!r}", f"take one of {', '.join(names)}", kind)

@@ -8,7 +8,7 @@ rejected, so a budget that one architecture in a billion meets costs no more tha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,10 @@ class FeasibleSet:
     Args:
         costs: a group's costs, shape (options, metrics), for each group.
         limits: what the sum over groups may not exceed, shape (metrics,), at least one metric.
+
+    Attributes:
+        size: how many code vectors are within the limits.
+        exact: whether the tables are; if not, ``size`` is a lower bound.
     """
 
     def __init__(self, costs: Sequence[Array], limits: Array) -> None:
@@ -35,10 +39,7 @@ class FeasibleSet:
         self._sums, self._counts = self._tables()
         self._cumulative = [np.cumsum(counts, dtype=object) for counts in self._counts]
 
-    @property
-    def size(self) -> int:
-        """How many code vectors are within the limits."""
-        return int(self._counts[0].sum())
+        self.size = int(self._counts[0].sum())
 
     def sample(self, rng: np.random.Generator) -> Array:
         """One code vector, each feasible one equally likely; shape (groups,)."""
@@ -49,6 +50,18 @@ class FeasibleSet:
             codes[group] = _draw(ways, rng)
             left = left - costs[codes[group]]
         return codes
+
+    def enumerate(self) -> Iterator[Array]:
+        """Every code vector within the limits, the last group changing fastest; no dead end is entered."""
+        return self._enumerate(0, self._limits, [])
+
+    def _enumerate(self, group: int, left: Array, codes: list[int]) -> Iterator[Array]:
+        if group == len(self._costs):
+            yield np.array(codes, np.int64)
+            return
+        for option, ways in enumerate(self._completions(group + 1, left - self._costs[group])):
+            if ways:
+                yield from self._enumerate(group + 1, left - self._costs[group][option], [*codes, option])
 
     def _completions(self, group: int, left: Array) -> list[int]:
         """For each row of ``left``, the number of ways to choose groups ``group`` and later within it."""

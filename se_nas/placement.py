@@ -151,7 +151,7 @@ class Attached(nn.Sequential):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         keys = [key for key in state_dict if key.startswith(prefix)]
         plain = not any(key.startswith(f"{prefix}module.") for key in keys)
-        if plain and self.module.state_dict():
+        if plain and next(iter(self.get_submodule("module").state_dict()), None):
             for key in keys:
                 state_dict[f"{prefix}module.{key[len(prefix) :]}"] = state_dict.pop(key)
         super()._load_from_state_dict(state_dict, prefix, *args)

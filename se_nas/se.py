@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from se_nas.architecture import SEOptions, SESpec, hidden_width
-from se_nas.errors import InputError
+from se_nas.errors import InputError, known
 
 Operator = Callable[[Tensor], Tensor]
 
@@ -173,9 +173,3 @@ def _linear(inputs: int, outputs: int, bias: bool, spatial: bool) -> nn.Module:
 def make_block(channels: int, spec: SESpec, options: SEOptions) -> SEBlock:
     """The block that a setting stands for, on ``channels`` channels."""
     return SEBlock(channels, spec.reduction, spec.squeeze, spec.gate, options.bias, options.divisor, options.init)
-
-
-def known(name: object, names: object, kind: str) -> None:
-    """Raise unless ``name`` is among ``names`` (a collection of strings)."""
-    if not isinstance(name, str) or name not in names:  # type: ignore[operator]
-        raise InputError(f"{name!r} is not a {kind}", f"take one of {', '.join(names)}", kind)  # type: ignore[call-overload]

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,34 +14,20 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from se_nas.architecture import PAPER, Architecture, SEOptions, SESpec, hidden_width
+from se_nas.architecture import PAPER, Architecture, SEOptions, SESpec
 from se_nas.backbones import build_backbone
 from se_nas.budget import Budget, parse_budget
-from se_nas.cost import METRICS, Cost, count, se_cost
-from se_nas.errors import InputError
+from se_nas.cost import METRICS, Cost, count
+from se_nas.errors import InputError, known
 from se_nas.feasible import FeasibleSet
+from se_nas.group import Group, attachment, make_group
 from se_nas.placement import PLACEMENTS, Site, attach, find_sites, record_shapes
-from se_nas.se import GATES, SQUEEZES, known, make_block
+from se_nas.se import GATES, SQUEEZES, make_block
 from se_nas.sites import group_sites, select_sites
 from se_nas.spacefile import load_space
 
 Codes = npt.NDArray[np.int64]
 REFERENCES = ("plain", "paper")
-
-
-@dataclass(frozen=True)
-class Group:
-    """Sites that share one choice.
-
-    Attributes:
-        name: of the site, its stage, or ``network``.
-        sites: the sites.
-        options: what they may take, each of them another network; ``None`` is no SE.
-    """
-
-    name: str
-    sites: tuple[Site, ...]
-    options: tuple[SESpec | None, ...]
 
 
 class SearchSpace:
@@ -113,8 +97,12 @@ class SearchSpace:
         self.sites = select_sites(self.all_sites, sites)
         for site in self.sites:
             self._check(site)
-        self.groups = tuple(Group(name, members, self._distinct_options(members)) for name, members in group_sites(self.sites, share))
+        candidates = (self.reduction, self.squeeze, self.gate, self.placement)
+        self.groups = tuple(
+            make_group(name, members, candidates, allow_none, self.options) for name, members in group_sites(self.sites, share)
+        )
         self.budgets = self._parse_budgets(budgets or {})
+        self._check_together()
 
     # Where a space comes from, and goes to.
 
@@ -159,6 +147,7 @@ class SearchSpace:
         space = copy.copy(self)
         space.__dict__.pop("_feasible", None)
         space.budgets = space._parse_budgets({**{budget.metric: budget.text for budget in self.budgets}, **budgets})
+        space._check_together()
         return space
 
     # Architectures: one option a group, so a vector of option codes and an architecture are the same thing.
@@ -179,10 +168,7 @@ class SearchSpace:
 
     def enumerate(self) -> Iterator[Architecture]:
         """Every architecture within the budgets, the last group changing fastest."""
-        for choice in itertools.product(*(group.options for group in self.groups)):
-            architecture = Architecture(tuple((group.name, option) for group, option in zip(self.groups, choice, strict=True)))
-            if self.is_feasible(architecture):
-                yield architecture
+        return map(self.decode, self._feasible.enumerate())
 
     def decode(self, codes: Codes) -> Architecture:
         """The architecture of option codes, shape (groups,)."""
@@ -211,8 +197,10 @@ class SearchSpace:
         """The architecture of one setting a group; settings that build the same network become one."""
         missing = {group.name for group in self.groups} ^ set(choices)
         if missing:
-            raise InputError(f"the groups differ from the space's in {', '.join(sorted(missing))}", "give one setting for each group of the space")
-        return Architecture(tuple((group.name, self._canonical_option(group, choices[group.name])) for group in self.groups))
+            raise InputError(
+                f"the groups differ from the space's in {', '.join(sorted(missing))}", "give one setting for each group of the space"
+            )
+        return Architecture(tuple((group.name, group.canonical(choices[group.name])) for group in self.groups))
 
     def reference(self, name: str) -> Architecture:
         """``plain``: the backbone without SE. ``paper``: r=16, average squeeze, sigmoid, standard placement at every site."""
@@ -282,9 +270,7 @@ class SearchSpace:
     def _group_cost(self, group: Group, spec: SESpec | None) -> Cost:
         key = (group.name, spec)
         if key not in self._cost_table:
-            places = [] if spec is None else [_attachment(site, spec) for site in group.sites]
-            parts = (se_cost(a.channels, a.height, a.width, spec, self.options) for a in places if spec)
-            self._cost_table[key] = sum(parts, Cost())
+            self._cost_table[key] = group.cost(spec)
         return self._cost_table[key]
 
     @cached_property
@@ -296,7 +282,9 @@ class SearchSpace:
         metrics = [budget.metric for budget in self.budgets]
         if not metrics:
             return FeasibleSet([np.zeros((len(group.options), 1), np.int64) for group in self.groups], np.zeros(1, np.int64))
-        costs = [np.array([[getattr(self._group_cost(group, o), m) for m in metrics] for o in group.options], np.int64) for group in self.groups]
+        costs = [
+            np.array([[getattr(self._group_cost(group, o), m) for m in metrics] for o in group.options], np.int64) for group in self.groups
+        ]
         limits = np.array([budget.limit - getattr(self.plain_cost, budget.metric) for budget in self.budgets], np.int64)
         return FeasibleSet(costs, limits)
 
@@ -307,9 +295,11 @@ class SearchSpace:
         network = self.build_backbone()
         for group in self.groups:
             spec = architecture[group.name]
-            for site in group.sites if spec else ():
-                place = _attachment(site, spec)  # type: ignore[arg-type]
-                attach(network, place, make_block(place.channels, spec, self.options))  # type: ignore[arg-type]
+            if spec is None:
+                continue
+            for site in group.sites:
+                place = attachment(site, spec)
+                attach(network, place, make_block(place.channels, spec, self.options))
         return network
 
     def build_backbone(self) -> nn.Module:
@@ -328,14 +318,14 @@ class SearchSpace:
             shapes, _ = record_shapes(self._plain, images)
             cost, output = count(self._plain, images)
         except (RuntimeError, ValueError, TypeError) as error:
-            raise InputError(f"the backbone refuses images of {list(self.input_size)}: {error}", "correct input_size or backbone_args", "input_size") from error
+            raise InputError(
+                f"the backbone refuses images of {list(self.input_size)}: {error}", "correct input_size or backbone_args", "input_size"
+            ) from error
         return shapes, cost, output.shape
 
     def _check(self, site: Site) -> None:
         for placement in self.placement:
-            if placement not in site.attachments:
-                raise InputError(f"site {site.name} has no placement {placement!r}", f"it has {', '.join(site.attachments)}", "placement")
-            channels = site.attachments[placement].channels
+            channels = attachment(site, SESpec(1, placement=placement)).channels
             if max(self.reduction) > channels:
                 raise InputError(
                     f"{max(self.reduction)} is larger than the {channels} channels of site {site.name} (placement {placement})",
@@ -343,28 +333,10 @@ class SearchSpace:
                     "reduction",
                 )
 
-    def _distinct_options(self, sites: tuple[Site, ...]) -> tuple[SESpec | None, ...]:
-        """The candidates of a group, only the first of those that build the same network."""
-        specs = itertools.starmap(SESpec, itertools.product(self.reduction, self.squeeze, self.gate, self.placement))
-        distinct = {self._network_of(sites, spec): spec for spec in reversed(list(specs))}
-        kept = set(distinct.values())
-        ordered = itertools.starmap(SESpec, itertools.product(self.reduction, self.squeeze, self.gate, self.placement))
-        return (*((None,) if self.allow_none else ()), *(spec for spec in ordered if spec in kept))
-
-    def _network_of(self, sites: tuple[Site, ...], spec: SESpec) -> tuple[Any, ...]:
-        widths = tuple(hidden_width(_attachment(site, spec).channels, spec.reduction, self.options.divisor) for site in sites)
-        return widths, spec.squeeze, spec.gate, spec.placement
-
-    def _canonical_option(self, group: Group, spec: SESpec | None) -> SESpec | None:
-        if spec is None or spec in group.options:
-            return spec
-        built = self._network_of(group.sites, spec)
-        return next((o for o in group.options if o and self._network_of(group.sites, o) == built), spec)
-
     def _parse_budgets(self, budgets: Mapping[str, object]) -> tuple[Budget, ...]:
         parsed = []
         for metric, value in budgets.items():
-            known(metric, METRICS, "budgets")
+            known(metric, METRICS, "budget")
             budget = parse_budget(metric, value, getattr(self.plain_cost, metric))
             least = getattr(self.plain_cost, metric) + sum(
                 min(getattr(self._group_cost(group, option), metric) for option in group.options) for group in self.groups
@@ -378,22 +350,19 @@ class SearchSpace:
             parsed.append(budget)
         return tuple(parsed)
 
+    def _check_together(self) -> None:
+        if self.feasible_size == 0:
+            raise InputError(f"no architecture meets {' and '.join(map(str, self.budgets))} together", "raise one of them", "budgets")
+
     def __repr__(self) -> str:
         name = self.backbone if isinstance(self.backbone, str) else type(self.backbone).__name__
         return f"SearchSpace({name}, {len(self.groups)} groups, {self.size:.3g} architectures)"
 
 
-def _attachment(site: Site, spec: SESpec) -> Any:
-    try:
-        return site.attachments[spec.placement]
-    except KeyError:
-        raise InputError(f"site {site.name} has no placement {spec.placement!r}", f"it has {', '.join(site.attachments)}") from None
-
-
 def _size(value: Any) -> tuple[int, int, int]:
     if not (isinstance(value, Sequence) and len(value) == 3 and all(isinstance(v, int) and v > 0 for v in value)):
         raise InputError(f"{value!r} is not a size", "write [channels, height, width], positive integers", "input_size")
-    return tuple(value)  # type: ignore[return-value]
+    return tuple(value)
 
 
 def _candidates(name: str, values: Any, what: str, valid: Callable[[Any], bool]) -> tuple[Any, ...]:
@@ -402,7 +371,7 @@ def _candidates(name: str, values: Any, what: str, valid: Callable[[Any], bool])
     if not values:
         raise InputError("no candidate", f"give at least one, each {what}", name)
     for value in values:
-        if not (valid(value) if not isinstance(value, (list, dict)) else False):
+        if isinstance(value, (list, dict)) or not valid(value):
             raise InputError(f"{value!r} is not allowed", f"each value is {what}", name)
     if len(set(values)) < len(values):
         raise InputError(f"{list(values)} names a value twice", "name each once", name)

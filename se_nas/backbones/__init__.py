@@ -34,7 +34,9 @@ def find_builder(name: str) -> Builder:
     library, _, rest = name.partition(":")
     if not rest:
         ours = ", ".join(BACKBONES)
-        raise InputError(f"unknown backbone {name!r}", f"take one of {ours}, or torchvision:NAME, timm:NAME, package.module:callable", "backbone")
+        raise InputError(
+            f"unknown backbone {name!r}", f"take one of {ours}, or torchvision:NAME, timm:NAME, package.module:callable", "backbone"
+        )
     if library == "torchvision":
         import torchvision
 

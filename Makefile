@@ -1,0 +1,33 @@
+# make search: the main job. make test: the tests. Both make their own environment in .venv first.
+PYTHON ?= python3
+BIN := .venv/bin
+RUN := runs/digits
+
+.PHONY: search test slow check clean
+
+search: .venv/installed
+	@if [ -f $(RUN)/run.yaml ]; then $(BIN)/se-nas resume $(RUN); \
+	else $(BIN)/se-nas search search_spaces/digits_resnet8.yaml --trials 30 --seed 0 --out $(RUN); fi
+
+test: .venv/installed-test
+	$(BIN)/python -m pytest
+
+slow: .venv/installed-test
+	$(BIN)/python -m pytest -m slow
+
+check: .venv/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@touch $@
+
+.venv/installed-test: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	@touch $@

@@ -1,0 +1,7 @@
+"""``python -m se_nas``."""
+
+import sys
+
+from se_nas.cli import main
+
+sys.exit(main())

@@ -1,0 +1,266 @@
+"""The Python face: search a space, go on with a run, export an architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from se_nas.engines.local import run_local
+from se_nas.engines.plan import Plan
+from se_nas.environment import describe_environment
+from se_nas.errors import InputError
+from se_nas.evaluate import Evaluator
+from se_nas.evaluate.data import load_data
+from se_nas.evaluate.training import TrainingEvaluator, TrainSettings
+from se_nas.objective import parse_objectives
+from se_nas.observer import Observer
+from se_nas.run import Run
+from se_nas.settings import SearchSettings, resolve_settings
+from se_nas.space import SearchSpace
+from se_nas.trial import Trial
+
+
+def search(
+    space: SearchSpace,
+    *,
+    out: str | Path | None = None,
+    data: str | None = None,
+    epochs: int | None = None,
+    trials: int | None = None,
+    seed: int | None = None,
+    strategy: str | None = None,
+    objectives: Sequence[str] | None = None,
+    repeats: int | None = None,
+    device: str | None = None,
+    keep_weights: str | None = None,
+    train: Mapping[str, Any] | None = None,
+    evaluator: Evaluator | None = None,
+    observer: Observer | None = None,
+) -> Run:
+    """Search a space; the run's ``front`` is what was found.
+
+    Args:
+        space: what to search, its budgets included.
+        out: the run's directory, new or empty; by default a new one below ``runs/``.
+        evaluator: what gives an architecture its metrics, instead of training on ``data``.
+        observer: hears what happens; silent by default.
+        data, epochs, trials, seed, strategy, objectives, repeats, device, keep_weights, train: see
+            `se_nas.settings.SearchSettings`, whose defaults stand for None.
+
+    Returns:
+        The run. After Ctrl-C it holds what was finished, and KeyboardInterrupt is raised again.
+
+    Raises:
+        InputError: for anything that does not fit, before anything is trained or written.
+    """
+    flags = {
+        "data": data,
+        "epochs": epochs,
+        "trials": trials,
+        "seed": seed,
+        "strategy": strategy,
+        "objectives": objectives,
+        "repeats": repeats,
+        "device": device,
+        "keep_weights": keep_weights,
+        "train": train,
+    }
+    return start(space, resolve_settings({}, "search", flags), out or default_directory("search"), evaluator, observer)
+
+
+def start(
+    space: SearchSpace,
+    settings: SearchSettings,
+    out: str | Path,
+    evaluator: Evaluator | None = None,
+    observer: Observer | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> Run:
+    """`search` with its settings resolved; ``about`` is added to ``run.yaml``."""
+    objectives = parse_objectives(settings.objectives)
+    trained = evaluator is None
+    evaluator, device = evaluator or make_evaluator(space, settings), find_device(settings.device)
+    plan = Plan(space, settings, objectives, [])
+    config = {
+        **(about or {}),
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "space": space.to_dict(),
+        "search": settings.to_dict(),
+        "budgets": [vars(budget) for budget in space.budgets],
+        "evaluator": "training" if trained else "own",
+        "validation_images": len(evaluator.data.val.labels) if isinstance(evaluator, TrainingEvaluator) else None,
+        "backbone": _describe_backbone(space),
+        "environment": describe_environment(),
+    }
+    run = Run.create(out, config)
+    with run.lock():
+        return _go(run, plan, evaluator, device, observer or Observer())
+
+
+def resume(
+    path: str | Path,
+    *,
+    trials: int | None = None,
+    device: str | None = None,
+    space: SearchSpace | None = None,
+    evaluator: Evaluator | None = None,
+    observer: Observer | None = None,
+) -> Run:
+    """Go on with a run: no finished trial is lost or repeated, and the proposals are those of an uninterrupted search.
+
+    Args:
+        path: the run's directory.
+        trials: a new total, to add to a finished search.
+        device: another device than before.
+        space: needed if the run's backbone was given as a module or a function, which has no name.
+        evaluator: needed if the run had one of its own.
+        observer: hears what happens.
+
+    Raises:
+        InputError: if there is no such run, it is in use, its ledger is damaged, or one of the arguments is missing.
+    """
+    run = Run.open(path)
+    observer = observer or Observer()
+    section = {**run.config["search"], **{k: v for k, v in {"trials": trials, "device": device}.items() if v is not None}}
+    settings = resolve_settings(section, f"{run.path / 'run.yaml'}, search", {})
+    space = space or space_of(run)
+    if evaluator is None and run.config["evaluator"] == "own":
+        raise InputError("this run had an evaluator of its own", "go on from Python: se_nas.resume(path, evaluator=...)", str(path))
+    evaluator, found = evaluator or make_evaluator(space, settings), find_device(settings.device)
+    with run.lock():
+        finished = run.trials
+        plan = Plan(space, settings, parse_objectives(settings.objectives), finished)
+        if not plan.replayed:
+            observer.note("the strategy no longer proposes what the ledger holds (another version of a library?); going on from here")
+        run.config["search"] = settings.to_dict()
+        run.save_config()
+        return _go(run, plan, evaluator, found, observer)
+
+
+def export(
+    space: SearchSpace,
+    architecture: Any,
+    directory: str | Path,
+    *,
+    weights: Mapping[str, torch.Tensor] | None = None,
+    about: Mapping[str, str] | None = None,
+    force: bool = False,
+) -> Path:
+    """Write an architecture as PyTorch code that runs without se-nas, see `se_nas.exporter.export`."""
+    from se_nas import exporter
+
+    return exporter.export(space, architecture, directory, weights, about, force)
+
+
+def export_trial(run: Run, trial: str, target: str | Path, force: bool = False) -> list[str]:
+    """Export one trial of a run with its weights; returns lines that say what was written.
+
+    Args:
+        run: the run.
+        trial: its number, or ``best``: the front's best in the first objective.
+        target: ``NAME.py`` or a directory.
+        force: overwrite.
+
+    Raises:
+        InputError: if there is no such trial, or it failed.
+    """
+    chosen = _find_trial(run, trial)
+    weights = run.load_weights(chosen.number)
+    metrics = ", ".join(f"{name} {value:.4f}" for name, value in chosen.metrics.items())
+    about = {
+        "trial": f"{chosen.number} of {run.path.name}, seed {chosen.seed}",
+        "data": f"{run.config['search']['data']}, {chosen.fidelity['epochs']} epochs",
+        "validation": metrics,
+    }
+    if chosen.number in run.test_scores:
+        about["test"] = ", ".join(f"{name.removeprefix('test_')} {value:.4f}" for name, value in run.test_scores[chosen.number].items())
+    path = export(space_of(run), chosen.architecture, target, weights=weights, about=about, force=force)
+    if weights is None:
+        return [str(path), f"weights of trial {chosen.number} were not kept (search with --keep-weights all to keep those off the front)"]
+    return [str(path)]
+
+
+def _find_trial(run: Run, name: str) -> Trial:
+    trials = {str(trial.number): trial for trial in run.trials}
+    if name == "best":
+        best = run.front.best()
+        if best is None:
+            raise InputError("no trial is complete", f"go on with the search: se-nas resume {run.path}", str(run.path))
+        return best.trials[0]
+    if name not in trials:
+        numbers = f"it has 0 to {len(trials) - 1}" if trials else "none is finished"
+        raise InputError(f"{name!r} is no trial of {run.path}", f"take best, or a number ({numbers})", "--trial")
+    if not trials[name].complete:
+        raise InputError(f"trial {name} failed: {trials[name].error}", "take one that is complete", "--trial")
+    return trials[name]
+
+
+def _go(run: Run, plan: Plan, evaluator: Evaluator, device: str, observer: Observer) -> Run:
+    """Run the plan, then score the finished front on the test split."""
+    reason = "interrupted"
+    observer.search_started(run, run.config["search"]["trials"])
+    try:
+        reason = run_local(run, plan, evaluator, device, observer)
+        if isinstance(evaluator, TrainingEvaluator) and evaluator.data.test is not None:
+            _score_front(run, evaluator, device)
+    finally:
+        observer.search_finished(reason)
+    return run
+
+
+def _score_front(run: Run, evaluator: TrainingEvaluator, device: str) -> None:
+    front, scores = run.front, {}
+    for entry in (*front.front, *front.references.values()):
+        weights = run.load_weights(entry.number)
+        if weights is not None:
+            scores[entry.number] = evaluator.score(entry.architecture, weights, device)
+    run.save_test_scores(scores)
+
+
+def make_evaluator(space: SearchSpace, settings: SearchSettings) -> TrainingEvaluator:
+    """Training on the settings' data."""
+    return TrainingEvaluator(space, load_data(settings.data, space.input_size, settings.data_root), TrainSettings(**settings.train))
+
+
+def space_of(run: Run) -> SearchSpace:
+    """The space that a run searched.
+
+    Raises:
+        InputError: if its backbone was given as a module or a function.
+    """
+    if run.config["space"]["backbone"] is None:
+        raise InputError("this run's backbone was given as an object of Python", "go on from Python and pass space=...", str(run.path))
+    return SearchSpace.from_dict(run.config["space"], f"{run.path / 'run.yaml'}, space")
+
+
+def find_device(name: str) -> str:
+    """``auto`` is the first GPU if there is one, else the CPU."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return name
+
+
+def default_directory(name: str) -> Path:
+    """A new directory below ``runs/``, named after the time."""
+    return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+def _describe_backbone(space: SearchSpace) -> dict[str, Any]:
+    """What views need to know of the backbone without building it."""
+    return {
+        "name": space.backbone if isinstance(space.backbone, str) else type(space.backbone).__name__,
+        "params": space.plain_cost.params,
+        "macs": space.plain_cost.macs,
+        "groups": {
+            group.name: {
+                "stage": group.sites[0].stage,
+                "sites": len(group.sites),
+                "channels": group.sites[-1].attachments["standard"].channels,
+            }
+            for group in space.groups
+        },
+    }

@@ -1,0 +1,215 @@
+"""The command line. Each command imports what it needs when it runs: ``--help`` and ``show`` never load torch."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from se_nas.errors import InputError
+
+DESCRIPTION = "Find where Squeeze-and-Excitation blocks pay in a network, and with which settings."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is 0, 2 for bad input, 130 after Ctrl-C."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    args = _parser().parse_args(arguments)
+    args.command_line = shlex.join(["se-nas", *arguments])
+    sys.path.insert(0, os.getcwd())  # so that package.module:callable finds the person's own code
+    try:
+        args.run_command(args)
+    except InputError as error:
+        print(f"se-nas: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="se-nas", description=DESCRIPTION, allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name: str, run: Any, text: str, operand: str, operand_text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
+        sub.add_argument(operand.lower(), metavar=operand, help=operand_text)
+        sub.set_defaults(run_command=run)
+        return sub
+
+    space, run = "YAML file of a search space", "directory of a search"
+    command("check", _check, "say whether a space is sound, how large it is, what it costs and which sites it has", "SPACE", space)
+    sub = command("cost", _cost, "show exact parameters and MACs of a space's references and extremes", "SPACE", space)
+    sub.add_argument("--json", action="store_true", help="print JSON")
+
+    sub = command("search", _search, "search a space and show the front; flags override the file's search section", "SPACE", space)
+    sub.add_argument("--out", metavar="DIR", help="directory of the run, new or empty (default: a new one below runs/)")
+    sub.add_argument("--data", metavar="DATA", help="digits, cifar10, ..., folder:PATH or package.module:callable")
+    sub.add_argument("--data-root", metavar="DIR", help="where torchvision's data sets lie or are downloaded to (default: data)")
+    sub.add_argument("--trials", type=int, metavar="N", help="trials to have at the end, both references among them")
+    sub.add_argument("--epochs", type=int, metavar="N", help="epochs of each trial")
+    sub.add_argument("--seed", type=int, metavar="N", help="of the strategy and of each trial")
+    sub.add_argument("--strategy", metavar="NAME", help="random, grid or nsga2")
+    sub.add_argument(
+        "--objective", action="append", metavar="NAME", dest="objectives", help="accuracy, loss, params, macs; may be given again"
+    )
+    sub.add_argument(
+        "--budget",
+        action="append",
+        metavar="LIMIT",
+        default=[],
+        help="'params<=+5%%' of the plain backbone, 'macs<=42M'; may be given again",
+    )
+    sub.add_argument("--repeats", type=int, metavar="N", help="seeds for the references; 2 or more measure the noise between seeds")
+    sub.add_argument("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N")
+    sub.add_argument("--keep-weights", metavar="WHICH", help="front (and references), all or none")
+    sub.add_argument("--quiet", action="store_true", help="show nothing but errors")
+
+    sub = command("resume", _resume, "go on with a search that was stopped, or add trials to one", "RUN", run)
+    sub.add_argument("--trials", type=int, metavar="N", help="a new total of trials")
+    sub.add_argument("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N")
+    sub.add_argument("--quiet", action="store_true", help="show nothing but errors")
+
+    sub = command("show", _show, "show a run's front, with both references and their gains and costs", "RUN", run)
+    sub.add_argument("--json", action="store_true", help="print JSON")
+
+    sub = command("export", _export, "write one architecture as PyTorch code, and its weights beside it", "RUN", run)
+    sub.add_argument("--trial", default="best", metavar="N", help="number of a trial, or best (default)")
+    sub.add_argument("-o", "--output", required=True, metavar="PATH", help="NAME.py, or a directory")
+    sub.add_argument("--force", action="store_true", help="overwrite")
+
+    sub = command("report", _report, "write a run's report as one HTML file", "RUN", run)
+    sub.add_argument("-o", "--output", metavar="FILE", help="where to (default: report.html in the run's directory)")
+    return parser
+
+
+def _check(args: argparse.Namespace) -> None:
+    from se_nas.report.space_table import show_space
+    from se_nas.settings import resolve_settings
+    from se_nas.space import SearchSpace
+    from se_nas.spacefile import load_space
+
+    arguments, section = load_space(args.space)
+    resolve_settings(section, f"{args.space}, search", {})
+    show_space(SearchSpace.from_dict(arguments, args.space))
+
+
+def _cost(args: argparse.Namespace) -> None:
+    from se_nas.report.space_table import cost_rows, show_costs
+    from se_nas.space import SearchSpace
+
+    space = SearchSpace.from_yaml(args.space)
+    if args.json:
+        print(json.dumps({name: vars(cost) for name, cost in cost_rows(space).items()}, indent=1))
+    else:
+        show_costs(space)
+
+
+def _search(args: argparse.Namespace) -> None:
+    from se_nas.api import default_directory, start
+    from se_nas.budget import split_budget
+    from se_nas.run import Run
+    from se_nas.settings import SearchSettings, resolve_settings
+    from se_nas.space import SearchSpace
+    from se_nas.spacefile import load_space
+
+    arguments, section = load_space(args.space)
+    flags = {key: value for key, value in vars(args).items() if key in SearchSettings.__dataclass_fields__}
+    settings = resolve_settings(section, f"{args.space}, search", flags)
+    out = Path(args.out) if args.out else default_directory(Path(args.space).stem)
+    Run.check_free(out)
+    space = SearchSpace.from_dict(arguments, args.space)
+    try:
+        space = space.with_budgets(dict(map(split_budget, args.budget)))
+    except InputError as error:
+        raise InputError(error.problem, error.fix, "--budget") from None
+    about = {"command": args.command_line, "space_file": args.space}
+    _watch(out, args.quiet, lambda view: start(space, settings, out, observer=view, about=about))
+
+
+def _resume(args: argparse.Namespace) -> None:
+    from se_nas.run import Run
+
+    Run.open(args.run)
+
+    def go(view: Any) -> None:
+        from se_nas.api import resume
+
+        resume(args.run, trials=args.trials, device=args.device, observer=view)
+
+    _watch(Path(args.run), args.quiet, go)
+
+
+def _watch(out: Path, quiet: bool, search: Any) -> None:
+    """Run a search under a view, then show its front; Ctrl-C (or SIGTERM) ends it cleanly and says how to go on."""
+    from se_nas.report.live import make_view
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        search(make_view(quiet))
+    except KeyboardInterrupt:
+        if not quiet:
+            _show_front(out)
+        print(f"se-nas: stopped; nothing finished is lost. Go on with: se-nas resume {shlex.quote(str(out))}", file=sys.stderr)
+        raise
+    if not quiet:
+        _show_front(out)
+
+
+def _show_front(path: Path) -> None:
+    from rich.console import Console
+
+    from se_nas.report.table import show
+    from se_nas.run import Run
+
+    if (path / "run.yaml").exists():
+        show(Run.open(path), Console())
+
+
+def _show(args: argparse.Namespace) -> None:
+    from se_nas.report.table import as_json
+    from se_nas.run import Run
+
+    run = Run.open(args.run)
+    if args.json:
+        print(json.dumps(as_json(run), indent=1))
+    else:
+        _show_front(run.path)
+
+
+def _export(args: argparse.Namespace) -> None:
+    from se_nas.api import export_trial
+    from se_nas.run import Run
+
+    written = export_trial(Run.open(args.run), args.trial, args.output, force=args.force)
+    print("\n".join(written))
+
+
+def _report(args: argparse.Namespace) -> None:
+    from se_nas.report.html import write_report
+    from se_nas.run import Run
+
+    print(write_report(Run.open(args.run), Path(args.output) if args.output else None))
+
+
+def _version() -> str:
+    from se_nas import __version__
+
+    return f"se-nas {__version__}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""What a search still has to try: both references first, then what the strategy proposes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from se_nas.architecture import Architecture
+from se_nas.objective import Objective
+from se_nas.settings import SearchSettings
+from se_nas.space import REFERENCES, SearchSpace
+from se_nas.strategies import Strategy, create_strategy, replay, tell
+from se_nas.trial import Trial
+
+
+@dataclass(frozen=True)
+class Job:
+    """A trial to be run; its fields are those of `Trial`."""
+
+    number: int
+    role: str
+    architecture: Architecture
+    seed: int
+    fidelity: Mapping[str, int]
+    costs: Mapping[str, int]
+    after: int
+
+
+class Plan:
+    """Hands out jobs in order, and takes back finished trials.
+
+    Trials 0 and 1 are the references; with ``repeats`` they come again with the next seeds. All later ones are the
+    strategy's. A plan made from a ledger goes on just where the search that wrote it stopped.
+
+    Args:
+        space: what is searched.
+        settings: how.
+        objectives: what for.
+        trials: the ledger so far, in the order in which the trials ended.
+
+    Attributes:
+        replayed: whether the strategy proposed again just what the ledger holds.
+    """
+
+    def __init__(self, space: SearchSpace, settings: SearchSettings, objectives: Sequence[Objective], trials: Sequence[Trial]) -> None:
+        self._space = space
+        self._settings = settings
+        self._finished = len(trials)
+        self._strategy: Strategy = create_strategy(settings.strategy, space, objectives, settings.seed)
+        self.replayed = replay(self._strategy, trials)
+        done = {trial.number for trial in trials}
+        self._numbers: Iterator[int] = (number for number in range(settings.trials) if number not in done)
+
+    def next(self) -> Job | None:
+        """The next job; None when all are handed out or no architecture is left."""
+        number = next(self._numbers, None)
+        if number is None:
+            return None
+        if number < 2 * self._settings.repeats:
+            role = REFERENCES[number % 2]
+            return self._job(number, role, self._space.reference(role), self._settings.seed + number // 2)
+        asked = self._strategy.ask(1)
+        return self._job(number, "proposal", asked[0], self._settings.seed) if asked else None
+
+    def _job(self, number: int, role: str, architecture: Architecture, seed: int) -> Job:
+        cost = self._space.cost(architecture)
+        costs = {"params": cost.params, "macs": cost.macs}
+        return Job(number, role, architecture, seed, {"epochs": self._settings.epochs}, costs, self._finished)
+
+    def finished(self, trial: Trial) -> None:
+        """Tell the strategy of a trial that is in the ledger."""
+        tell(self._strategy, trial)
+        self._finished += 1

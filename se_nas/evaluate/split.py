@@ -1,0 +1,109 @@
+"""A split of a dataset, in memory or in files, and how one is cut from another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from se_nas.errors import InputError
+from se_nas.evaluate.augment import Augment
+from se_nas.evaluate.images import fit
+from se_nas.evaluate.stream import read_batches
+
+Size = tuple[int, int, int]
+CHUNK = 2**22  # bytes of images that a worker hands over at once
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images in memory.
+
+    Attributes:
+        images: uint8, (N, C, H, W).
+        labels: int64, (N,).
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def size(self) -> Size:
+        """(C, H, W)."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    def take(self, index: Tensor) -> Split:
+        return Split(self.images[index], self.labels[index])
+
+
+@dataclass(frozen=True, eq=False)
+class Files:
+    """Images in files, too many to keep in memory.
+
+    Attributes:
+        paths: of N images.
+        labels: int64, (N,).
+        size: (C, H, W) that they are decoded to.
+    """
+
+    paths: tuple[str, ...]
+    labels: Tensor
+    size: Size
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, index: Tensor) -> Files:
+        return Files(tuple(self.paths[i] for i in index.tolist()), self.labels[index], self.size)
+
+    def decoded(self) -> Split:
+        _, height, width = self.size
+        chunks = torch.split(torch.arange(len(self)), max(1, CHUNK // torch.Size(self.size).numel()))
+        images = torch.empty((len(self), *self.size), dtype=torch.uint8)
+        read = read_batches(self.paths, self.size, chunks, partial(fit, height=height, width=width))
+        for members, pixels in zip(chunks, read, strict=True):
+            images[members] = pixels
+        return Split(images, self.labels)
+
+
+Images = Split | Files
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """What a source has; with neither ``val`` nor ``test``, ``train`` is one pool that both are still to be cut from.
+
+    Attributes:
+        classes: their names; a label is an index into them.
+        augment: the source's own, where it has one.
+    """
+
+    train: Images
+    val: Images | None
+    test: Images | None
+    classes: tuple[str, ...]
+    augment: Augment | None = None
+
+
+def cut(images: Images, fraction: float, classes: tuple[str, ...], seed: int) -> tuple[Images, Images]:
+    """What is left, and the share cut off: ``fraction`` of every class, at least one image, chosen by ``seed``.
+
+    Raises:
+        InputError: if a class has too few images for both.
+    """
+    counts = torch.bincount(images.labels, minlength=len(classes))
+    if 1 in counts:
+        name = classes[int((counts == 1).nonzero()[0])]
+        raise InputError(f"class {name!r} has too few images to be in every split", "add images of it, or leave it out", "data")
+    shuffled = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+    by_class = torch.split(shuffled[images.labels[shuffled].argsort(stable=True)], counts.tolist())
+    share = [members[: min(max(1, round(fraction * len(members))), len(members) - 1)] for members in by_class if len(members)]
+    taken = torch.zeros(len(images), dtype=torch.bool)
+    taken[torch.cat(share)] = True
+    return images.take((~taken).nonzero()[:, 0]), images.take(taken.nonzero()[:, 0])

@@ -1,0 +1,169 @@
+"""Trains the network of an architecture, and says how good it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from se_nas.architecture import Architecture
+from se_nas.errors import InputError, TrialFailed
+from se_nas.evaluate import Evaluation, Report
+from se_nas.evaluate.batches import eval_batches, resident, steps_per_epoch, train_batches
+from se_nas.evaluate.data import Data, Files, Split
+from se_nas.evaluate.device import find_device, reproducible
+from se_nas.evaluate.settings import SCHEDULES, TrainSettings
+from se_nas.space import SearchSpace
+
+__all__ = ["TrainSettings", "TrainingEvaluator"]
+
+
+class TrainingEvaluator:
+    """An `se_nas.evaluate.Evaluator` that trains on ``data.train`` and measures on ``data.val``; fidelity is ``{"epochs": n}``.
+
+    Its metrics: ``accuracy`` and ``loss`` on the validation split after the last epoch, and ``train_loss`` over that
+    epoch. ``data.test`` is left alone until `score`.
+
+    Args:
+        space: the architectures' space.
+        data: at the space's input size.
+        settings: how to train.
+
+    Raises:
+        InputError: if the data does not fit the network.
+    """
+
+    def __init__(self, space: SearchSpace, data: Data, settings: TrainSettings | None = None) -> None:
+        self.space, self.data, self.settings = space, data, settings or TrainSettings()
+        if data.train.size != space.input_size:
+            raise InputError(f"{data.name} has size {data.train.size} and the network {space.input_size}", "load it at input_size", "data")
+        if len(data.classes) != space.classes:
+            raise InputError(
+                f"{data.name} has {len(data.classes)} classes and the network {space.classes} outputs",
+                f"set backbone_args: {{num_classes: {len(data.classes)}}}",
+                "data",
+            )
+
+    def __call__(self, architecture: Architecture, seed: int, fidelity: Mapping[str, int], device: str, report: Report) -> Evaluation:
+        """Train from scratch; see `se_nas.evaluate.Evaluator`.
+
+        Raises:
+            TrialFailed: if the loss is not finite, or the device's memory is too small.
+            InputError: for a device or fidelity that cannot be, or a file of the data that is no image.
+        """
+        place, epochs = find_device(device), _epochs(fidelity)
+        try:
+            with reproducible(seed, place):
+                return self._train(architecture, epochs, place, report)
+        except torch.OutOfMemoryError as error:
+            reason = str(error).partition(". ")[0]
+        # raised out here: an exception's context would keep the network, and so the memory
+        torch.cuda.empty_cache()
+        raise TrialFailed(f"{reason} (batch size {self.settings.batch_size})")
+
+    def score(self, architecture: Architecture, weights: Mapping[str, Tensor], device: str) -> dict[str, float]:
+        """``test_accuracy`` (0..1) and ``test_loss`` of a trained network on the test split.
+
+        Raises:
+            InputError: if there is no test split, or the weights are another network's.
+        """
+        place = find_device(device)
+        if self.data.test is None:
+            raise InputError(f"{self.data.name} has no test split", "add one to the data, or go by the validation accuracy", "data")
+        with reproducible(0, place):
+            network = self._build(architecture, place)
+            try:
+                network.load_state_dict(weights)
+            except RuntimeError as error:
+                raise InputError(f"not the weights of {architecture.id}: {error}", "give this architecture's own", "weights") from None
+            accuracy, loss = self._measure(network, self.data, self.data.test, place)
+        return {"test_accuracy": accuracy, "test_loss": loss}
+
+    def _train(self, architecture: Architecture, epochs: int, device: torch.device, report: Report) -> Evaluation:
+        settings = self.settings
+        # drawn before the network is built: every architecture sees the same images in the same order
+        seeds = torch.randint(2**31, (2,)).tolist()
+        order = torch.Generator().manual_seed(seeds[0])
+        augment = torch.Generator(device).manual_seed(seeds[1]) if settings.augment else None
+        network = self._build(architecture, device)
+        data = resident(self.data, device)
+        optimizer = _optimizer(network, settings)
+        scaler = torch.amp.GradScaler(device.type, enabled=self._dtype(device) == torch.float16)
+        schedule, steps = SCHEDULES[settings.schedule], steps_per_epoch(data.train, settings.batch_size)
+        metrics: dict[str, float] = {}
+        for epoch in range(epochs):
+            network.train()
+            total = torch.zeros((), device=device)
+            for step, (images, labels) in enumerate(train_batches(data, settings.batch_size, device, order, augment)):
+                for group in optimizer.param_groups:
+                    group["lr"] = settings.lr * schedule((epoch + step / steps) / epochs)
+                with self._autocast(device):
+                    loss = F.cross_entropy(network(self._layout(images)), labels, label_smoothing=settings.label_smoothing)
+                optimizer.zero_grad()
+                scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+                scaler.step(optimizer)
+                scaler.update()
+                total += loss.detach()
+            train_loss = _finite(float(total) / steps, "loss", epoch)
+            accuracy, val_loss = self._measure(network, data, data.val, device)
+            metrics = {"accuracy": accuracy, "loss": _finite(val_loss, "validation loss", epoch), "train_loss": train_loss}
+            report(epoch + 1, epochs, {"loss": train_loss, "accuracy": accuracy})
+        weights = {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in network.state_dict().items()}
+        return Evaluation(metrics, weights)
+
+    @torch.inference_mode()
+    def _measure(self, network: nn.Module, data: Data, images: Split | Files, device: torch.device) -> tuple[float, float]:
+        """Accuracy (0..1) and mean loss."""
+        network.eval()
+        right, total = torch.zeros((), device=device), torch.zeros((), device=device)
+        for pixels, labels in eval_batches(data, images, 2 * self.settings.batch_size, device):
+            with self._autocast(device):
+                outputs = network(self._layout(pixels))
+            right += (outputs.argmax(1) == labels).sum()
+            total += F.cross_entropy(outputs.float(), labels, reduction="sum")
+        return float(right) / len(images), float(total) / len(images)
+
+    def _build(self, architecture: Architecture, device: torch.device) -> nn.Module:
+        network = self.space.build(architecture).to(device)
+        return network.to(memory_format=torch.channels_last) if self._is_channels_last(device) else network
+
+    def _layout(self, images: Tensor) -> Tensor:
+        return images.contiguous(memory_format=torch.channels_last) if self._is_channels_last(images.device) else images
+
+    def _is_channels_last(self, device: torch.device) -> bool:
+        return self.settings.channels_last and device.type == "cuda"
+
+    def _dtype(self, device: torch.device) -> torch.dtype:
+        if not self.settings.amp or device.type != "cuda":
+            return torch.float32
+        return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
+
+    def _autocast(self, device: torch.device) -> AbstractContextManager[None]:
+        dtype = self._dtype(device)
+        return torch.autocast(device.type, dtype if dtype != torch.float32 else torch.bfloat16, enabled=dtype != torch.float32)
+
+
+def _optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.SGD(groups, settings.lr, settings.momentum, nesterov=settings.momentum > 0, fused=True)
+
+
+def _finite(loss: float, name: str, epoch: int) -> float:
+    if not math.isfinite(loss):
+        raise TrialFailed(f"{name} is {loss} in epoch {epoch + 1}")
+    return loss
+
+
+def _epochs(fidelity: Mapping[str, int]) -> int:
+    epochs = fidelity.get("epochs")
+    if not isinstance(epochs, int) or epochs < 1:
+        raise InputError(f"{epochs!r} is not a number of epochs", "write an integer from 1", "epochs")
+    return epochs

@@ -1,0 +1,156 @@
+"""The SE block of an exported file, and its settings as data; both hold only what the architecture uses."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from se_nas.architecture import SEOptions, SESpec
+from se_nas.exporter.operators import operators_source
+from se_nas.exporter.template import WIDTH, render
+from se_nas.se import GATES, SQUEEZES
+
+FIELDS = ("reduction", "squeeze", "gate", "placement")
+
+SETTINGS = '''
+class SE(NamedTuple):
+    """The settings of one SE block."""                               #? !placement
+    """The settings of one SE block. Its places in a residual block:  #? placement
+                                                                      #? placement
+$places                                                               #? placement
+    """                                                               #? placement
+
+    reduction: int
+    squeeze: Operator                                                 #? squeeze
+    gate: Operator                                                    #? gate
+    placement: str                                                    #? placement
+'''
+
+BLOCK = '''
+class SEBlock(nn.Module):
+    """Squeeze-and-Excitation (arXiv 1709.01507): scales each channel by a gate computed from all of them."""
+
+    def __init__(self, $parameters) -> None:
+        super().__init__()
+        hidden = $hidden
+        self.squeeze = squeeze                                                                #? squeeze
+        self.gate = gate                                                                      #? gate
+        self.spatial = $is_spatial  # a gate for every position, not one for the whole image  #? mixed
+        self.fc1 = linear(channels, hidden, self.spatial)                                     #? mixed
+        self.fc2 = linear(hidden, channels, self.spatial)                                     #? mixed
+        self.fc1 = $linear(channels, hidden$kernel$bias)                                      #? !mixed
+        self.fc2 = $linear(hidden, channels$kernel$bias)                                      #? !mixed
+        self.strength = nn.Parameter(torch.zeros(()))  # at 0 the block returns x             #? identity
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = $gate(self.fc2(torch.relu(self.fc1($squeeze(x)))))
+        scale = 1 + self.strength * (scale - 1)                                               #? identity
+        return x * (scale if self.spatial else scale[:, :, None, None])                       #? mixed
+        return x * scale                                                                      #? spatial !mixed
+        return x * scale[:, :, None, None]                                                    #? !spatial
+'''
+
+LINEAR = '''
+def linear(inputs: int, outputs: int, spatial: bool) -> nn.Module:
+    """A linear layer over channels: of a vector, or at each position of a map."""
+    return nn.Conv2d(inputs, outputs, 1$bias) if spatial else nn.Linear(inputs, outputs$bias)
+'''
+
+
+@dataclass(frozen=True)
+class SECode:
+    """The SE part of one exported file.
+
+    Attributes:
+        settings: of each residual block, by its name.
+        options: what all blocks have in common.
+    """
+
+    settings: Mapping[str, SESpec | None]
+    options: SEOptions
+
+    @cached_property
+    def used(self) -> dict[str, list[str]]:
+        """The squeezes, gates and placements that occur, in the order of their first occurrence."""
+        specs = [spec for spec in self.settings.values() if spec]
+        return {field: list(dict.fromkeys(str(getattr(spec, field)) for spec in specs)) for field in FIELDS[1:]}
+
+    @cached_property
+    def fields(self) -> tuple[str, ...]:
+        """The settings that are data in the file: the reduction, and what differs between blocks."""
+        return ("reduction", *(field for field, values in self.used.items() if len(values) > 1))
+
+    @property
+    def flags(self) -> set[str]:
+        """For templates: which fields are data, and how the block computes."""
+        kinds = {SQUEEZES[name].spatial for name in self.used["squeeze"]}
+        facts = {"se": bool(kinds), "spatial": True in kinds, "mixed": len(kinds) > 1, "identity": self.options.init == "identity"}
+        return {flag for flag, true in facts.items() if true} | set(self.fields[1:])
+
+    @property
+    def structured(self) -> bool:
+        """Whether a setting is an ``SE`` tuple; otherwise it is the reduction alone."""
+        return len(self.fields) > 1
+
+    @property
+    def names(self) -> dict[str, str]:
+        """For the templates of residual blocks: how a setting is declared, named, and given to an SE block."""
+        arguments = [f"se.{field}" for field in self.fields if field != "placement"] if self.structured else ["reduction"]
+        name, kind = ("se", "SE") if self.structured else ("reduction", "int")
+        return {"setting": name, "kind": kind, "arguments": ", ".join(arguments)}
+
+    def literal(self, spec: SESpec | None) -> str:
+        """A setting as source text."""
+        if spec is None:
+            return "None"
+        values = {
+            "reduction": str(spec.reduction),
+            "squeeze": SQUEEZES[spec.squeeze].function.__name__,
+            "gate": GATES[spec.gate].__name__,
+            "placement": f'"{spec.placement}"',
+        }
+        arguments = ", ".join(values[field] for field in self.fields)
+        return f"SE({arguments})" if self.structured else arguments
+
+    def data(self, name: str, specs: Collection[SESpec | None]) -> str:
+        """``name = [...]``, a setting each."""
+        literals = [self.literal(spec) for spec in specs]
+        if len(set(literals)) == 1:
+            return f"{name} = [{literals[0]}]" + (f" * {len(literals)}" if len(literals) > 1 else "")
+        line = f"{name} = [{', '.join(literals)}]"
+        if not self.structured and len(line) <= WIDTH:
+            return line
+        return "\n".join([f"{name} = [", *(f"    {literal}," for literal in literals), "]"])
+
+    def operators(self, taken: Collection[str]) -> list[str]:
+        """Sources of the operators that occur; ``taken`` are the file's other names."""
+        squeezes = [(name, SQUEEZES[name].function) for name in self.used["squeeze"]]
+        return operators_source([*squeezes, *((name, GATES[name]) for name in self.used["gate"])], taken)
+
+    def settings_class(self, places: Mapping[str, str]) -> str:
+        """The ``SE`` tuple, if one is needed; ``places`` says in words where each placement is."""
+        words = "\n".join(f'    "{name}": {places[name]}' for name in places if name in self.used["placement"])
+        return render(SETTINGS, {"places": words}, self.flags) if self.structured else ""
+
+    def block(self) -> str:
+        """``SEBlock``, and what it needs."""
+        if not self.used["squeeze"]:
+            return ""
+        flags = self.flags
+        squeezes = {SQUEEZES[name].function.__name__: SQUEEZES[name].spatial for name in self.used["squeeze"]}
+        spatial = [name for name, keeps in squeezes.items() if keeps]
+        operators = [f"{field}: Operator" for field in ("squeeze", "gate") if field in flags]
+        width, d = "channels // reduction", self.options.divisor
+        values = {
+            "parameters": ", ".join(["channels: int", "reduction: int", *operators]),
+            "hidden": f"max(1, {width})" if d == 1 else f"max({d}, ({width} + {d // 2}) // {d} * {d})",
+            "is_spatial": f"squeeze is {spatial[0]}" if len(spatial) == 1 else f"squeeze in ({', '.join(spatial)})",
+            "linear": "nn.Conv2d" if spatial else "nn.Linear",
+            "kernel": ", 1" if spatial else "",
+            "bias": "" if self.options.bias else ", bias=False",
+            "squeeze": "self.squeeze" if "squeeze" in flags else next(iter(squeezes)),
+            "gate": "self.gate" if "gate" in flags else GATES[self.used["gate"][0]].__name__,
+        }
+        parts = [render(LINEAR, values, flags)] if "mixed" in flags else []
+        return "\n\n\n".join([*parts, render(BLOCK, values, flags)])

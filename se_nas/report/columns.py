@@ -1,0 +1,94 @@
+"""The table of the front as columns of words, most important first; the terminal and the HTML report draw them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from se_nas.front import Entry
+from se_nas.report.facts import COSTS, REFERENCES, Facts
+from se_nas.report.words import amount, gain, heading, is_share, percent, summary
+
+
+@dataclass(frozen=True)
+class Column:
+    """A heading (of up to three lines) and a cell for each architecture; only words may be broken, never numbers."""
+
+    heading: str
+    cells: tuple[str, ...]
+    words: bool = False
+
+
+def front_columns(facts: Facts, entries: Sequence[Entry], tie: str = "≈") -> list[Column]:
+    """What there is to say of each architecture.
+
+    Args:
+        facts: the run.
+        entries: the rows.
+        tie: marks a difference that noise hides.
+    """
+
+    def column(heading: str, cell: Callable[[Entry], str], words: bool = False) -> Column:
+        return Column(heading, tuple(map(cell, entries)), words)
+
+    def gained(reference: str) -> Column:
+        cells = [gain_cell(facts, entry, reference, tie) for entry in entries]
+        width = max((len(tie) + 1 for cell in cells if cell.endswith(tie)), default=0)  # numbers stay in line beside marks
+        return Column(f"gain\nover\n{reference}", tuple(cell if cell.endswith(tie) or not cell else cell + " " * width for cell in cells))
+
+    objectives = [objective.name for objective in facts.front.objectives]
+    columns = [column("trial", lambda entry: label(facts, entry))]
+    columns += [column(heading(o.name, "" if o.known else o.unit), _value(o.name)) for o in facts.front.objectives]
+    columns += [gained(name) for name in REFERENCES if facts.front.measured and name in facts.front.references]
+    for cost in COSTS:
+        if cost not in objectives:
+            columns.append(column(heading(cost), _value(cost)))
+        if cost in facts.backbone:
+            columns.append(column(f"{heading(cost)}\nover\nplain", _share(facts, cost)))
+    columns += [column(f"test\n{heading(name.removeprefix('test_'))}", _test(facts, name)) for name in _test_metrics(facts)]
+    if any(len(entry.trials) > 1 for entry in entries):
+        columns.append(column("seeds", lambda entry: str(len(entry.trials))))
+    return [*columns, column("architecture", lambda entry: summary(entry.architecture, facts.share), words=True)]
+
+
+def label(facts: Facts, entry: Entry) -> str:
+    """``7``, ``7 best``, ``0 plain``."""
+    role = facts.role(entry)
+    marks = [role] if role != "proposal" else []
+    return " ".join([str(entry.number), *marks, *(["best"] if entry is facts.front.best() else [])])
+
+
+def gain_cell(facts: Facts, entry: Entry, reference: str, tie: str) -> str:
+    """``+0.4``, with the mark of a tie; empty for the reference itself."""
+    measured, difference = facts.front.measured, facts.gain(entry, reference)
+    if measured is None or difference is None:
+        return ""
+    return gain(measured, difference) + (f" {tie}" if facts.tied(entry, reference) else "")
+
+
+def _value(metric: str) -> Callable[[Entry], str]:
+    return lambda entry: amount(metric, entry.values[metric]) if metric in entry.values else ""
+
+
+def _share(facts: Facts, cost: str) -> Callable[[Entry], str]:
+    def cell(entry: Entry) -> str:
+        ratio = facts.over_plain(entry.values, cost)
+        return "" if ratio is None else percent(ratio)
+
+    return cell
+
+
+def _test_metrics(facts: Facts) -> list[str]:
+    """The share among the test split's scores, or the measured objective if there is none."""
+    names = {name for scores in facts.test.values() for name in scores}
+    measured = facts.front.measured
+    wanted = [name for name in sorted(names) if is_share(name)]
+    return wanted or [name for name in sorted(names) if measured and name.removeprefix("test_") == measured.name]
+
+
+def _test(facts: Facts, metric: str) -> Callable[[Entry], str]:
+    def cell(entry: Entry) -> str:
+        scores = facts.test.get(entry.number, {})
+        return amount(metric, scores[metric]) if metric in scores else ""
+
+    return cell

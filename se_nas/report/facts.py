@@ -1,0 +1,95 @@
+"""A run as it stands, and how its architectures compare with the references: what every view shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from se_nas.front import Entry, Front
+from se_nas.run import Run
+from se_nas.trial import Trial
+
+COSTS = ("params", "macs")
+REFERENCES = ("plain", "paper")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A run, read once.
+
+    Attributes:
+        run: the directory.
+        trials: the finished trials.
+        front: made of them.
+        test: trial number -> metrics on the test split.
+    """
+
+    run: Run
+    trials: Sequence[Trial]
+    front: Front
+    test: Mapping[int, Mapping[str, float]]
+
+    @classmethod
+    def of(cls, run: Run) -> Facts:
+        trials = run.trials
+        return cls(run, trials, run.front_of(trials), run.test_scores)
+
+    @property
+    def planned(self) -> int:
+        return int(self.run.config["search"]["trials"])
+
+    @property
+    def failed(self) -> list[Trial]:
+        return [trial for trial in self.trials if not trial.complete]
+
+    @property
+    def finished(self) -> bool:
+        """Whether all planned trials are in the ledger."""
+        return len(self.trials) >= self.planned
+
+    @property
+    def share(self) -> str:
+        """What the space ties to one choice."""
+        return str((self.run.config.get("space") or {}).get("share", "site"))
+
+    @property
+    def subject(self) -> str:
+        """``resnet20 on cifar10``."""
+        return f"{self.backbone.get('name') or 'network'} on {self.run.config['search'].get('data') or 'own data'}"
+
+    @property
+    def backbone(self) -> Mapping[str, Any]:
+        """Name, costs and groups of the plain backbone, as far as ``run.yaml`` has them."""
+        return self.run.config.get("backbone") or {}
+
+    @property
+    def rows(self) -> list[Entry]:
+        """The references, then the rest of the front, cheapest first."""
+        references = [self.front.references[name] for name in REFERENCES if name in self.front.references]
+        return references + [entry for entry in self.front.front if all(entry is not reference for reference in references)]
+
+    def role(self, entry: Entry) -> str:
+        """``plain``, ``paper`` or ``proposal``."""
+        return next((name for name, reference in self.front.references.items() if reference is entry), "proposal")
+
+    def gain(self, entry: Entry, reference: str) -> float | None:
+        """How much better the measured objective is than a reference's; positive is better. None if there is nothing to compare."""
+        measured, other = self.front.measured, self.front.references.get(reference)
+        if measured is None or other is None or other is entry:
+            return None
+        return measured.loss(other.values[measured.name]) - measured.loss(entry.values[measured.name])
+
+    def tied(self, entry: Entry, reference: str) -> bool:
+        """Whether noise hides the difference to a reference."""
+        other = self.front.references.get(reference)
+        return other is not None and self.front.tied(entry, other)
+
+    def over_plain(self, values: Mapping[str, float], cost: str) -> float | None:
+        """A cost relative to the plain backbone's, minus 1; None if either is unknown."""
+        plain = self.backbone.get(cost)
+        return values[cost] / plain - 1 if plain and cost in values else None
+
+    def exceeded(self, entry: Entry) -> list[Mapping[str, Any]]:
+        """The budgets that an architecture does not meet."""
+        return [budget for budget in self.run.config["budgets"] if entry.values[budget["metric"]] > budget["limit"]]

@@ -1,0 +1,107 @@
+"""What each site takes along the front: a table whose cells are coloured by reduction."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from se_nas.architecture import SESpec
+from se_nas.front import Entry
+from se_nas.report.columns import label
+from se_nas.report.facts import Facts
+from se_nas.report.words import amount, clean, percent, setting
+
+_FIELDS = ("squeeze", "gate", "placement")
+
+
+def choices_grid(facts: Facts) -> str:
+    """A row a group in network order, a column an architecture of the front, the cheapest first; with a legend."""
+    front = facts.front.front
+    if not front:
+        return ""
+    specs = [spec for entry in front for _, spec in entry.architecture if spec]
+    ratios = sorted({spec.reduction for spec in specs})
+    codes = {field: short_names(getattr(spec, field) for spec in specs) for field in _FIELDS}
+    shown = [field for field in _FIELDS if len(codes[field]) > 1]
+    groups = [group for group, _ in front[0].architecture]
+    stages = {group: str((facts.backbone.get("groups", {}).get(group) or {}).get("stage", "")) for group in groups}
+    staged = any(stage not in ("", group) for group, stage in stages.items())
+
+    rows = []
+    for stage, members in groupby(groups, key=lambda group: stages[group] if staged else ""):
+        names = list(members)
+        for index, group in enumerate(names):
+            first = f'<th scope="rowgroup" rowspan="{len(names)}">{_text(stage)}</th>' if staged and not index else ""
+            cells = [_cell(group, entry.architecture[group], ratios, codes, shown) for entry in front]
+            begins = ' class="stage"' if not index else ""
+            rows.append(f'<tr{begins}>{first}<th scope="row">{_text(group)}{_channels(facts, group)}</th>{"".join(cells)}</tr>')
+    head, legend = _head(facts, front, 2 if staged else 1), _legend(ratios, codes, shown)
+    table = f'<table class="grid"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
+    return f'{legend}<div class="scroll" role="region" tabindex="0" aria-label="Choices along the front">{table}</div>'
+
+
+def short_names(names: Iterable[str], least: int = 3) -> dict[str, str]:
+    """Each name's shortest beginning, of at least ``least`` letters, that no other name shares.
+
+    Example:
+        >>> short_names(["avg", "avg+max", "std"])
+        {'avg': 'avg', 'avg+max': 'avg+', 'std': 'std'}
+    """
+    distinct = sorted(set(names))
+    others = {name: [other for other in distinct if other != name] for name in distinct}
+    lengths = {name: (n for n in range(least, len(name)) if not any(o.startswith(name[:n]) for o in others[name])) for name in distinct}
+    return {name: name[: next(lengths[name], len(name))] for name in distinct}
+
+
+def _head(facts: Facts, front: Sequence[Entry], lead: int) -> str:
+    measured = facts.front.measured
+    lines = [("trial", [label(facts, entry).replace(" ", "<br>") for entry in front])]
+    if measured:
+        lines.append((clean(measured.name), [amount(measured.name, entry.values[measured.name]) for entry in front]))
+    for cost, name in [("params", "params over plain"), ("macs", "MACs over plain")]:
+        ratios = [facts.over_plain(entry.values, cost) for entry in front]
+        if all(ratio is not None for ratio in ratios):
+            lines.append((name, [percent(ratio) for ratio in ratios if ratio is not None]))
+    return "".join(
+        f'<tr><th scope="row" colspan="{lead}">{_text(name)}</th>'
+        + "".join(f'<th scope="col">{cell}</th>' if not index else f"<td>{cell}</td>" for cell in cells)
+        + "</tr>"
+        for index, (name, cells) in enumerate(lines)
+    )
+
+
+def _cell(group: str, spec: SESpec | None, ratios: Sequence[int], codes: dict[str, dict[str, str]], shown: Sequence[str]) -> str:
+    title = _text(f"{group}: {setting(spec)}")
+    if spec is None:
+        return f'<td class="none" title="{title}">&ndash;</td>'
+    small = " ".join(codes[field][getattr(spec, field)] for field in shown)
+    return f'<td class="se" style="--a:{_strength(spec.reduction, ratios)}" title="{title}"><b>{spec.reduction}</b>' + (
+        f"<small>{_text(small)}</small></td>" if small else "</td>"
+    )
+
+
+def _strength(ratio: int, ratios: Sequence[int]) -> str:
+    """Opacity of a cell: the smaller the reduction, the larger the block, the darker."""
+    place = ratios.index(ratio) / (len(ratios) - 1) if len(ratios) > 1 else 0.5
+    return f"{0.6 - 0.48 * place:.2f}"
+
+
+def _channels(facts: Facts, group: str) -> str:
+    channels = (facts.backbone.get("groups", {}).get(group) or {}).get("channels")
+    return f" <small>{_text(channels)} ch</small>" if channels else ""
+
+
+def _legend(ratios: Sequence[int], codes: dict[str, dict[str, str]], shown: Sequence[str]) -> str:
+    if not ratios:
+        return '<p class="quiet">No architecture on the front has an SE block.</p>'
+    swatches = " ".join(f'<b class="se" style="--a:{_strength(ratio, ratios)}">{ratio}</b>' for ratio in ratios)
+    parts = [f"reduction r: {swatches}", "&ndash; no SE"]
+    for field in _FIELDS:
+        names = [_text(name if code == name else f"{code} = {name}") for name, code in codes[field].items()]
+        parts.append(f"{field}: {', '.join(names)}" if field in shown else f"{field} {_text(next(iter(codes[field])))} throughout")
+    return f'<p class="codes">{"".join(f"<span>{part}</span>" for part in parts)}</p>'
+
+
+def _text(text: object) -> str:
+    return html.escape(clean(text))

@@ -1,0 +1,194 @@
+"""A run's report as one HTML file that needs nothing else: no script, no network."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from se_nas.errors import InputError
+from se_nas.report.chart import mark
+from se_nas.report.columns import Column, front_columns
+from se_nas.report.facts import COSTS, Facts
+from se_nas.report.figures import cost_chart, noise_band, outliers
+from se_nas.report.grid import choices_grid
+from se_nas.report.sentences import commands, failures, findings, noise, progress
+from se_nas.report.words import amount, clean, duration, flatten, heading, summary
+from se_nas.run import Run
+from se_nas.trial import Trial
+
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+
+def write_report(run: Run, path: Path | None = None) -> Path:
+    """Write the report whole or not at all, by default into the run's directory; returns where it is.
+
+    Raises:
+        InputError: if it cannot be written there.
+    """
+    path = path or run.path / "report.html"
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.write_text(page(Facts.of(run)), encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", "name another file", str(path)) from None
+    return path
+
+
+def page(facts: Facts) -> str:
+    """The document."""
+    style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
+    title = f"SE search: {facts.subject}"
+    parts = (_summary, _figures, _front, _choices, _on, _made)
+    body = "\n".join([_header(facts, title), *(part(facts) for part in parts)])
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="color-scheme" content="light dark">\n'
+        f"<title>{_text(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _header(facts: Facts, title: str) -> str:
+    search = facts.run.config["search"]
+    parts = [
+        progress(facts),
+        f"{search.get('epochs')} epochs a trial",
+        f"strategy {search.get('strategy')}",
+        str(facts.run.config.get("created", "")),
+    ]
+    state = "" if facts.finished else '<p class="warning">The search is unfinished: what follows may change.</p>'
+    return f"<header><h1>{_text(title)}</h1><p class='quiet'>{_dots(map(_text, filter(None, parts)))}</p>{state}</header>"
+
+
+def _summary(facts: Facts) -> str:
+    said = [*findings(facts), noise(facts)]
+    references = (
+        "Two references are trained in every search: <b>plain</b>, the backbone without SE, and <b>paper</b>, the paper's default "
+        "(r = 16, average squeeze, sigmoid, before the sum, at every site)."
+    )
+    lines = [_sentence(text) for text in said] + [f"<li class='quiet'>{references}</li>"]
+    lines += [f"<li class='failed'>{_text(text)}.</li>" for text in failures(facts)]
+    return _section("Summary", f"<ul class='summary'>{''.join(lines)}</ul>")
+
+
+def _sentence(text: str) -> str:
+    """The first words, up to a colon, stand out."""
+    head, colon, rest = text.partition(": ")
+    return f"<li>{f'<b>{_text(head)}</b>: {_text(rest)}' if colon and len(head) < 60 else _text(text)}</li>"
+
+
+def _figures(facts: Facts) -> str:
+    charts = [chart for cost in COSTS if (chart := cost_chart(facts, cost))]
+    if not charts:
+        return ""
+    marks = [("trial", "a trial"), ("front", "on the front"), ("plain", "plain"), ("paper", "paper")]
+    legend = " ".join(f"<span>{mark(kind)} {name}</span>" for kind, name in marks)
+    legend += "<span><i class='swatch'></i> a single trial here ties with plain</span>" if noise_band(facts) else ""
+    far = outliers(facts)
+    note = f"<p class='quiet'>{far} far-off architecture{'s' * (far > 1)} drawn at the edge.</p>" if far else ""
+    figures = "".join(f"<figure>{chart}</figure>" for chart in charts)
+    return _section("Front", f"<p class='legend'>{legend}</p><div class='figures'>{figures}</div>{note}")
+
+
+def _front(facts: Facts) -> str:
+    rows = facts.rows
+    if not rows:
+        return _section("Trials", _all_trials(facts)) if facts.trials else ""
+    columns = front_columns(facts, rows)
+    marks = [" ".join(word for word in cell.split()[1:]) for cell in columns[0].cells]
+    legend = "References first, then the front from the cheapest on. Gains over the references" + (
+        " in points; &asymp; marks ties." if facts.front.noise else "."
+    )
+    return _section(
+        "Architectures",
+        f"<p class='quiet'>{legend}</p>{_table(columns, marks)}<details><summary>All trials</summary>{_all_trials(facts)}</details>",
+    )
+
+
+def _all_trials(facts: Facts) -> str:
+    trials = sorted(facts.trials, key=lambda trial: trial.number)
+    metrics = sorted({name for trial in trials for name in trial.metrics})
+
+    def metric(trial: Trial, values: dict[str, float], name: str) -> str:
+        return amount(name, values[name]) if name in values else ""
+
+    columns = [
+        Column("trial", tuple(str(trial.number) for trial in trials)),
+        Column("role", tuple(clean(trial.role) for trial in trials), words=True),
+        Column("seed", tuple(str(trial.seed) for trial in trials)),
+        *(Column(heading(name), tuple(metric(trial, dict(trial.metrics), name) for trial in trials)) for name in metrics),
+        *(Column(heading(name), tuple(metric(trial, dict(trial.costs), name) for trial in trials)) for name in COSTS),
+        Column("time", tuple(duration(trial.seconds) for trial in trials)),
+        Column("architecture", tuple(_told(facts, trial) for trial in trials), words=True),
+    ]
+    return _table(columns, ["" if trial.complete else "failed" for trial in trials])
+
+
+def _told(facts: Facts, trial: Trial) -> str:
+    words = summary(trial.architecture, facts.share)
+    return words if trial.complete else f"failed: {clean(trial.error)}; {words}"
+
+
+def _choices(facts: Facts) -> str:
+    grid = choices_grid(facts)
+    return _section("Choices along the front", grid) if grid else ""
+
+
+def _on(facts: Facts) -> str:
+    lines = "\n".join(map(_text, commands(facts)))
+    return _section("Going on", f"<pre>{lines}</pre>" if lines else "")
+
+
+def _made(facts: Facts) -> str:
+    config = facts.run.config
+    budgets = [(f"{b['metric']} {b['text']}", f"{b['limit']:,}") for b in config["budgets"]]
+    parts = [
+        ("Search", flatten(config["search"])),
+        ("Space", [*flatten(config.get("space") or {}), *budgets]),
+        ("Environment", flatten(config.get("environment") or {})),
+        (
+            "Run",
+            [
+                ("directory", clean(facts.run.path)),
+                ("ledger", clean(facts.run.ledger.path)),
+                *flatten({k: config.get(k) for k in ("command", "space_file")}),
+            ],
+        ),
+    ]
+    tables = "".join(f"<div><h3>{name}</h3><table class='settings'>{_pairs(pairs)}</table></div>" for name, pairs in parts if pairs)
+    return _section("How it was made", f"<div class='made'>{tables}</div>")
+
+
+def _pairs(pairs: Iterable[tuple[str, str]]) -> str:
+    return "".join(f'<tr><th scope="row">{_text(key)}</th><td>{_text(value)}</td></tr>' for key, value in pairs)
+
+
+def _table(columns: Sequence[Column], classes: Sequence[str]) -> str:
+    """Columns as an HTML table; ``classes`` has one for each row."""
+    kinds = ["words" if column.words else "number" for column in columns]
+    kinds[0] = "name"
+    head = "".join(
+        f'<th scope="col" class="{kind}">{"<br>".join(map(_text, column.heading.splitlines()))}</th>'
+        for column, kind in zip(columns, kinds, strict=True)
+    )
+    rows = []
+    for row, name in zip(zip(*(column.cells for column in columns), strict=True), classes, strict=True):
+        first, *rest = map(_text, row)
+        cells = "".join(f'<td class="{kind}">{cell}</td>' for kind, cell in zip(kinds[1:], rest, strict=True))
+        rows.append(f'<tr class="{_text(name)}"><th scope="row" class="name">{first}</th>{cells}</tr>')
+    body = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    return f'<div class="scroll" role="region" tabindex="0" aria-label="Table">{body}</div>'
+
+
+def _section(title: str, body: str) -> str:
+    return f"<section><h2>{title}</h2>{body}</section>" if body else ""
+
+
+def _dots(parts: Iterable[str]) -> str:
+    return " &middot; ".join(parts)
+
+
+def _text(text: object) -> str:
+    return html.escape(clean(text))

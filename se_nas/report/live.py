@@ -1,0 +1,186 @@
+"""What a running search shows in a terminal, and the choice of a view."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.padding import Padding
+from rich.progress_bar import ProgressBar
+from rich.segment import Segments
+from rich.text import Text
+
+from se_nas.front import Entry
+from se_nas.observer import Observer
+from se_nas.report.columns import front_columns
+from se_nas.report.facts import Facts
+from se_nas.report.plain import PlainView
+from se_nas.report.sentences import ending, overheads, standing
+from se_nas.report.standing import Standing
+from se_nas.report.table import draw, split, tie_mark
+from se_nas.report.words import duration, flat, wrapped
+from se_nas.run import Run
+from se_nas.trial import Trial
+
+PICTURES = 2
+"""How many a second."""
+
+_LEAST_ROWS = 3
+"""A table of fewer gives way to a sentence."""
+
+
+def make_view(quiet: bool) -> Observer:
+    """The view of this process, on standard error, which leaves standard output to results: live in a terminal, else plain lines."""
+    if quiet:
+        return Observer()
+    console = Console(stderr=True)
+    return LiveView(console) if console.is_terminal and not console.is_dumb_terminal else PlainView(sys.stderr)
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A trial under way."""
+
+    number: int
+    role: str
+    description: str
+    costs: Mapping[str, int]
+    epoch: int = 0
+    epochs: int = 1
+    loss: float | None = None
+
+
+class LiveView(Observer):
+    """Progress, the running trials and the front so far, redrawn in place until the search ends.
+
+    Also a context manager, which gives the terminal back whatever happens.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._standing: Standing | None = None
+        self._running: dict[int, _Running] = {}
+        self._begun = time.monotonic()
+        self._finished_before = 0
+        self._drawn: tuple[tuple[int, int, int], Segments] | None = None
+        self._live = Live(
+            get_renderable=self.picture, console=console, refresh_per_second=PICTURES, transient=True, vertical_overflow="crop"
+        )
+
+    def __enter__(self) -> LiveView:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    # What is heard.
+
+    def search_started(self, run: Run, total: int) -> None:
+        self._standing, self._begun = Standing(run), time.monotonic()
+        self._finished_before = len(self._standing.facts.trials)
+        self._live.start()
+
+    def trial_started(self, number: int, role: str, description: str, costs: Mapping[str, int]) -> None:
+        self._running[number] = _Running(number, role, flat(description), costs)
+
+    def epoch_finished(self, number: int, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+        if number in self._running:
+            self._running[number] = replace(self._running[number], epoch=epoch, epochs=epochs, loss=metrics.get("loss"))
+
+    def trial_finished(self, trial: Trial) -> None:
+        self._running.pop(trial.number, None)
+        if self._standing:
+            self._standing.add(trial)
+        if not trial.complete:
+            self.note(f"trial {trial.number} failed: {trial.error}")
+
+    def search_finished(self, reason: str) -> None:
+        self._live.stop()
+        if self._standing:
+            self.note(ending(self._standing.facts, reason))
+
+    def note(self, text: str) -> None:
+        self._console.print(Text(flat(text)))
+
+    # What is shown.
+
+    def picture(self) -> RenderableType:
+        """The view as it stands, no larger than the terminal."""
+        if self._standing is None:
+            return Text()
+        facts, width, height = self._standing.facts, self._console.width, self._console.height - 1
+        running = list(self._running.values())
+        work = sum(trial.epoch / trial.epochs for trial in running)
+        bar = Padding(ProgressBar(max(facts.planned, 1), len(facts.trials) + work), (0, max(width - 100, 0), 0, 0))
+        lines = [Text(line) for line in flow(self._counts(facts, work), width)]
+        for trial in running:
+            more = _trial_lines(facts, trial, width)
+            if len(lines) + len(more) > max(height // 2, 4):
+                break
+            lines += more
+        room = max(height - len(lines) - 2, 0)  # beside the bar and a blank line
+        return Group(bar, *lines, Text(), self._front(facts, width, room))
+
+    def _counts(self, facts: Facts, work: float) -> list[str]:
+        """Trials and times; ``work`` is how much of the running trials is done, in trials."""
+        elapsed, done = time.monotonic() - self._begun, len(facts.trials) - self._finished_before + work
+        left = elapsed / done * max(facts.planned - len(facts.trials) - work, 0) if done else None
+        return [
+            f"{len(facts.trials)} of {facts.planned} trials",
+            *([f"{len(facts.failed)} failed"] if facts.failed else []),
+            duration(round(elapsed)),
+            *([f"about {duration(round(left))} left"] if left is not None else []),
+        ]
+
+    def _front(self, facts: Facts, width: int, room: int) -> RenderableType:
+        """The front so far, drawn again only after a trial or when the terminal's size changes."""
+        if self._drawn is None or self._drawn[0] != (len(facts.trials), width, room):
+            lines = Segments(self._console.render(_front(facts, width, room, tie_mark(self._console))))
+            self._drawn = ((len(facts.trials), width, room), lines)
+        return self._drawn[1]
+
+
+def _front(facts: Facts, width: int, room: int, tie: str) -> RenderableType:
+    """References and front in their most important columns; of a long front, the best. Where little fits, one sentence."""
+    entries = _fitting(facts, max(room - 4, 0))  # beside a heading of three lines and the last line
+    if len(entries) < min(_LEAST_ROWS, len(facts.rows)):
+        return Group(*[Text(line) for line in wrapped(standing(facts), width)][:room])
+    if not entries:
+        return Text()
+    more = len(facts.rows) - len(entries)
+    legend = [*([f"{tie} tie within noise"] if facts.front.noise else []), *([f"{more} more on the front"] if more else [])]
+    return Group(draw(split(front_columns(facts, entries, tie), width)[0]), Text("  ".join(legend), "dim"))
+
+
+def flow(parts: Iterable[str], width: int) -> list[str]:
+    """Parts side by side, two blanks between them, on as many lines as they need."""
+    lines: list[str] = []
+    for part in map(flat, parts):
+        if lines and len(lines[-1]) + 2 + len(part) <= width:
+            lines[-1] += f"  {part}"
+        else:
+            lines.append(part)
+    return lines
+
+
+def _trial_lines(facts: Facts, trial: _Running, width: int) -> list[Text]:
+    parts = [
+        f"trial {trial.number}" + ("" if trial.role == "proposal" else f" {flat(trial.role)}"),
+        f"epoch {trial.epoch}/{trial.epochs}" if trial.loss is not None or trial.epoch else "starting",
+        *([f"loss {trial.loss:.3f}"] if trial.loss is not None else []),
+        *overheads(facts, trial.costs),
+    ]
+    words = Text(trial.description, "dim", no_wrap=True, overflow="ellipsis")
+    return [*(Text(line, "bold") for line in flow(parts, width)), words]
+
+
+def _fitting(facts: Facts, room: int) -> list[Entry]:
+    """As many rows as there is room for: references, then the best of the front in the first objective, cheapest first."""
+    first, rows = facts.front.objectives[0], facts.rows
+    ranked = sorted(rows, key=lambda entry: (facts.role(entry) == "proposal", first.loss(entry.values[first.name])))
+    chosen = {id(entry) for entry in ranked[:room]}
+    return [entry for entry in rows if id(entry) in chosen]

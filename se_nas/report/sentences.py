@@ -1,0 +1,179 @@
+"""What a run says, in sentences."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+
+from se_nas.front import Entry
+from se_nas.report.facts import COSTS, REFERENCES, Facts
+from se_nas.report.words import amount, amount_of, clean, count, duration, gain, heading, is_share, percent, summary
+from se_nas.trial import Trial
+
+
+def progress(facts: Facts) -> str:
+    """``24 of 24 trials, 1 of them failed, 24 min of work``"""
+    done, failed = len(facts.trials), len(facts.failed)
+    seconds = sum(trial.seconds for trial in facts.trials)
+    return f"{done} of {facts.planned} trials" + (f", {failed} of them failed" if failed else "") + f", {duration(seconds)} of work"
+
+
+def findings(facts: Facts) -> list[str]:
+    """The best, the cheapest that beats plain, where the references stand, and the test split."""
+    best = facts.front.best()
+    if best is None:
+        return ["No architecture within the budgets has a complete trial yet."]
+    found = [_best(facts, best), *_cheapest(facts, best), *_references(facts), *_test(facts, best)]
+    return found
+
+
+def noise(facts: Facts, tie: str = "≈") -> str:
+    """How far differences can be trusted, and the legend of the mark; empty before there is anything to compare."""
+    measured, known = facts.front.measured, facts.front.noise
+    if measured is None:
+        return "All objectives are exact: there is no noise."
+    if not facts.front.entries:
+        return ""
+    if known is None:
+        return f"Noise of {clean(measured.name)} is unknown: no seed was repeated (repeats: 2 measures it)."
+    size = gain(measured, known.deviation, signed=False) + (" points" if is_share(measured.name) else "")
+    return (
+        f"Noise of {clean(measured.name)}: a trial's standard deviation is {size} ({known.source}). "
+        f"{tie} marks differences within two standard errors: ties."
+    )
+
+
+def failures(facts: Facts) -> list[str]:
+    """Each reason once, with its trials."""
+    reasons: dict[str, list[int]] = {}
+    for trial in facts.failed:
+        reasons.setdefault(clean(trial.error or "no reason given"), []).append(trial.number)
+    return [f"{'Trial' if len(numbers) == 1 else 'Trials'} {_some(numbers)} failed: {reason}" for reason, numbers in reasons.items()]
+
+
+def commands(facts: Facts) -> list[str]:
+    """The way on, as typed."""
+    run = shlex.quote(str(facts.run.path))
+    export = [f"se-nas export {run} --trial best -o net.py"] if facts.front.front else []
+    return export if facts.finished else [f"se-nas resume {run}", *export]
+
+
+def costs(facts: Facts, entry: Entry) -> str:
+    """``282,490 parameters (+4.7 %) and 40.56 M MACs (+0.03 %)``."""
+    parts = []
+    for cost in COSTS:
+        if cost in entry.values:
+            ratio = facts.over_plain(entry.values, cost)
+            parts.append(amount_of(cost, entry.values[cost]) + (f" ({percent(ratio)})" if ratio is not None else ""))
+    return " and ".join(parts)
+
+
+def compared(facts: Facts, entry: Entry) -> str:
+    """``2.6 points better than plain, a tie with paper (+0.1)``; empty without references."""
+    parts = [_compared(facts, entry, reference) for reference in REFERENCES]
+    return ", ".join(part for part in parts if part)
+
+
+def outcome(facts: Facts, trial: Trial) -> list[str]:
+    """One finished trial: ``accuracy 97.8 %``, ``params +1.2 %``, ``1.3 s``, ``6 of 9 sites, r 4-16, avg; standard``."""
+    if trial.complete:
+        names = [objective.name for objective in facts.front.objectives if objective.name in trial.metrics]
+        result = [f"{heading(name)} {amount(name, trial.metrics[name])}" for name in names]
+    else:
+        result = [f"failed: {clean(trial.error or 'no reason given')}"]
+    return [*result, *overheads(facts, trial.costs), duration(trial.seconds), summary(trial.architecture, facts.share)]
+
+
+def overheads(facts: Facts, values: Mapping[str, float]) -> list[str]:
+    """``params +1.2 %``, ``MACs +0.005 %``."""
+    ratios = {cost: facts.over_plain(values, cost) for cost in COSTS}
+    return [f"{heading(cost)} {percent(ratio)}" for cost, ratio in ratios.items() if ratio is not None]
+
+
+def standing(facts: Facts) -> str:
+    """The best so far in one sentence; empty before there is one."""
+    best = facts.front.best()
+    return _best(facts, best, " so far") if best else ""
+
+
+def ending(facts: Facts, reason: str) -> str:
+    """Why a search ended, with how much."""
+    why = {
+        "complete": "Search complete",
+        "exhausted": "Search complete: no architecture is left to try",
+        "interrupted": "Search interrupted",
+    }
+    return f"{why.get(reason, clean(reason))}, {progress(facts)}"
+
+
+def _compared(facts: Facts, entry: Entry, reference: str) -> str:
+    measured, difference = facts.front.measured, facts.gain(entry, reference)
+    if measured is None or difference is None:
+        return ""
+    if difference == 0:
+        return f"equal to {reference}"
+    if facts.tied(entry, reference):
+        return f"a tie with {reference} ({gain(measured, difference)})"
+    size = gain(measured, difference, signed=False) + (" points" if is_share(measured.name) else "")
+    return f"{size} {'better' if difference > 0 else 'worse'} than {reference}"
+
+
+def _who(facts: Facts, entry: Entry) -> str:
+    role = facts.role(entry)
+    return f"trial {entry.number}" + ("" if role == "proposal" else f", the reference {role} itself")
+
+
+def _best(facts: Facts, best: Entry, when: str = "") -> str:
+    first, measured = facts.front.objectives[0], facts.front.measured
+    value = f"{amount_of(measured.name, best.values[measured.name])}, " if measured else ""
+    against = compared(facts, best)
+    return f"Best {heading(first.name)}{when}: {_who(facts, best)}, {value}{costs(facts, best)}" + (f"; {against}." if against else ".")
+
+
+def _cheapest(facts: Facts, best: Entry) -> list[str]:
+    """The first on the front that beats plain by more than noise, unless it is the best itself."""
+    if facts.front.noise is None:
+        return []
+    winners = (entry for entry in facts.front.front if (facts.gain(entry, "plain") or 0) > 0 and not facts.tied(entry, "plain"))
+    first = next(winners, None)
+    if first is None:
+        return ["No architecture on the front is better than plain by more than noise."] if "plain" in facts.front.references else []
+    if first is best:
+        return []
+    return [f"Cheapest that beats plain by more than noise: {_who(facts, first)}, {costs(facts, first)}; {compared(facts, first)}."]
+
+
+def _references(facts: Facts) -> list[str]:
+    said = []
+    for role in REFERENCES:
+        entry = facts.front.references.get(role)
+        if entry is None:
+            continue
+        over = [f"{heading(b['metric'])} {count(entry.values[b['metric']])} > {count(b['limit'])}" for b in facts.exceeded(entry)]
+        if over:
+            said.append(f"The reference {role} (trial {entry.number}) is over budget: {', '.join(over)}.")
+        elif any(entry is other for other in facts.front.front):
+            said.append(f"The reference {role} (trial {entry.number}) is on the front.")
+        else:
+            said.append(f"The reference {role} (trial {entry.number}) is not on the front: another is at least as good in every objective.")
+    return said
+
+
+def _test(facts: Facts, best: Entry) -> list[str]:
+    """The best and the references on the test split, which chose nothing."""
+    measured = facts.front.measured
+    if measured is None:
+        return []
+    metric = f"test_{measured.name}"
+    scored = [best, *(entry for entry in facts.front.references.values() if entry is not best)]
+    scores = [
+        f"{facts.role(entry) if facts.role(entry) != 'proposal' else f'trial {entry.number}'} {amount(metric, values[metric])}"
+        for entry in scored
+        if metric in (values := facts.test.get(entry.number, {}))
+    ]
+    return [f"Test split (never used to choose): {', '.join(scores)}."] if scores else []
+
+
+def _some(numbers: Sequence[int], most: int = 8) -> str:
+    shown = ", ".join(map(str, numbers[:most]))
+    return shown + (f" and {len(numbers) - most} more" if len(numbers) > most else "")

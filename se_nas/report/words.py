@@ -1,0 +1,153 @@
+"""Numbers and architectures as words, the same in every view."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterable, Mapping
+
+from se_nas.architecture import Architecture, SESpec
+from se_nas.objective import STANDARD, Objective
+
+NAMES = {"params": "params", "macs": "MACs"}
+"""What a metric is called in a heading, where not by its own name."""
+
+NBSP = "\N{NO-BREAK SPACE}"
+"""Stands between a number and its unit, so that no line breaks there."""
+
+_NOUNS = {"site": "sites", "stage": "stages"}
+
+
+def clean(text: object) -> str:
+    """One line of printable characters: what comes from a file cannot steer a terminal."""
+    return "".join(c if c.isprintable() or c == NBSP else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+
+
+def flat(text: object) -> str:
+    """`clean`, with blanks alone between words: for terminals and logs, which people search."""
+    return clean(text).replace(NBSP, " ")
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Lines of a sentence that break no number from its unit."""
+    return [flat(line) for line in textwrap.wrap(text, max(width, 20), break_on_hyphens=False)]
+
+
+def heading(metric: str, unit: str = "") -> str:
+    """A metric's name, with its unit if the name does not say it."""
+    return NAMES.get(metric) or clean(f"{metric} ({unit})" if unit else metric)
+
+
+def count(number: float) -> str:
+    """``269,722``, ``40.55 M``, ``4.09 G``."""
+    for size, letter in [(1e12, "T"), (1e9, "G"), (1e6, "M")]:
+        if abs(number) >= size:
+            return f"{number / size:.2f}{NBSP}{letter}"
+    return f"{number:,.0f}" if number == int(number) else _digits(number, 4)
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric is a fraction that people read in percent."""
+    return metric == "accuracy" or metric.endswith("_accuracy")
+
+
+def amount(metric: str, number: float) -> str:
+    """A metric's value: accuracy in percent, others as they are."""
+    if not math.isfinite(number):
+        return str(number)
+    return f"{100 * number:.1f}{NBSP}%" if is_share(metric) else count(number)
+
+
+def amount_of(metric: str, number: float) -> str:
+    """A value with its name or unit: ``97.8 % accuracy``, ``269,722 parameters``."""
+    unit = STANDARD[metric].unit if metric in STANDARD else ""
+    return f"{amount(metric, number)}{NBSP}{unit or clean(metric)}"
+
+
+def gain(objective: Objective, difference: float, signed: bool = True) -> str:
+    """An improvement (positive is better) without its unit: in points for accuracy, ``+0.4``."""
+    if is_share(objective.name):
+        return _signed(100 * difference, 1, signed)
+    sign = ("+" if difference > 0 else "-" if difference < 0 else "") if signed else ""
+    return sign + _digits(abs(difference), 3)
+
+
+def percent(ratio: float) -> str:
+    """A relative difference: ``+1.2 %``, ``+0.005 %``, ``0 %``."""
+    number = 100 * ratio
+    if number == 0:
+        return f"0{NBSP}%"
+    if abs(number) < 0.001:
+        return f"{'+' if number > 0 else '-'}<0.001{NBSP}%"
+    decimals = 0 if abs(number) >= 100 else 1 if abs(number) >= 0.1 else math.ceil(-math.log10(abs(number)))
+    return f"{_signed(number, decimals)}{NBSP}%"
+
+
+def _digits(number: float, digits: int) -> str:
+    """So many digits that count, and never an exponent for large numbers."""
+    return f"{number:,.0f}" if number == 0 or abs(number) >= 10 ** (digits - 1) else f"{number:.{digits}g}"
+
+
+def _signed(number: float, decimals: int, sign: bool = True) -> str:
+    text = f"{number:+.{decimals}f}"
+    nought = not any(digit in text for digit in "123456789")
+    return text[1:] if nought or not sign else text
+
+
+def duration(seconds: float) -> str:
+    """``1.3 s``, ``45 s``, ``3 min 20 s``, ``1 h 12 min``, ``2 d 3 h``."""
+    if seconds < 9.95 and seconds != int(seconds):
+        return f"{seconds:.1f}{NBSP}s"
+    whole = round(seconds)
+    for size, name, part, part_name in [(86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")]:
+        if whole >= size:
+            rest = whole % size // part
+            return f"{whole // size}{NBSP}{name}" + (f"{NBSP}{rest}{NBSP}{part_name}" if rest else "")
+    return f"{whole}{NBSP}s"
+
+
+def setting(spec: SESpec | None) -> str:
+    """``r 4, avg, sigmoid, standard``, or ``no SE``."""
+    return clean(f"r {spec.reduction}, {spec.squeeze}, {spec.gate}, {spec.placement}") if spec else "no SE"
+
+
+def listing(architecture: Architecture) -> list[tuple[str, str]]:
+    """Every group and its setting in words."""
+    return [(clean(group), setting(spec)) for group, spec in architecture]
+
+
+def summary(architecture: Architecture, share: str = "site") -> str:
+    """One line: ``6 of 9 sites, r 4-16, avg/max; standard``.
+
+    Args:
+        architecture: what to tell of.
+        share: what the space ties to one choice: ``site``, ``stage`` or ``network``.
+    """
+    specs = [spec for _, spec in architecture if spec]
+    if not specs:
+        return "no SE"
+    total = len(architecture.choices)
+    where = "" if share == "network" else f"{'all' if len(specs) == total else f'{len(specs)} of'} {total} {_NOUNS.get(share, 'groups')}, "
+    low, high = min(spec.reduction for spec in specs), max(spec.reduction for spec in specs)
+    gates = _several(spec.gate for spec in specs)
+    ratio = f"r {low}" if low == high else f"r {low}-{high}"
+    operators = _several(spec.squeeze for spec in specs) + ("" if gates == "sigmoid" else f", {gates}")
+    return clean(f"{where}{ratio}, {operators}; {_several(spec.placement for spec in specs)}")
+
+
+def _several(names: Iterable[str]) -> str:
+    return "/".join(sorted(set(names)))
+
+
+def flatten(settings: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested settings as (dotted key, value) pairs; empty ones are left out."""
+    pairs: list[tuple[str, str]] = []
+    for key, value in settings.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            pairs += flatten(value, f"{name}.")
+        elif isinstance(value, (list, tuple)):
+            pairs.append((clean(name), ", ".join(map(clean, value))))
+        elif value is not None:
+            pairs.append((clean(name), clean(value)))
+    return pairs

@@ -1,0 +1,85 @@
+"""What a search is asked to do: defaults, then the space file's ``search:`` section, then flags. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from se_nas.errors import InputError
+from se_nas.spacefile import check_keys
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """Everything that decides a search beside its space.
+
+    Attributes:
+        data: ``digits``, ``cifar10``, ``folder:PATH``, ``package.module:callable``, see `se_nas.evaluate.data`.
+        data_root: where torchvision's data sets lie or are downloaded to.
+        epochs: of each trial.
+        trials: how many to have finished at the end, the references among them.
+        seed: of the strategy, and of each trial.
+        strategy: a name in `se_nas.strategies.STRATEGIES`.
+        objectives: what to trade, the first being what "best" means.
+        repeats: seeds with which both references are trained; 2 or more measure the noise between seeds.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        keep_weights: of which trials: ``front`` (and references), ``all`` or ``none``.
+        train: settings of training, see `se_nas.evaluate.training.TrainSettings`.
+    """
+
+    data: str = "digits"
+    data_root: str = "data"
+    epochs: int = 3
+    trials: int = 30
+    seed: int = 0
+    strategy: str = "nsga2"
+    objectives: tuple[str, ...] = ("accuracy", "params")
+    repeats: int = 1
+    device: str = "auto"
+    keep_weights: str = "front"
+    train: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for key, least in [("epochs", 1), ("trials", 1), ("repeats", 1), ("seed", 0)]:
+            if getattr(self, key) < least:
+                raise InputError(f"{getattr(self, key)} is below {least}", f"take {least} or more", key)
+        if self.keep_weights not in ("front", "all", "none"):
+            raise InputError(f"{self.keep_weights!r} is unknown", "take front, all or none", "keep_weights")
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "objectives": list(self.objectives), "train": dict(self.train)}
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "data": (str,),
+    "data_root": (str,),
+    "epochs": (int,),
+    "trials": (int,),
+    "seed": (int,),
+    "strategy": (str,),
+    "objectives": (list,),
+    "repeats": (int,),
+    "device": (str,),
+    "keep_weights": (str,),
+    "train": (dict,),
+}
+assert set(_TYPES) == {f.name for f in fields(SearchSettings)}
+
+
+def resolve_settings(section: Mapping[str, Any], source: str, flags: Mapping[str, Any]) -> SearchSettings:
+    """Settings from a ``search:`` section, overridden by flags that are not None.
+
+    Raises:
+        InputError: for an unknown key or a value of the wrong type, naming the file and key.
+    """
+    check_keys(section, _TYPES, source)
+    given = {key: value for key, value in flags.items() if value is not None}
+    merged = {**section, **given}
+    if "objectives" in merged:
+        merged["objectives"] = tuple(map(str, merged["objectives"]))
+    try:
+        return SearchSettings(**merged)
+    except InputError as error:
+        flag = error.source in given
+        raise InputError(error.problem, error.fix, f"--{error.source}" if flag else f"{source}, {error.source}") from None

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from se_nas.run import Run
+from se_nas.space import SearchSpace
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+def digits_space(**changes: object) -> SearchSpace:
+    """A small space over ResNet-8 for the digit images."""
+    arguments = {"reduction": [4, 8], "squeeze": ["avg", "max"], "backbone_args": {"in_channels": 1}, **changes}
+    return SearchSpace("resnet8", (1, 8, 8), **arguments)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def space() -> SearchSpace:
+    return digits_space()
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A real search on the digit images, made once: 6 trials of 1 epoch. Tests must leave it as it is."""
+    from se_nas.api import start
+    from se_nas.settings import SearchSettings
+
+    settings = SearchSettings(trials=6, epochs=1, repeats=2, strategy="random", train={"batch_size": 256})
+    return start(digits_space(), settings, tmp_path_factory.mktemp("finished") / "run")
