@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits  # type: ignore[import-untyped]
 
 TARGET = Path(__file__).parent.parent / "se_nas" / "evaluate" / "digits.npz"
 

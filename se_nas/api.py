@@ -15,7 +15,8 @@ from se_nas.environment import describe_environment
 from se_nas.errors import InputError
 from se_nas.evaluate import Evaluator
 from se_nas.evaluate.data import load_data
-from se_nas.evaluate.training import TrainingEvaluator, TrainSettings
+from se_nas.evaluate.device import find_device
+from se_nas.evaluate.training import TrainingEvaluator
 from se_nas.objective import parse_objectives
 from se_nas.observer import Observer
 from se_nas.run import Run
@@ -83,7 +84,8 @@ def start(
     """`search` with its settings resolved; ``about`` is added to ``run.yaml``."""
     objectives = parse_objectives(settings.objectives)
     trained = evaluator is None
-    evaluator, device = evaluator or make_evaluator(space, settings), find_device(settings.device)
+    device = choose_device(settings.device)
+    evaluator = evaluator or make_evaluator(space, settings)
     plan = Plan(space, settings, objectives, [])
     config = {
         **(about or {}),
@@ -130,7 +132,8 @@ def resume(
     space = space or space_of(run)
     if evaluator is None and run.config["evaluator"] == "own":
         raise InputError("this run had an evaluator of its own", "go on from Python: se_nas.resume(path, evaluator=...)", str(path))
-    evaluator, found = evaluator or make_evaluator(space, settings), find_device(settings.device)
+    found = choose_device(settings.device)
+    evaluator = evaluator or make_evaluator(space, settings)
     with run.lock():
         finished = run.trials
         plan = Plan(space, settings, parse_objectives(settings.objectives), finished)
@@ -205,6 +208,8 @@ def _go(run: Run, plan: Plan, evaluator: Evaluator, device: str, observer: Obser
     observer.search_started(run, run.config["search"]["trials"])
     try:
         reason = run_local(run, plan, evaluator, device, observer)
+        run.config["ended"] = reason
+        run.save_config()
         if isinstance(evaluator, TrainingEvaluator) and evaluator.data.test is not None:
             _score_front(run, evaluator, device)
     finally:
@@ -223,7 +228,7 @@ def _score_front(run: Run, evaluator: TrainingEvaluator, device: str) -> None:
 
 def make_evaluator(space: SearchSpace, settings: SearchSettings) -> TrainingEvaluator:
     """Training on the settings' data."""
-    return TrainingEvaluator(space, load_data(settings.data, space.input_size, settings.data_root), TrainSettings(**settings.train))
+    return TrainingEvaluator(space, load_data(settings.data, space.input_size, settings.data_root), settings.train)
 
 
 def space_of(run: Run) -> SearchSpace:
@@ -237,11 +242,13 @@ def space_of(run: Run) -> SearchSpace:
     return SearchSpace.from_dict(run.config["space"], f"{run.path / 'run.yaml'}, space")
 
 
-def find_device(name: str) -> str:
-    """``auto`` is the first GPU if there is one, else the CPU."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return name
+def choose_device(name: str) -> str:
+    """``auto`` is the first GPU if there is one, else the CPU.
+
+    Raises:
+        InputError: for a device that is not there.
+    """
+    return str(find_device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name))
 
 
 def default_directory(name: str) -> Path:

@@ -67,12 +67,12 @@ def parse_objectives(names: Sequence[str]) -> tuple[Objective, ...]:
     return tuple(parsed)
 
 
-def dominates(a: Mapping[str, float], b: Mapping[str, float], objectives: Sequence[Objective]) -> bool:
-    """Whether a is nowhere worse than b and somewhere better."""
-    losses = [(o.loss(a[o.name]), o.loss(b[o.name])) for o in objectives]
-    return all(x <= y for x, y in losses) and any(x < y for x, y in losses)
-
-
 def pareto(points: Sequence[Mapping[str, float]], objectives: Sequence[Objective]) -> list[int]:
-    """Indices of the points that none dominates, in their order; equal points all stay."""
-    return [i for i, point in enumerate(points) if not any(dominates(other, point, objectives) for other in points)]
+    """Indices of the points that none dominates (nowhere worse, somewhere better), in their order; equal points all stay."""
+    losses = [tuple(o.loss(point[o.name]) for o in objectives) for point in points]
+    front: list[tuple[float, ...]] = []
+    for loss in sorted(set(losses)):  # what dominates a point sorts before it, and is dominated by nothing or by one of the front
+        if not any(all(a <= b for a, b in zip(other, loss, strict=True)) for other in front):
+            front.append(loss)
+    kept = set(front)
+    return [i for i, loss in enumerate(losses) if loss in kept]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from se_nas.architecture import Architecture
+from se_nas.front import Front
 from se_nas.run import Run
 from se_nas.trial import Trial
 
@@ -14,14 +16,14 @@ class Observer:
     def search_started(self, run: Run, total: int) -> None:
         """A search of ``total`` trials begins, or goes on: ``run.trials`` are finished already."""
 
-    def trial_started(self, number: int, role: str, description: str, costs: Mapping[str, int]) -> None:
-        """A trial begins; ``description`` is its architecture in words."""
+    def trial_started(self, number: int, role: str, architecture: Architecture, costs: Mapping[str, int]) -> None:
+        """A trial begins."""
 
     def epoch_finished(self, number: int, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
         """A running trial has finished ``epoch`` of ``epochs``; ``metrics`` has at least its training ``loss``."""
 
-    def trial_finished(self, trial: Trial) -> None:
-        """A trial is in the ledger."""
+    def trial_finished(self, trial: Trial, front: Front) -> None:
+        """A trial is in the ledger, and the front is now this."""
 
     def search_finished(self, reason: str) -> None:
         """No further trial; ``reason`` is ``complete``, ``exhausted`` (no architecture is left) or ``interrupted``."""

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from se_nas.errors import InputError
+from se_nas.errors import InputError, known
+from se_nas.evaluate.settings import TrainSettings
 from se_nas.spacefile import check_keys
 
 
@@ -25,7 +26,7 @@ class SearchSettings:
         repeats: seeds with which both references are trained; 2 or more measure the noise between seeds.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         keep_weights: of which trials: ``front`` (and references), ``all`` or ``none``.
-        train: settings of training, see `se_nas.evaluate.training.TrainSettings`.
+        train: how networks are trained.
     """
 
     data: str = "digits"
@@ -38,17 +39,16 @@ class SearchSettings:
     repeats: int = 1
     device: str = "auto"
     keep_weights: str = "front"
-    train: Mapping[str, Any] = field(default_factory=dict)
+    train: TrainSettings = field(default_factory=TrainSettings)
 
     def __post_init__(self) -> None:
         for key, least in [("epochs", 1), ("trials", 1), ("repeats", 1), ("seed", 0)]:
             if getattr(self, key) < least:
                 raise InputError(f"{getattr(self, key)} is below {least}", f"take {least} or more", key)
-        if self.keep_weights not in ("front", "all", "none"):
-            raise InputError(f"{self.keep_weights!r} is unknown", "take front, all or none", "keep_weights")
+        known(self.keep_weights, ("front", "all", "none"), "keep_weights")
 
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "objectives": list(self.objectives), "train": dict(self.train)}
+        return {**asdict(self), "objectives": list(self.objectives)}
 
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -64,7 +64,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "keep_weights": (str,),
     "train": (dict,),
 }
-assert set(_TYPES) == {f.name for f in fields(SearchSettings)}
+_TRAIN_TYPES: dict[str, tuple[type, ...]] = {f.name: (type(f.default),) for f in fields(TrainSettings)}
 
 
 def resolve_settings(section: Mapping[str, Any], source: str, flags: Mapping[str, Any]) -> SearchSettings:
@@ -74,12 +74,13 @@ def resolve_settings(section: Mapping[str, Any], source: str, flags: Mapping[str
         InputError: for an unknown key or a value of the wrong type, naming the file and key.
     """
     check_keys(section, _TYPES, source)
+    check_keys(section.get("train", {}), _TRAIN_TYPES, f"{source}, train")
     given = {key: value for key, value in flags.items() if value is not None}
     merged = {**section, **given}
     if "objectives" in merged:
         merged["objectives"] = tuple(map(str, merged["objectives"]))
     try:
-        return SearchSettings(**merged)
+        return SearchSettings(**{**merged, "train": TrainSettings(**merged.get("train", {}))})
     except InputError as error:
-        flag = error.source in given
-        raise InputError(error.problem, error.fix, f"--{error.source}" if flag else f"{source}, {error.source}") from None
+        flag = f"--{error.source}".replace("_", "-")
+        raise InputError(error.problem, error.fix, flag if error.source in given else f"{source}, {error.source}") from None

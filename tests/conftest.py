@@ -33,7 +33,8 @@ def seeded() -> None:
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A real search on the digit images, made once: 6 trials of 1 epoch. Tests must leave it as it is."""
     from se_nas.api import start
+    from se_nas.evaluate.settings import TrainSettings
     from se_nas.settings import SearchSettings
 
-    settings = SearchSettings(trials=6, epochs=1, repeats=2, strategy="random", train={"batch_size": 256})
+    settings = SearchSettings(trials=6, epochs=1, repeats=2, strategy="random", train=TrainSettings(batch_size=256))
     return start(digits_space(), settings, tmp_path_factory.mktemp("finished") / "run")

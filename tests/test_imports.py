@@ -16,8 +16,9 @@ FLOORS = [
     ["placement", "backbones", "trial"],
     ["cost", "sites", "front", "ledger"],
     ["group", "run"],
-    ["space", "settings"],
+    ["space"],
     ["observer", "strategies", "evaluate", "exporter"],
+    ["settings"],
     ["report", "environment"],
     ["engines"],
     ["api"],
@@ -33,7 +34,9 @@ def imports(path) -> set[str]:
     """Names of se_nas modules that a file imports anywhere, but for types alone."""
     found = set()
     tree = ast.parse(path.read_text())
-    typing_only = {id(n) for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test) for n in ast.walk(node)}
+    typing_only = {
+        id(n) for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test) for n in ast.walk(node)
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and id(node) not in typing_only:
             if node.module == "se_nas":
@@ -58,7 +61,8 @@ def test_no_file_grows_past_what_one_can_hold_in_mind(path) -> None:
 
 
 def loaded_after(*arguments: str) -> set[str]:
-    code = f"import sys; from se_nas.cli import main\ntry: main({list(arguments)!r})\nexcept SystemExit: pass\nprint(*sys.modules, file=sys.stderr)"
+    code = f"import sys; from se_nas.cli import main\ntry: main({list(arguments)!r})\nexcept SystemExit: pass\n"
+    code += "print(*sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     return set(done.stderr.split())
 

@@ -25,7 +25,7 @@ def run_local(run: Run, plan: Plan, evaluator: Evaluator, device: str, observer:
     """
     trials = run.trials
     while (job := plan.next()) is not None:
-        observer.trial_started(job.number, job.role, str(job.architecture), job.costs)
+        observer.trial_started(job.number, job.role, job.architecture, job.costs)
         trial, evaluation = _evaluate(job, evaluator, device, observer)
         keep = run.config["search"]["keep_weights"]
         if evaluation and evaluation.weights and keep != "none":
@@ -33,10 +33,10 @@ def run_local(run: Run, plan: Plan, evaluator: Evaluator, device: str, observer:
         run.ledger.append(trial)
         trials.append(trial)
         plan.finished(trial)
+        front = run.front_of(trials)
         if keep == "front":
-            front = run.front_of(trials)
             run.keep_weights({t.number for entry in (*front.front, *front.references.values()) for t in entry.trials})
-        observer.trial_finished(trial)
+        observer.trial_finished(trial, front)
     return "complete" if len(trials) >= run.config["search"]["trials"] else "exhausted"
 
 

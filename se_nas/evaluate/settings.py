@@ -44,8 +44,8 @@ class TrainSettings:
         InputError: for a value out of range; its source is ``train.`` and the name.
     """
 
-    batch_size: int = 128
-    lr: float = 0.1
+    batch_size: int = 64
+    lr: float = 0.2
     momentum: float = 0.9
     weight_decay: float = 5e-4
     schedule: str = "one-cycle"

@@ -59,7 +59,7 @@ class TrainingEvaluator:
         try:
             with reproducible(seed, place):
                 return self._train(architecture, epochs, place, report)
-        except torch.OutOfMemoryError as error:
+        except torch.cuda.OutOfMemoryError as error:
             reason = str(error).partition(". ")[0]
         # raised out here: an exception's context would keep the network, and so the memory
         torch.cuda.empty_cache()

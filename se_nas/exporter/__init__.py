@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from se_nas.architecture import Architecture
 from se_nas.errors import InputError
 from se_nas.exporter import residual
-from se_nas.exporter.check import Unsupported, check, count_parameters
+from se_nas.exporter.check import Unsupported, compare, count_parameters
 from se_nas.exporter.names import plain_names
-from se_nas.exporter.write import Destination, check_free, write
+from se_nas.exporter.write import Destination, check_free, write_files
 from se_nas.space import SearchSpace
 
 Generator = Callable[[SearchSpace, Architecture, nn.Module, Mapping[str, str]], str]
@@ -62,7 +62,7 @@ def export(
         files[place.weights] = _safetensors(weights, network, architecture)
     if place.about:
         files[place.about] = (json.dumps(_record(space, architecture, network), indent=2) + "\n").encode()
-    write(place.folder, files | {place.module: text.encode()})
+    write_files(place.folder, files | {place.module: text.encode()})
     return place.folder / place.module
 
 
@@ -76,7 +76,7 @@ def source(space: SearchSpace, architecture: Architecture, network: nn.Module, a
     for generator in GENERATORS:
         try:
             text = generator(space, architecture, network, about)
-            check(text, network)
+            compare(text, network)
             return text
         except Unsupported as reason:
             reasons.append(str(reason))

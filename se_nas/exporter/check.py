@@ -23,7 +23,7 @@ IMPLIED = {
 """Modules that a file may do without, by name: they are operations there, or nothing."""
 
 
-def check(text: str, network: nn.Module) -> None:
+def compare(text: str, network: nn.Module) -> None:
     """Build the network of a file without memory, and compare it with the searched one module by module.
 
     Raises:
@@ -39,8 +39,8 @@ def check(text: str, network: nn.Module) -> None:
             raise Unsupported(f"{path or 'the network'} has hooks or a forward of its own")
         if not next(module.children(), None) and not _same(module, copies.get(path), path):
             raise Unsupported(f"{path} is {module}, and the file cannot say so")
-    expected = {new: network.state_dict()[old] for old, new in plain_names(network).items()}
-    found = written.state_dict()
+    tensors, found = network.state_dict(), written.state_dict()
+    expected = {new: tensors[old] for old, new in plain_names(network).items()}
     for key in expected | found:
         if _form(expected.get(key)) != _form(found.get(key)):
             raise Unsupported(f"{key} is {_form(expected.get(key))}, and would be {_form(found.get(key))} in the file")

@@ -17,7 +17,7 @@ def plain_paths(network: nn.Module) -> dict[str, str]:
         for name, child in module.named_children():
             plain = _join(new, name)
             if isinstance(module, Attached):
-                home = new if _is_block(module.module) else block
+                home = new if _is_block(module.get_submodule("module")) else block
                 plain = new if name == "module" else _join(home, "se")
             visit(child, _join(old, name), plain, block)
 

@@ -7,14 +7,14 @@ import inspect
 import math
 import sys
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from se_nas.errors import InputError
-from se_nas.exporter.template import free_names
+from se_nas.exporter.template import bound_names, free_names
 
 GLOBALS = {"torch": torch, "Tensor": Tensor, "nn": nn, "F": nn.functional, "math": math}
 """What a function may use from outside itself: the exported file imports these, under these names."""
@@ -22,23 +22,26 @@ GLOBALS = {"torch": torch, "Tensor": Tensor, "nn": nn, "F": nn.functional, "math
 _FIX = f"write it as a plain function (def) that uses {', '.join(GLOBALS)} alone and keeps its helpers and constants inside"
 
 
-def operators_source(functions: Iterable[tuple[str, Callable[..., Any]]], taken: Iterable[str]) -> list[str]:
-    """Source texts of (registered name, function) pairs, each function once.
+def operators_source(functions: Iterable[tuple[str, Callable[..., Any]]]) -> dict[str, str]:
+    """Function name -> source text, of (registered name, function) pairs.
 
     Raises:
-        InputError: if a function cannot stand alone in a file, or its name is one of ``taken`` or another's.
+        InputError: if a function cannot stand alone in a file, or two have one name.
     """
-    owners: dict[str, Any] = dict.fromkeys(taken)
-    texts = []
+    texts: dict[str, str] = {}
+    owners: dict[str, Any] = {}
     for label, function in functions:
-        name = getattr(function, "__name__", "")
-        if name in owners and owners[name] is function:
-            continue
-        texts.append(operator_source(label, function))
-        if name in owners:
-            raise InputError(f"operator {label!r}: the exported file has another {name}", "rename the function", "export")
-        owners[name] = function
+        text = operator_source(label, function)
+        if owners.setdefault(function.__name__, function) is not function:
+            raise InputError(f"operator {label!r}: another one is called {function.__name__} too", "rename the function", "export")
+        texts[function.__name__] = text
     return texts
+
+
+def refuse_clashes(names: Collection[str], text: str) -> None:
+    """Raise if an operator's function has a name that the rest of the file gives to something else."""
+    for name in sorted(bound_names(text).intersection(names)):
+        raise InputError(f"operator {name}: the exported file has another {name}", "rename the function", "export")
 
 
 def operator_source(label: str, function: Callable[..., Any]) -> str:

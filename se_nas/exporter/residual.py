@@ -9,10 +9,11 @@ from torch import nn
 
 from se_nas.architecture import Architecture, SESpec, hidden_width
 from se_nas.exporter.check import count_parameters
+from se_nas.exporter.operators import refuse_clashes
 from se_nas.exporter.residual_shape import Shape, read_shape
 from se_nas.exporter.residual_template import BLOCKS, NETWORK, OPERATOR, PAD_SHORTCUT, SE_AT, SHORTCUT
 from se_nas.exporter.seblock import SECode
-from se_nas.exporter.template import assemble, bound_names, facts, render, table
+from se_nas.exporter.template import assemble, facts, render, table
 from se_nas.placement import Site
 from se_nas.space import SearchSpace
 
@@ -36,8 +37,9 @@ def source(space: SearchSpace, architecture: Architecture, network: nn.Module, a
     settings = {block: None for stage in shape.stages for block in stage.blocks}
     chosen = {site.name: (site, spec) for group in space.groups for site in group.sites if (spec := architecture[group.name])}
     se = SECode(settings | {name: spec for name, (_, spec) in chosen.items()}, space.options)
+    operators = se.operators()
     rest = [*_settings(shape, se), se.block(), *_shortcut(shape), _block(shape, se), _network(space, shape, se)]
-    operators = se.operators(bound_names("\n".join(rest)))
+    refuse_clashes(operators, "\n".join(rest))
     alias = OPERATOR if {"squeeze", "gate"} & set(se.fields) else ""
     rows = [_row(name, *chosen[name], space) if name in chosen else (name, *"------") for name in settings]
     heading = {
@@ -52,7 +54,7 @@ def source(space: SearchSpace, architecture: Architecture, network: nn.Module, a
         facts({**heading, **about, **heading}),
         table(("block", "channels", "r", "hidden", "squeeze", "gate", "placement"), rows) if chosen else "",
     ]
-    return assemble("\n\n".join(filter(None, sections)), [alias, *operators, *rest])
+    return assemble("\n\n".join(filter(None, sections)), [alias, *operators.values(), *rest])
 
 
 def _backbone(space: SearchSpace) -> str:

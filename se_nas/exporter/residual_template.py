@@ -47,9 +47,9 @@ class BasicBlock(nn.Module):
         out = torch.relu(@inner[self.bn1(self.conv1(@pre[x]))])
         out = @standard[self.bn2(self.conv2(out))]
         return torch.relu(out + @identity[self.downsample(x)])                      #? !post
-        out = torch.relu(out + @identity[self.downsample(x)])                       #? post
-        out = @post[out]                                                            #? post
-        return out                                                                  #? post
+        x = torch.relu(out + @identity[self.downsample(x)])                         #? post
+        x = @post[x]                                                                #? post
+        return x                                                                    #? post
 '''
 
 BOTTLENECK = '''
@@ -74,9 +74,9 @@ class Bottleneck(nn.Module):
         out = torch.relu(@inner[self.bn2(self.conv2(out))])
         out = @standard[self.bn3(self.conv3(out))]
         return torch.relu(out + @identity[self.downsample(x)])                      #? !post
-        out = torch.relu(out + @identity[self.downsample(x)])                       #? post
-        out = @post[out]                                                            #? post
-        return out                                                                  #? post
+        x = torch.relu(out + @identity[self.downsample(x)])                         #? post
+        x = @post[x]                                                                #? post
+        return x                                                                    #? post
 '''
 
 SE_AT = '''

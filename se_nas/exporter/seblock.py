@@ -123,10 +123,10 @@ class SECode:
             return line
         return "\n".join([f"{name} = [", *(f"    {literal}," for literal in literals), "]"])
 
-    def operators(self, taken: Collection[str]) -> list[str]:
-        """Sources of the operators that occur; ``taken`` are the file's other names."""
+    def operators(self) -> dict[str, str]:
+        """Function name -> source of the operators that occur."""
         squeezes = [(name, SQUEEZES[name].function) for name in self.used["squeeze"]]
-        return operators_source([*squeezes, *((name, GATES[name]) for name in self.used["gate"])], taken)
+        return operators_source([*squeezes, *((name, GATES[name]) for name in self.used["gate"])])
 
     def settings_class(self, places: Mapping[str, str]) -> str:
         """The ``SE`` tuple, if one is needed; ``places`` says in words where each placement is."""

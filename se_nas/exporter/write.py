@@ -43,10 +43,10 @@ def check_free(target: Path, weights: bool, force: bool) -> None:
     taken = [target, *([place.folder / place.weights] if place.folder != target else [])]
     for path in taken if not force else ():
         if os.path.lexists(path):
-            raise InputError(f"{path} exists", "choose another target, or overwrite it with force", "target")
+            raise InputError(f"{path} exists", "choose another target, or overwrite it (--force)", "target")
 
 
-def write(folder: Path, files: Mapping[str, bytes]) -> None:
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write files into a folder, made if need be: in a temporary folder, whence they are moved when all are complete.
 
     Raises:

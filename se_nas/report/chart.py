@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 460, 330
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 30, 46
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 26, 30, 46
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom."""
@@ -59,9 +59,8 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
     """
     if not high > low:
         return [low]
-    rough = (high - low) / max(count, 1)
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(step for step in (power, 2 * power, 5 * power, 10 * power) if step >= rough * 0.99)
+    power = 10.0 ** math.floor(math.log10((high - low) / count))
+    step = min((power, 2 * power, 5 * power, 10 * power), key=lambda step: abs((high - low) / step - count))
     digits = max(0, -math.floor(math.log10(step)) + 1)
     first, last = math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6)
     return [round(index * step, digits) for index in range(first, last + 1)]

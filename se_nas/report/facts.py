@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from se_nas.front import Entry, Front
@@ -35,6 +35,10 @@ class Facts:
         trials = run.trials
         return cls(run, trials, run.front_of(trials), run.test_scores)
 
+    def after(self, trial: Trial, front: Front) -> Facts:
+        """The facts once one more trial has made this the front."""
+        return replace(self, trials=[*self.trials, trial], front=front)
+
     @property
     def planned(self) -> int:
         return int(self.run.config["search"]["trials"])
@@ -45,8 +49,8 @@ class Facts:
 
     @property
     def finished(self) -> bool:
-        """Whether all planned trials are in the ledger."""
-        return len(self.trials) >= self.planned
+        """Whether all planned trials are in the ledger, or no architecture was left to try."""
+        return len(self.trials) >= self.planned or self.run.config.get("ended") == "exhausted"
 
     @property
     def share(self) -> str:
@@ -56,7 +60,8 @@ class Facts:
     @property
     def subject(self) -> str:
         """``resnet20 on cifar10``."""
-        return f"{self.backbone.get('name') or 'network'} on {self.run.config['search'].get('data') or 'own data'}"
+        own = self.run.config.get("evaluator") == "own"
+        return f"{self.backbone.get('name') or 'network'} on {'an own evaluator' if own else self.run.config['search'].get('data')}"
 
     @property
     def backbone(self) -> Mapping[str, Any]:
@@ -71,7 +76,7 @@ class Facts:
 
     def role(self, entry: Entry) -> str:
         """``plain``, ``paper`` or ``proposal``."""
-        return next((name for name, reference in self.front.references.items() if reference is entry), "proposal")
+        return next((name for name in REFERENCES if self.front.references.get(name) is entry), "proposal")
 
     def gain(self, entry: Entry, reference: str) -> float | None:
         """How much better the measured objective is than a reference's; positive is better. None if there is nothing to compare."""

@@ -45,7 +45,7 @@ def noise_band(facts: Facts) -> tuple[float, float] | None:
     measured, noise, plain = facts.front.measured, facts.front.noise, facts.front.references.get("plain")
     if measured is None or noise is None or plain is None:
         return None
-    error = 2 * noise.deviation * math.sqrt(1 + 1 / len(plain.trials))
+    error = noise.band(1, len(plain.trials))
     return plain.values[measured.name] - error, plain.values[measured.name] + error
 
 

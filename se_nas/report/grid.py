@@ -49,26 +49,29 @@ def short_names(names: Iterable[str], least: int = 3) -> dict[str, str]:
         {'avg': 'avg', 'avg+max': 'avg+', 'std': 'std'}
     """
     distinct = sorted(set(names))
-    others = {name: [other for other in distinct if other != name] for name in distinct}
-    lengths = {name: (n for n in range(least, len(name)) if not any(o.startswith(name[:n]) for o in others[name])) for name in distinct}
-    return {name: name[: next(lengths[name], len(name))] for name in distinct}
+    return {name: _short(name, [other for other in distinct if other != name], least) for name in distinct}
+
+
+def _short(name: str, others: Sequence[str], least: int) -> str:
+    beginnings = (name[:length] for length in range(least, len(name)))
+    return next((text for text in beginnings if not any(other.startswith(text) for other in others)), name)
 
 
 def _head(facts: Facts, front: Sequence[Entry], lead: int) -> str:
     measured = facts.front.measured
-    lines = [("trial", [label(facts, entry).replace(" ", "<br>") for entry in front])]
+    lines = [("trial", [label(facts, entry) for entry in front])]
     if measured:
         lines.append((clean(measured.name), [amount(measured.name, entry.values[measured.name]) for entry in front]))
     for cost, name in [("params", "params over plain"), ("macs", "MACs over plain")]:
         ratios = [facts.over_plain(entry.values, cost) for entry in front]
         if all(ratio is not None for ratio in ratios):
             lines.append((name, [percent(ratio) for ratio in ratios if ratio is not None]))
-    return "".join(
-        f'<tr><th scope="row" colspan="{lead}">{_text(name)}</th>'
-        + "".join(f'<th scope="col">{cell}</th>' if not index else f"<td>{cell}</td>" for cell in cells)
-        + "</tr>"
-        for index, (name, cells) in enumerate(lines)
-    )
+    return "".join(_head_row(name, cells, lead, "td" if index else 'th scope="col"') for index, (name, cells) in enumerate(lines))
+
+
+def _head_row(name: str, cells: Sequence[str], lead: int, tag: str) -> str:
+    body = "".join(f"<{tag}>{_text(cell)}</{tag[:2]}>" for cell in cells)
+    return f'<tr><th scope="row" colspan="{lead}">{_text(name)}</th>{body}</tr>'
 
 
 def _cell(group: str, spec: SESpec | None, ratios: Sequence[int], codes: dict[str, dict[str, str]], shown: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from se_nas.report.facts import COSTS, Facts
 from se_nas.report.figures import cost_chart, noise_band, outliers
 from se_nas.report.grid import choices_grid
 from se_nas.report.sentences import commands, failures, findings, noise, progress
-from se_nas.report.words import amount, clean, duration, flatten, heading, summary
+from se_nas.report.words import amount, clean, duration, flatten, heading, is_share, summary
 from se_nas.run import Run
 from se_nas.trial import Trial
 
@@ -51,15 +51,17 @@ def page(facts: Facts) -> str:
 
 
 def _header(facts: Facts, title: str) -> str:
-    search = facts.run.config["search"]
+    config = facts.run.config
+    images = config.get("validation_images")
     parts = [
         progress(facts),
-        f"{search.get('epochs')} epochs a trial",
-        f"strategy {search.get('strategy')}",
-        str(facts.run.config.get("created", "")),
+        f"{config['search'].get('epochs')} epochs a trial",
+        f"{images:,} validation images" if images else "",
+        f"strategy {config['search'].get('strategy')}",
+        str(config.get("created", "")).replace("T", " ").removesuffix("Z").removesuffix("+00:00"),
     ]
     state = "" if facts.finished else '<p class="warning">The search is unfinished: what follows may change.</p>'
-    return f"<header><h1>{_text(title)}</h1><p class='quiet'>{_dots(map(_text, filter(None, parts)))}</p>{state}</header>"
+    return f"<header><h1>{_text(title)}</h1><p class='quiet'>{' &middot; '.join(map(_text, filter(None, parts)))}</p>{state}</header>"
 
 
 def _summary(facts: Facts) -> str:
@@ -98,9 +100,12 @@ def _front(facts: Facts) -> str:
         return _section("Trials", _all_trials(facts)) if facts.trials else ""
     columns = front_columns(facts, rows)
     marks = [" ".join(word for word in cell.split()[1:]) for cell in columns[0].cells]
-    legend = "References first, then the front from the cheapest on. Gains over the references" + (
-        " in points; &asymp; marks ties." if facts.front.noise else "."
+    measured = facts.front.measured
+    legend = "References first, then the front from the cheapest on."
+    legend += (
+        f" Gains are in {_text(measured.name)}{' points' if is_share(measured.name) else ', positive when better'}." if measured else ""
     )
+    legend += " &asymp; marks ties." if facts.front.noise else ""
     return _section(
         "Architectures",
         f"<p class='quiet'>{legend}</p>{_table(columns, marks)}<details><summary>All trials</summary>{_all_trials(facts)}</details>",
@@ -184,10 +189,6 @@ def _table(columns: Sequence[Column], classes: Sequence[str]) -> str:
 
 def _section(title: str, body: str) -> str:
     return f"<section><h2>{title}</h2>{body}</section>" if body else ""
-
-
-def _dots(parts: Iterable[str]) -> str:
-    return " &middot; ".join(parts)
 
 
 def _text(text: object) -> str:

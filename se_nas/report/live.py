@@ -14,15 +14,15 @@ from rich.progress_bar import ProgressBar
 from rich.segment import Segments
 from rich.text import Text
 
-from se_nas.front import Entry
+from se_nas.architecture import Architecture
+from se_nas.front import Entry, Front
 from se_nas.observer import Observer
 from se_nas.report.columns import front_columns
 from se_nas.report.facts import Facts
 from se_nas.report.plain import PlainView
 from se_nas.report.sentences import ending, overheads, standing
-from se_nas.report.standing import Standing
 from se_nas.report.table import draw, split, tie_mark
-from se_nas.report.words import duration, flat, wrapped
+from se_nas.report.words import duration, flat, summary, wrapped
 from se_nas.run import Run
 from se_nas.trial import Trial
 
@@ -62,7 +62,7 @@ class LiveView(Observer):
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._standing: Standing | None = None
+        self._facts: Facts | None = None
         self._running: dict[int, _Running] = {}
         self._begun = time.monotonic()
         self._finished_before = 0
@@ -80,28 +80,29 @@ class LiveView(Observer):
     # What is heard.
 
     def search_started(self, run: Run, total: int) -> None:
-        self._standing, self._begun = Standing(run), time.monotonic()
-        self._finished_before = len(self._standing.facts.trials)
+        self._facts, self._begun = Facts.of(run), time.monotonic()
+        self._finished_before = len(self._facts.trials)
         self._live.start()
 
-    def trial_started(self, number: int, role: str, description: str, costs: Mapping[str, int]) -> None:
-        self._running[number] = _Running(number, role, flat(description), costs)
+    def trial_started(self, number: int, role: str, architecture: Architecture, costs: Mapping[str, int]) -> None:
+        share = self._facts.share if self._facts else "site"
+        self._running[number] = _Running(number, role, summary(architecture, share), costs)
 
     def epoch_finished(self, number: int, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
         if number in self._running:
             self._running[number] = replace(self._running[number], epoch=epoch, epochs=epochs, loss=metrics.get("loss"))
 
-    def trial_finished(self, trial: Trial) -> None:
+    def trial_finished(self, trial: Trial, front: Front) -> None:
         self._running.pop(trial.number, None)
-        if self._standing:
-            self._standing.add(trial)
+        if self._facts:
+            self._facts = self._facts.after(trial, front)
         if not trial.complete:
             self.note(f"trial {trial.number} failed: {trial.error}")
 
     def search_finished(self, reason: str) -> None:
         self._live.stop()
-        if self._standing:
-            self.note(ending(self._standing.facts, reason))
+        if self._facts:
+            self.note(ending(self._facts, reason))
 
     def note(self, text: str) -> None:
         self._console.print(Text(flat(text)))
@@ -110,9 +111,9 @@ class LiveView(Observer):
 
     def picture(self) -> RenderableType:
         """The view as it stands, no larger than the terminal."""
-        if self._standing is None:
+        if self._facts is None:
             return Text()
-        facts, width, height = self._standing.facts, self._console.width, self._console.height - 1
+        facts, width, height = self._facts, self._console.width, self._console.height - 1
         running = list(self._running.values())
         work = sum(trial.epoch / trial.epochs for trial in running)
         bar = Padding(ProgressBar(max(facts.planned, 1), len(facts.trials) + work), (0, max(width - 100, 0), 0, 0))
@@ -122,8 +123,8 @@ class LiveView(Observer):
             if len(lines) + len(more) > max(height // 2, 4):
                 break
             lines += more
-        room = max(height - len(lines) - 2, 0)  # beside the bar and a blank line
-        return Group(bar, *lines, Text(), self._front(facts, width, room))
+        room = height - len(lines) - 2  # beside the bar and a blank line
+        return Group(bar, *lines, Text(), self._front(facts, width, room)) if room > 0 else Group(bar, *lines[: max(height - 1, 0)])
 
     def _counts(self, facts: Facts, work: float) -> list[str]:
         """Trials and times; ``work`` is how much of the running trials is done, in trials."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TextIO
 
+from se_nas.front import Front
 from se_nas.observer import Observer
+from se_nas.report.facts import Facts
 from se_nas.report.sentences import ending, outcome
-from se_nas.report.standing import Standing
 from se_nas.report.words import flat
 from se_nas.run import Run
 from se_nas.trial import Trial
@@ -17,23 +18,22 @@ class PlainView(Observer):
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
-        self._standing: Standing | None = None
+        self._facts: Facts | None = None
 
     def search_started(self, run: Run, total: int) -> None:
-        self._standing = Standing(run)
-        facts = self._standing.facts
+        facts = self._facts = Facts.of(run)
         before = f", {len(facts.trials)} of them finished before" if facts.trials else ""
         self._say(f"{total} trials of {facts.subject} in {run.path}{before}")
 
-    def trial_finished(self, trial: Trial) -> None:
-        if self._standing:
-            facts = self._standing.add(trial)
+    def trial_finished(self, trial: Trial, front: Front) -> None:
+        if self._facts:
+            facts = self._facts = self._facts.after(trial, front)
             role = "" if trial.role == "proposal" else f" {trial.role}"
             self._say(f"{len(facts.trials)}/{facts.planned}  trial {trial.number}{role}  {'  '.join(outcome(facts, trial))}")
 
     def search_finished(self, reason: str) -> None:
-        if self._standing:
-            self._say(ending(self._standing.facts, reason))
+        if self._facts:
+            self._say(ending(self._facts, reason))
 
     def note(self, text: str) -> None:
         self._say(f"note: {text}")

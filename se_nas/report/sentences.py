@@ -39,7 +39,7 @@ def noise(facts: Facts, tie: str = "≈") -> str:
     size = gain(measured, known.deviation, signed=False) + (" points" if is_share(measured.name) else "")
     return (
         f"Noise of {clean(measured.name)}: a trial's standard deviation is {size} ({known.source}). "
-        f"{tie} marks differences within two standard errors: ties."
+        f"{tie} marks ties: differences that this noise explains (95 % interval)."
     )
 
 
@@ -98,12 +98,8 @@ def standing(facts: Facts) -> str:
 
 def ending(facts: Facts, reason: str) -> str:
     """Why a search ended, with how much."""
-    why = {
-        "complete": "Search complete",
-        "exhausted": "Search complete: no architecture is left to try",
-        "interrupted": "Search interrupted",
-    }
-    return f"{why.get(reason, clean(reason))}, {progress(facts)}"
+    why = {"complete": "complete", "exhausted": "complete, no architecture is left to try", "interrupted": "interrupted"}
+    return f"Search {why.get(reason, reason)}: {progress(facts)}"
 
 
 def _compared(facts: Facts, entry: Entry, reference: str) -> str:
@@ -151,11 +147,11 @@ def _references(facts: Facts) -> list[str]:
             continue
         over = [f"{heading(b['metric'])} {count(entry.values[b['metric']])} > {count(b['limit'])}" for b in facts.exceeded(entry)]
         if over:
-            said.append(f"The reference {role} (trial {entry.number}) is over budget: {', '.join(over)}.")
+            said.append(f"The reference {role} (trial {entry.number}) is over budget ({', '.join(over)}).")
         elif any(entry is other for other in facts.front.front):
             said.append(f"The reference {role} (trial {entry.number}) is on the front.")
         else:
-            said.append(f"The reference {role} (trial {entry.number}) is not on the front: another is at least as good in every objective.")
+            said.append(f"The reference {role} (trial {entry.number}) is not on the front; another is at least as good in every objective.")
     return said
 
 
@@ -167,7 +163,7 @@ def _test(facts: Facts, best: Entry) -> list[str]:
     metric = f"test_{measured.name}"
     scored = [best, *(entry for entry in facts.front.references.values() if entry is not best)]
     scores = [
-        f"{facts.role(entry) if facts.role(entry) != 'proposal' else f'trial {entry.number}'} {amount(metric, values[metric])}"
+        f"{amount(metric, values[metric])} ({f'trial {entry.number}' if facts.role(entry) == 'proposal' else facts.role(entry)})"
         for entry in scored
         if metric in (values := facts.test.get(entry.number, {}))
     ]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -83,7 +84,7 @@ def draw(columns: Sequence[Column]) -> Table:
 def _width(columns: Sequence[Column]) -> int:
     def need(column: Column) -> int:
         lines = [line for text in (column.heading, *column.cells) for line in text.splitlines()]
-        longest = max(map(len, lines), default=0)
+        longest = max(map(cell_len, lines), default=0)
         return min(longest, _LEAST_WORDS) if column.words else longest
 
     return sum(map(need, columns)) + GAP * (len(columns) - 1)

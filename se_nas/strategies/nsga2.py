@@ -45,7 +45,9 @@ class NSGA2Strategy:
         self._study = optuna.create_study(
             directions=["maximize" if o.direction == "max" else "minimize" for o in objectives], sampler=sampler
         )
-        self._distributions: dict[str, BaseDistribution] = {name: CategoricalDistribution(values) for name, values in space.dimensions.items()}
+        self._distributions: dict[str, BaseDistribution] = {
+            name: CategoricalDistribution(values) for name, values in space.dimensions.items()
+        }
         self._asked: dict[Architecture, OptunaTrial] = {}
         self._known: dict[Architecture, tuple[float, ...] | None] = {}
 

@@ -70,8 +70,8 @@ def test_shorter_side_is_resized_and_the_centre_cut(tmp_path: Path) -> None:
         for name in "ab":
             (tmp_path / split / name).mkdir(parents=True)
             wide.save(tmp_path / split / name / "1.png")
-    split = load_data(f"folder:{tmp_path}", SIZE).train
-    assert isinstance(split, Split) and bool((split.images == 255).all())
+    train = load_data(f"folder:{tmp_path}", SIZE).train
+    assert isinstance(train, Split) and bool((train.images == 255).all())
 
 
 def test_too_large_for_memory_is_left_in_files(pictures: Pictures) -> None:
@@ -140,7 +140,7 @@ def test_corrupt_image(pictures: Pictures) -> None:
 def test_some_of_cifar(tmp_path: Path) -> None:
     with tarfile.open(CIFAR) as archive:
         for member in archive:
-            if member.isfile() and int(Path(member.name).stem) < 20:
+            if member.name.endswith(".jpg") and int(Path(member.name).stem) < 20:
                 member.name = os.path.normpath(member.name)
                 archive.extract(member, tmp_path, filter="data")
     data = load_data(f"folder:{tmp_path}", (3, 32, 32))

@@ -106,9 +106,7 @@ class FakeSet:
         ("svhn", "SVHN", np.zeros((20, 3, 32, 32), np.uint8), "labels", (3, 32, 32)),
     ],
 )
-def test_torchvision(
-    monkeypatch: pytest.MonkeyPatch, name: str, kind: str, pixels: Any, answers: str, size: tuple[int, int, int]
-) -> None:
+def test_torchvision(monkeypatch: pytest.MonkeyPatch, name: str, kind: str, pixels: Any, answers: str, size: tuple[int, int, int]) -> None:
     calls: list[dict[str, Any]] = []
 
     def make(root: str, **options: Any) -> FakeSet:

@@ -22,7 +22,10 @@ MakeRun = Callable[..., Run]
 def make_trials(number: int, groups: Sequence[str] = SITES, metric: str = "accuracy", seed: int = 0) -> list[Trial]:
     """Both references twice, then proposals whose accuracy grows with their size, with noise; every tenth fails."""
     rng = random.Random(seed)
-    options = [None, *(SESpec(r, squeeze, "sigmoid", place) for r in (4, 8, 16) for squeeze in ("avg", "max") for place in ("standard", "pre"))]
+    options = [
+        None,
+        *(SESpec(r, squeeze, "sigmoid", place) for r in (4, 8, 16) for squeeze in ("avg", "max") for place in ("standard", "pre")),
+    ]
     references = {"plain": Architecture.of(dict.fromkeys(groups)), "paper": Architecture.of(dict.fromkeys(groups, PAPER))}
     trials = []
     for index in range(number):
@@ -35,7 +38,21 @@ def make_trials(number: int, groups: Sequence[str] = SITES, metric: str = "accur
         metrics = {} if failed else {metric: value, "loss": 1 - value}
         error = "loss is nan in epoch 2" if failed else None
         trials.append(
-            Trial(index, role, architecture, index // 2 if index < 4 else 0, {"epochs": 3}, "failed" if failed else "complete", metrics, costs, index, error, "local:cpu", "", 61.2)
+            Trial(
+                index,
+                role,
+                architecture,
+                index // 2 if index < 4 else 0,
+                {"epochs": 3},
+                "failed" if failed else "complete",
+                metrics,
+                costs,
+                index,
+                error,
+                "local:cpu",
+                "",
+                61.2,
+            )
         )
     return trials
 
@@ -58,7 +75,14 @@ def make_run(tmp_path: Path) -> MakeRun:
         base = {
             "command": "se-nas search space.yaml",
             "space": {"backbone": "resnet20", "share": share, "reduction": [4, 8, 16]},
-            "search": {"data": "digits", "epochs": 3, "trials": len(trials), "strategy": "nsga2", "objectives": list(objectives), **(search or {})},
+            "search": {
+                "data": "digits",
+                "epochs": 3,
+                "trials": len(trials),
+                "strategy": "nsga2",
+                "objectives": list(objectives),
+                **(search or {}),
+            },
             "budgets": [{"metric": "params", "text": "<= +1%", "limit": limit}] if limit else [],
             "validation_images": 5000,
             "backbone": {"name": "resnet20", **PLAIN, "groups": described},
@@ -69,7 +93,9 @@ def make_run(tmp_path: Path) -> MakeRun:
             run.ledger.append(trial)
         if test:
             front = run.front
-            run.save_test_scores({e.number: {"test_accuracy": e.values["accuracy"] - 0.004} for e in (*front.front, *front.references.values())})
+            run.save_test_scores(
+                {e.number: {"test_accuracy": e.values["accuracy"] - 0.004} for e in (*front.front, *front.references.values())}
+            )
         return run
 
     return make

@@ -1,0 +1,308 @@
+"""What cannot be exported, or not there, and what is said about it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from se_nas import exporter
+from se_nas.errors import InputError
+from se_nas.exporter import export
+from se_nas.exporter.check import Unsupported
+from se_nas.se import register_gate, register_squeeze
+from se_nas.space import SearchSpace
+
+SMALL: dict[str, Any] = {"input_size": (1, 8, 8), "backbone_args": {"in_channels": 1}}
+SCALE = 2.0
+sigmoid = torch.sigmoid
+
+
+def power_squeeze(x: Tensor, p: float = 3.0) -> Tensor:
+    """Generalised mean."""
+    import math
+
+    return x.clamp(min=1e-6).pow(p).mean((2, 3)).pow(1 / p) * math.sqrt(1.0)
+
+
+def swish_gate(x: Tensor) -> Tensor:
+    return nn.functional.silu(x)  # not bounded
+
+
+def scaled_gate(x: Tensor) -> Tensor:
+    return SCALE * x
+
+
+def library_gate(x: Tensor) -> Tensor:
+    return sigmoid(x)
+
+
+def numpy_gate(x: Tensor) -> Tensor:
+    import numpy as np
+
+    return torch.from_numpy(np.tanh(x.numpy()))
+
+
+@torch.no_grad()
+def decorated_gate(x: Tensor) -> Tensor:
+    return x
+
+
+def closure_gate() -> Callable[[Tensor], Tensor]:
+    factor = 2.0
+
+    def gate(x: Tensor) -> Tensor:
+        return factor * x
+
+    return gate
+
+
+def build(weights: Tensor) -> Tensor:
+    return weights
+
+
+def scale(x: Tensor) -> Tensor:
+    return x
+
+
+def max(x: Tensor) -> Tensor:
+    return x
+
+
+class Gate:
+    def __call__(self, x: Tensor) -> Tensor:
+        return x
+
+
+def with_gate(function: Any) -> SearchSpace:
+    register_gate("mine", function)
+    return SearchSpace("resnet8", **SMALL, gate=["mine"])
+
+
+# Operators.
+
+
+def test_own_operators_are_written(registries: None, tmp_path: Path, load: Callable[[Path], ModuleType]) -> None:
+    register_squeeze("power", power_squeeze)
+    register_squeeze("again", power_squeeze)
+    register_gate("swish", swish_gate)
+    space = SearchSpace("resnet8", **SMALL, squeeze=["power", "again"], gate=["swish"], allow_none=False)
+    architecture = space.decode(np.array([0, 1, 0]))
+    network = space.build(architecture).eval()
+    path = export(space, architecture, tmp_path / "network.py", weights=network.state_dict())
+    assert path.read_text().count("def power_squeeze") == 1 and "# not bounded" in path.read_text()
+    x = torch.rand(2, 1, 8, 8)
+    assert torch.allclose(load(path).build(str(path.with_suffix(".safetensors"))).eval()(x), network(x), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        (lambda x: x, "lambda"),
+        (torch.sigmoid, "builtin_function_or_method"),
+        (nn.Sigmoid(), "it is a Sigmoid"),
+        (Gate(), "it is a Gate"),
+        (closure_gate(), "closure"),
+        (scaled_gate, "it uses SCALE"),
+        (library_gate, "it uses sigmoid"),
+        (numpy_gate, "it imports numpy"),
+        (decorated_gate, "wrapper"),
+    ],
+)
+def test_operators_that_cannot_stand_alone(function: Any, reason: str, registries: None, tmp_path: Path) -> None:
+    space = with_gate(function)
+    with pytest.raises(InputError, match=reason) as error:
+        export(space, space.dearest(), tmp_path / "network.py")
+    assert "'mine'" in str(error.value) and "def" in error.value.fix
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("function", [build, scale, max])
+def test_operators_named_as_something_in_the_file(function: Any, registries: None, tmp_path: Path) -> None:
+    space = with_gate(function)
+    with pytest.raises(InputError, match=f"has another {function.__name__}; rename"):
+        export(space, space.dearest(), tmp_path / "network.py")
+
+
+def test_operators_of_one_name(registries: None, tmp_path: Path) -> None:
+    namespace: dict[str, Any] = {"__name__": __name__}
+    exec("def swish_gate(x):\n    return x", namespace)
+    register_gate("a", swish_gate)
+    register_gate("b", namespace["swish_gate"])
+    space = SearchSpace("resnet8", **SMALL, gate=["a", "b"], allow_none=False)
+    with pytest.raises(InputError, match=r"source cannot be read|another one is called"):
+        export(space, space.decode(np.array([0, 1, 0])), tmp_path / "network.py")
+
+
+# Networks.
+
+
+def changed(change: Callable[[Any], object], **arguments: Any) -> Any:
+    network = torchvision.models.resnet18(num_classes=3, **arguments)
+    change(network)
+    return network
+
+
+class Preactivated(torchvision.models.resnet.BasicBlock):  # type: ignore[misc]
+    def forward(self, x: Tensor) -> Any:
+        return x + super().forward(x)
+
+
+class Headless(torchvision.models.ResNet):  # type: ignore[misc]
+    pass
+
+
+def own_forward(module: nn.Module) -> None:
+    module.forward = lambda x: x
+
+
+UNSUPPORTED: list[tuple[Callable[[], nn.Module], str]] = [
+    (
+        lambda: torchvision.models.resnet50(replace_stride_with_dilation=[False, False, True]),
+        "layer4.0.conv2 is .*dilation|layer4.1.conv2 is .*dilation",
+    ),
+    (lambda: changed(lambda net: None, norm_layer=lambda c: nn.GroupNorm(4, c)), "bn1 is GroupNorm"),
+    (lambda: changed(lambda net: None, norm_layer=lambda c: nn.BatchNorm2d(c, eps=1e-3)), "bn1 is BatchNorm2d.*eps=0.001"),
+    (lambda: changed(lambda net: setattr(net.layer2[1], "relu", nn.SiLU())), "layer2.1.relu is SiLU"),
+    (lambda: changed(lambda net: setattr(net.layer2[1], "relu", nn.Identity())), "layer2.1.relu is Identity"),
+    (lambda: changed(lambda net: setattr(net, "avgpool", nn.AdaptiveAvgPool2d((2, 1)))), "refuses|avgpool is AdaptiveAvgPool2d"),
+    (lambda: changed(lambda net: setattr(net, "avgpool", nn.AdaptiveMaxPool2d(1))), "avgpool is AdaptiveMaxPool2d"),
+    (lambda: changed(lambda net: setattr(net, "maxpool", nn.AvgPool2d(3, 2, 1))), "maxpool is AvgPool2d"),
+    (lambda: changed(lambda net: setattr(net, "fc", nn.Sequential(nn.Dropout(0.1), net.fc))), "fc is a Sequential"),
+    (lambda: changed(lambda net: setattr(net, "conv1", nn.Sequential(net.conv1))), "conv1 is a Sequential"),
+    (lambda: changed(lambda net: setattr(net, "layer4", nn.Sequential(net.layer4, nn.Conv2d(512, 512, 1)))), "layer4.0 is a torch.nn"),
+    (lambda: changed(lambda net: setattr(net.layer3[1], "__class__", Preactivated)), "layer3.1 is a .*Preactivated"),
+    (lambda: changed(lambda net: setattr(net, "__class__", Headless)), "Headless is no residual network"),
+    (lambda: changed(lambda net: setattr(net.layer2[0].downsample[0], "padding_mode", "reflect")), "layer2.0.downsample.0 is"),
+    (lambda: changed(lambda net: net.layer2[0].downsample.insert(0, nn.AvgPool2d(1))), "layer2.0.downsample.0 is AvgPool2d"),
+    (lambda: changed(lambda net: net.layer1.register_forward_hook(lambda *_: None)), "layer1 has hooks"),
+    (lambda: changed(lambda net: own_forward(net.layer1[0].conv1)), "layer1.0.conv1 has hooks or a forward of its own"),
+    (lambda: changed(lambda net: nn.utils.parametrizations.weight_norm(net.layer1[0].conv1)), "layer1.0.conv1"),
+    (lambda: changed(lambda net: setattr(net.layer1[1].conv1, "weight", net.layer1[0].conv1.weight)), "share parameters"),
+    (lambda: changed(lambda net: net.double()), "float64"),
+    (lambda: torchvision.models.resnet18().layer1, "Sequential is no residual network"),
+]
+
+
+@pytest.mark.parametrize(("make", "reason"), UNSUPPORTED, ids=range(len(UNSUPPORTED)))
+def test_networks_that_the_file_cannot_express(make: Callable[[], nn.Module], reason: str, tmp_path: Path) -> None:
+    network = make()
+    channels = 64 if isinstance(network, nn.Sequential) else 3
+    with pytest.raises(InputError, match=reason) as error:
+        space = SearchSpace(network, (channels, 32, 32))
+        export(space, space.sample(0), tmp_path / "network.py")
+    assert error.value.fix and list(tmp_path.iterdir()) == []
+
+
+def test_generators_are_asked_in_turn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    space = SearchSpace("resnet8", **SMALL)
+    asked = []
+
+    def never(*arguments: Any) -> str:
+        asked.append(arguments)
+        raise Unsupported("too round")
+
+    monkeypatch.setattr(exporter, "GENERATORS", [never, *exporter.GENERATORS])
+    assert export(space, space.sample(0), tmp_path / "a.py").exists() and len(asked) == 1
+    monkeypatch.setattr(exporter, "GENERATORS", [never, never])
+    with pytest.raises(InputError, match="too round; too round"):
+        export(space, space.sample(0), tmp_path / "b.py")
+
+
+def test_architecture_of_another_space(tmp_path: Path) -> None:
+    space, other = SearchSpace("resnet8"), SearchSpace("resnet20")
+    with pytest.raises(InputError, match="another space"):
+        export(space, other.sample(0), tmp_path / "network.py")
+
+
+# Weights and targets.
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda tensors: tensors.pop("fc.bias"), "fc.bias is missing"),
+        (lambda tensors: tensors.update({"fc.bias": torch.zeros(3)}), r"fc.bias has shape \[3\] instead of \[10\]"),
+        (lambda tensors: tensors.update({"more": torch.zeros(3)}), "more is no tensor of the network"),
+    ],
+)
+def test_weights_of_another_network(change: Callable[[dict[str, Tensor]], object], reason: str, tmp_path: Path) -> None:
+    space = SearchSpace("resnet8", **SMALL)
+    tensors = dict(space.build(space.sample(0)).state_dict())
+    change(tensors)
+    with pytest.raises(InputError, match=reason):
+        export(space, space.sample(0), tmp_path / "network.py", weights=tensors)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_that_are_views_of_one_tensor(tmp_path: Path, load: Callable[[Path], ModuleType]) -> None:
+    space = SearchSpace("resnet8", **SMALL)
+    tensors = dict(space.build(space.sample(0)).state_dict())
+    flat = torch.rand(3 * 16)
+    for i, name in enumerate(("bn1.weight", "bn1.bias", "bn1.running_mean")):
+        tensors[name] = flat[i::3]
+    path = export(space, space.sample(0), tmp_path / "network.py", weights=tensors)
+    assert torch.equal(load(path).build(str(path.with_suffix(".safetensors"))).bn1.bias, flat[1::3])
+
+
+def test_targets(tmp_path: Path) -> None:
+    space = SearchSpace("resnet8", **SMALL)
+    architecture = space.sample(0)
+    weights = space.build(architecture).state_dict()
+    for name in ("network.py", "folder"):
+        target = tmp_path / name
+        path = export(space, architecture, target, weights=weights)
+        with pytest.raises(InputError, match="exists"):
+            export(space, architecture, target, weights=weights)
+        before = path.read_text()
+        assert export(space, architecture, target, weights=weights, about={"round": "2"}, force=True) == path
+        assert path.read_text() != before
+        with pytest.raises(InputError, match="earlier export"):
+            export(space, architecture, target, force=True)
+    with pytest.raises(InputError, match="no folder"):
+        export(space, architecture, tmp_path / "missing" / "network.py")
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError, match="cannot write"):
+        export(space, architecture, tmp_path / "file", force=True)
+    assert (tmp_path / "file").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder", "network.py", "network.safetensors"]
+
+
+def test_other_files_of_a_folder_stay(tmp_path: Path) -> None:
+    space = SearchSpace("resnet8", **SMALL)
+    (tmp_path / "best").mkdir()
+    (tmp_path / "best" / "notes.txt").write_text("mine")
+    export(space, space.sample(0), tmp_path / "best", force=True)
+    assert sorted(path.name for path in (tmp_path / "best").iterdir()) == ["architecture.json", "model.py", "notes.txt"]
+
+
+def test_nothing_half_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    space = SearchSpace("resnet8", **SMALL)
+    architecture = space.sample(0)
+    weights = space.build(architecture).state_dict()
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        for name in ("network.py", "folder"):
+            with pytest.raises(InputError, match="No space left"):
+                export(space, architecture, tmp_path / name, weights=weights)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_relative_target(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    space = SearchSpace("resnet8", **SMALL)
+    assert export(space, space.sample(0), "network.py") == Path("network.py")
+    assert export(space, space.sample(0), "folder") == Path("folder/model.py")
+    assert sorted(os.listdir()) == ["folder", "network.py"]

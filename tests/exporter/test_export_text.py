@@ -1,0 +1,229 @@
+"""The generated text: clean, free of what is not used, and safe whatever it is told to say."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+from safetensors import safe_open
+
+from se_nas.architecture import SESpec
+from se_nas.exporter import export
+from se_nas.space import SearchSpace
+
+SMALL: dict[str, Any] = {"input_size": (1, 8, 8), "backbone_args": {"in_channels": 1}}
+HOSTILE = {
+    "quotes": '""" + __import__("os").system("touch broken") + """',
+    "single": "'''\nimport os\n'''",
+    "backslash at the end": "\\",
+    "escapes": r"\x22\x22\x22 \N{QUOTATION MARK} \u0022",
+    "lines": "a\nb\r\nc\u2028d\x0be\x85f\x00g",
+    "direction": "\u202eevil\u2066",
+    "surrogate": "\ud800",
+    'key """\nimport os': "value",
+    "long": "word " * 100 + "x" * 300 + "\\" * 301,
+    "parameters": "0",
+    "empty": "",
+}
+
+
+@pytest.fixture(scope="module")
+def small(everything: dict[str, Any]) -> SearchSpace:
+    return SearchSpace("resnet8", **SMALL, **everything)
+
+
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory: pytest.TempPathFactory, everything: dict[str, Any]) -> Path:
+    """A folder of files of every kind of space."""
+    folder = tmp_path_factory.mktemp("generated")
+    kinds: list[tuple[str, dict[str, Any]]] = [
+        ("resnet8", everything),
+        ("resnet20", {"placement": everything["placement"], "bias": True}),
+        ("resnet20", {"squeeze": ["none"], "init": "identity"}),
+        ("resnet20", {"gate": ["tanh", "relu"], "placement": ["post"], "divisor": 8}),
+        ("resnet110", {"reduction": [2, 4, 8], "squeeze": ["avg", "none"]}),
+        ("resnet56", {"reduction": [4, 8, 16]}),
+        ("torchvision:resnet18", everything),
+        ("torchvision:resnext50_32x4d", everything),
+        ("resnet152", {"reduction": [4, 8, 16, 32, 64], "placement": ["inner"]}),
+    ]
+    for number, (backbone, arguments) in enumerate(kinds):
+        space = SearchSpace(backbone, (3, 32, 32), **arguments)
+        export(space, space.sample(number), folder / f"random{number}.py", about=HOSTILE)
+        if number < 4:
+            export(space, space.reference("plain"), folder / f"plain{number}.py")
+            export(space, space.reference("paper"), folder / f"paper{number}.py")
+    return folder
+
+
+def test_files_are_formatted_and_clean(generated: Path) -> None:
+    pytest.importorskip("ruff")
+    ruff = [sys.executable, "-m", "ruff"]
+    options = ["--isolated", "--line-length", "120"]
+    subprocess.run([*ruff, "format", *options, "--check", str(generated)], check=True)
+    subprocess.run([*ruff, "check", *options, "--select", "E,F,I,UP,B,SIM,RUF", str(generated)], check=True)
+
+
+def test_files_compile(generated: Path) -> None:
+    files = sorted(map(str, generated.glob("*.py")))
+    assert len(files) == 17
+    subprocess.run([sys.executable, "-I", "-W", "error", "-m", "py_compile", *files], check=True)
+
+
+def test_files_import_torch_and_the_standard_library_alone(generated: Path) -> None:
+    for file in generated.glob("*.py"):
+        tree = ast.parse(file.read_text())
+        names = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        names += [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+        assert {name.partition(".")[0] for name in names} <= {"__future__", "torch", "safetensors", *sys.stdlib_module_names}
+        assert [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "safetensors.torch"] == []
+
+
+def test_nothing_breaks_out_of_the_docstring(small: SearchSpace, tmp_path: Path, load: Callable[[Path], ModuleType]) -> None:
+    path = export(small, small.sample(0), tmp_path / "hostile.py", about=HOSTILE)
+    quiet = export(small, small.sample(0), tmp_path / "quiet.py")
+    trees = [ast.parse(file.read_text(encoding="utf-8")) for file in (path, quiet)]
+    assert [ast.dump(node) for node in trees[0].body[1:]] == [ast.dump(node) for node in trees[1].body[1:]]
+    docstring = load(path).__doc__
+    assert docstring and HOSTILE["escapes"] in docstring
+    assert "lines" in docstring and "a b c d e f g" in docstring
+    assert all(character.isprintable() or character == "\n" for character in docstring)
+    assert docstring.count("\\") == HOSTILE["long"].count("\\") + HOSTILE["escapes"].count("\\") + 1
+    assert f"parameters            {small.cost(small.sample(0)).params:,}\n" in docstring, "a fact was overruled"
+    assert list(tmp_path.iterdir()) and not Path("broken").exists()
+
+
+def test_hostile_operator_and_backbone_names(tmp_path: Path, registries: None, load: Callable[[Path], ModuleType]) -> None:
+    from se_nas.backbones import BACKBONES, register_backbone
+    from se_nas.se import avg_squeeze, register_squeeze
+
+    name = '"""\nimport os\\'
+    register_squeeze(name, avg_squeeze)
+    register_backbone(name, BACKBONES["resnet8"])
+    try:
+        space = SearchSpace(name, **SMALL, squeeze=[name], reduction=[2])
+        module = load(export(space, space.dearest(), tmp_path / "network.py"))
+    finally:
+        del BACKBONES[name]
+    assert module.__doc__ and "''' import os\\" in module.__doc__
+    assert not hasattr(module, "os")
+
+
+def test_docstring_tells_costs_and_table(small: SearchSpace, tmp_path: Path, load: Callable[[Path], ModuleType]) -> None:
+    choices = {"layer1.0": SESpec(4, "std", "tanh", "pre"), "layer2.0": None, "layer3.0": SESpec(8, "none", "relu", "inner")}
+    architecture = small.canonical(choices)
+    text = load(export(small, architecture, tmp_path / "network.py", about={"val accuracy": "97.8 %"})).__doc__ or ""
+    cost = small.cost(architecture)
+    assert text.startswith("ResNet-8 with Squeeze-and-Excitation, found by se-nas.\n")
+    for fact in (f"{cost.params:,}", f"{cost.macs:,} an image", "1x8x8", "val accuracy  97.8 %", architecture.id):
+        assert fact in text
+    rows = [line.split() for line in text.splitlines() if line.startswith(("block", "layer"))]
+    assert rows == [
+        ["block", "channels", "r", "hidden", "squeeze", "gate", "placement"],
+        ["layer1.0", "16", "4", "4", "std", "tanh", "pre"],
+        ["layer2.0", *"------"],
+        ["layer3.0", "64", "8", "8", "none", "relu", "inner"],
+    ]
+
+
+def test_only_what_is_used_is_written(tmp_path: Path) -> None:
+    space = SearchSpace("resnet20", bias=True)
+    paper = export(space, space.reference("paper"), tmp_path / "paper.py").read_text()
+    for absent in (
+        "max_squeeze",
+        "tanh",
+        "strength",
+        "Conv2d(channels",
+        "spatial",
+        "se_at",
+        "placement)",
+        "NamedTuple",
+        "Operator",
+        "math",
+    ):
+        assert absent not in paper
+    assert "LAYER1 = [16] * 3\n" in paper and "self.fc1 = nn.Linear(channels, hidden)\n" in paper
+    plain = export(space, space.reference("plain"), tmp_path / "plain.py").read_text()
+    assert "SE" not in plain.replace("Squeeze-and-Excitation", "") and "gate" not in plain
+    fifty = SearchSpace("resnet50", (3, 64, 64))
+    text = export(fifty, fifty.reference("paper"), tmp_path / "fifty.py").read_text()
+    assert text.count("\n") < 150
+
+
+@pytest.mark.parametrize(
+    ("backbone", "title"),
+    [
+        ("resnet110", "ResNet-110"),
+        ("torchvision:resnet34", "ResNet-34"),
+        ("torchvision:resnext50_32x4d", "ResNeXt-50 32x4d"),
+        ("torchvision:wide_resnet50_2", "Wide ResNet-50-2"),
+    ],
+)
+def test_titles(backbone: str, title: str, tmp_path: Path) -> None:
+    space = SearchSpace(backbone, (3, 32, 32))
+    assert export(space, space.reference("plain"), tmp_path / "x.py").read_text().startswith(f'"""{title} without')
+
+
+def test_plain_weights_load_into_the_file(everything: dict[str, Any], tmp_path: Path, load: Callable[[Path], ModuleType]) -> None:
+    plain = torchvision.models.resnet18(num_classes=3)
+    space = SearchSpace(plain, (3, 32, 32), **everything, allow_none=False)
+    network = load(export(space, space.sample(0), tmp_path / "network.py")).build()
+    missing, unexpected = network.load_state_dict(plain.state_dict(), strict=False)
+    assert unexpected == []
+    assert missing and all(".se." in key for key in missing)
+    assert torch.equal(network.layer1[0].bn2.weight, plain.layer1[0].bn2.weight)
+
+
+def test_se_convolutions_keep_their_own_initialisation(tmp_path: Path, load: Callable[[Path], ModuleType]) -> None:
+    space = SearchSpace("resnet8", **SMALL, squeeze=["none"], reduction=[2])
+    torch.manual_seed(0)
+    network = load(export(space, space.dearest(), tmp_path / "network.py")).build()
+    bound = 1 / 64**0.5  # of a convolution on 64 channels; He initialisation would exceed it
+    assert float(network.layer3[0].se.fc1.weight.detach().abs().max()) <= bound
+    spread = float(network.layer3[0].conv2.weight.detach().std())
+    assert spread == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.05)
+
+
+def test_folder(small: SearchSpace, tmp_path: Path) -> None:
+    architecture = small.sample(3)
+    weights = small.build(architecture).state_dict()
+    path = export(small, architecture, tmp_path / "best", weights=weights)
+    assert path == tmp_path / "best" / "model.py"
+    assert sorted(file.name for file in path.parent.iterdir()) == ["architecture.json", "model.py", "weights.safetensors"]
+    cost = small.cost(architecture)
+    assert json.loads((path.parent / "architecture.json").read_text()) == {
+        "architecture": architecture.to_json(),
+        "id": architecture.id,
+        "params": cost.params,
+        "macs": cost.macs,
+        "input_size": [1, 8, 8],
+        "backbone": "resnet8",
+    }
+    with safe_open(path.parent / "weights.safetensors", "pt") as file:
+        assert file.metadata() == {"format": "pt", "architecture": architecture.id}
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["best"], "something temporary was left"
+
+
+def test_same_architecture_same_text(small: SearchSpace, tmp_path: Path) -> None:
+    first, second = (export(small, small.sample(5), tmp_path / f"{name}.py").read_bytes() for name in "ab")
+    assert first == second
+
+
+@pytest.mark.slow
+def test_generated_types(generated: Path) -> None:
+    if not importlib.util.find_spec("mypy"):
+        pytest.skip("needs mypy")
+    files = sorted(map(str, generated.glob("random*.py")))
+    command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "--cache-dir", str(generated / "cache")]
+    for file in files:
+        subprocess.run([*command, file], check=True)

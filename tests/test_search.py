@@ -1,0 +1,180 @@
+"""Whole searches: in this process, interrupted, killed, resumed."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+
+import pytest
+from conftest import ROOT, digits_space
+
+import se_nas
+from se_nas.architecture import Architecture
+from se_nas.evaluate import Evaluation, Report
+from se_nas.observer import Observer
+from se_nas.run import Run
+
+
+class Table:
+    """An evaluator that looks accuracy up from the architecture's digest, and counts what it is asked."""
+
+    def __init__(self, bad: Mapping[int, object] | None = None) -> None:
+        self.asked: list[Architecture] = []
+        self.bad = dict(bad or {})
+
+    def __call__(self, architecture: Architecture, seed: int, fidelity: Mapping[str, int], device: str, report: Report) -> Evaluation:
+        outcome = self.bad.get(len(self.asked))
+        self.asked.append(architecture)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        accuracy = outcome if isinstance(outcome, float) else (int(architecture.id, 16) + seed) % 1000 / 1000
+        return Evaluation({"accuracy": accuracy})
+
+
+def proposals(run: Run) -> list[tuple[object, ...]]:
+    """What of a ledger must not depend on interruptions."""
+    return [(t.number, t.role, t.architecture, t.seed, t.status, dict(t.metrics), t.after) for t in run.trials]
+
+
+def test_references_come_first_and_nothing_is_trained_twice(tmp_path) -> None:
+    table = Table()
+    space = digits_space(budgets={"params": "<= +0.85%"})
+    run = se_nas.search(space, trials=25, repeats=2, evaluator=table, out=tmp_path / "run")
+    assert [t.role for t in run.trials[:5]] == ["plain", "paper", "plain", "paper", "proposal"]
+    assert [t.seed for t in run.trials[:5]] == [0, 0, 1, 1, 0]
+    assert [t.number for t in run.trials] == list(range(25)) and len(table.asked) == 25
+    distinct = [t.architecture for t in run.trials if t.role == "proposal"]
+    assert len(set(distinct)) == len(distinct) == 21
+    limit = space.budgets[0].limit
+    assert all(t.costs["params"] <= limit for t in run.trials if t.role == "proposal")
+    assert all(t.costs == vars(space.cost(t.architecture)) for t in run.trials)
+    assert run.trials[1].costs["params"] > limit and 1 not in {entry.number for entry in run.front.front}
+
+
+def test_a_small_space_ends_early(tmp_path) -> None:
+    space = digits_space(share="network", squeeze=["avg"])
+    reasons = []
+
+    class Watch(Observer):
+        def search_finished(self, reason: str) -> None:
+            reasons.append(reason)
+
+    run = se_nas.search(space, trials=50, evaluator=Table(), out=tmp_path / "run", observer=Watch())
+    assert {t.architecture for t in run.trials} == {*space.enumerate(), space.reference("paper")}
+    assert reasons == ["exhausted"]
+
+
+def test_failures_are_recorded_and_the_search_goes_on(tmp_path) -> None:
+    bad = {3: se_nas.TrialFailed("loss is nan in epoch 2"), 5: math.nan, 6: RuntimeError("shape mismatch")}
+    run = se_nas.search(digits_space(), trials=10, evaluator=Table(bad), out=tmp_path / "run")
+    failed = {t.number: t.error for t in run.trials if not t.complete}
+    assert failed == {3: "loss is nan in epoch 2", 5: "accuracy is nan", 6: "RuntimeError: shape mismatch"}
+    assert len(run.trials) == 10 and all(entry.number not in failed for entry in run.front.entries)
+
+
+def test_a_bug_in_the_references_is_no_trial(tmp_path) -> None:
+    with pytest.raises(RuntimeError, match="wrong set-up"):
+        se_nas.search(digits_space(), trials=10, evaluator=Table({0: RuntimeError("wrong set-up")}), out=tmp_path / "run")
+
+
+@pytest.mark.parametrize("strategy", ["random", "grid", "nsga2"])
+@pytest.mark.parametrize("stop", [0, 1, 4, 11])
+def test_an_interrupted_search_goes_on_as_if_it_had_not_been(tmp_path, strategy: str, stop: int) -> None:
+    arguments = {"trials": 16, "strategy": strategy, "repeats": 2, "seed": 5}
+    whole = se_nas.search(digits_space(), evaluator=Table(), out=tmp_path / "whole", **arguments)
+    with pytest.raises(KeyboardInterrupt):
+        se_nas.search(digits_space(), evaluator=Table({stop: KeyboardInterrupt()}), out=tmp_path / "run", **arguments)
+    assert len(Run.open(tmp_path / "run").trials) == stop
+    table = Table()
+    run = se_nas.resume(tmp_path / "run", evaluator=table)
+    assert proposals(run) == proposals(whole) and len(table.asked) == 16 - stop
+    table = Table()
+    se_nas.resume(tmp_path / "run", evaluator=table)
+    assert table.asked == []
+    assert len(se_nas.resume(tmp_path / "run", evaluator=table, trials=20).trials) == 20
+
+
+def test_resume_asks_for_what_has_no_name(tmp_path) -> None:
+    space = se_nas.SearchSpace(digits_space().build_backbone(), (1, 8, 8), reduction=[4])
+    se_nas.search(space, trials=3, evaluator=Table(), out=tmp_path / "run")
+    with pytest.raises(se_nas.InputError, match="backbone was given as an object of Python; go on from Python and pass space="):
+        se_nas.resume(tmp_path / "run", evaluator=Table(), trials=5)
+    with pytest.raises(se_nas.InputError, match="an evaluator of its own"):
+        se_nas.resume(tmp_path / "run", space=space, trials=5)
+    assert len(se_nas.resume(tmp_path / "run", space=space, evaluator=Table(), trials=5).trials) == 5
+
+
+def test_a_real_search_keeps_the_weights_of_its_front(finished_run: Run) -> None:
+    front = finished_run.front
+    kept = {entry.number for entry in (*front.front, *front.references.values())}
+    on_disk = {int(path.stem) for path in (finished_run.path / "weights").iterdir()}
+    assert kept <= on_disk <= {t.number for entry in (*front.front, *front.references.values()) for t in entry.trials}
+    assert set(finished_run.test_scores) == kept
+    space = digits_space()
+    for trial in finished_run.trials:
+        weights = finished_run.load_weights(trial.number)
+        if weights is not None:
+            space.build(trial.architecture).load_state_dict(weights, strict=True)
+
+
+def search_command(out) -> list[str]:
+    file = str(ROOT / "search_spaces/digits_resnet8.yaml")
+    return [
+        sys.executable,
+        "-m",
+        "se_nas",
+        "search",
+        file,
+        "--trials",
+        "10",
+        "--epochs",
+        "1",
+        "--repeats",
+        "1",
+        "--seed",
+        "3",
+        "--out",
+        str(out),
+        "--quiet",
+    ]
+
+
+def wait_for_lines(ledger, lines: int, process: subprocess.Popen[str]) -> None:
+    while process.poll() is None and (not ledger.exists() or ledger.read_bytes().count(b"\n") < lines):
+        time.sleep(0.01)
+
+
+def test_kill_9_loses_no_finished_trial(tmp_path) -> None:
+    """The real thing: real training, killed twice, resumed to the end; the same trials as without the kills."""
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    subprocess.run(search_command(whole), check=True, cwd=ROOT)
+    commands = [search_command(run), [sys.executable, "-m", "se_nas", "resume", str(run), "--quiet"]]
+    for command, lines in zip(commands, (3, 7), strict=True):
+        process = subprocess.Popen(command, cwd=ROOT, text=True)
+        wait_for_lines(run / "trials.jsonl", lines, process)
+        process.kill()
+        process.wait()
+        finished = Run.open(run).trials
+        assert lines <= len(finished) < 10
+    subprocess.run(commands[1], check=True, cwd=ROOT)
+    assert proposals(Run.open(run)) == proposals(Run.open(whole))
+    assert Run.open(run).test_scores == Run.open(whole).test_scores
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path, number: signal.Signals) -> None:
+    run = tmp_path / "run"
+    command = [part for part in search_command(run) if part != "--quiet"]
+    process = subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_for_lines(run / "trials.jsonl", 3, process)
+    os.kill(process.pid, number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err and f"se-nas resume {run}" in err
+    assert "plain" in out and "paper" in out  # the front so far
+    assert 3 <= len(Run.open(run).trials) < 10
