@@ -36,6 +36,7 @@ def search(
     strategy: str | None = None,
     objectives: Sequence[str] | None = None,
     repeats: int | None = None,
+    threads: int | None = None,
     device: str | None = None,
     keep_weights: str | None = None,
     train: Mapping[str, Any] | None = None,
@@ -49,7 +50,7 @@ def search(
         out: the run's directory, new or empty; by default a new one below ``runs/``.
         evaluator: what gives an architecture its metrics, instead of training on ``data``.
         observer: hears what happens; silent by default.
-        data, epochs, trials, seed, strategy, objectives, repeats, device, keep_weights, train: see
+        data, epochs, trials, seed, strategy, objectives, repeats, threads, device, keep_weights, train: see
             `se_nas.settings.SearchSettings`, whose defaults stand for None.
 
     Returns:
@@ -66,6 +67,7 @@ def search(
         "strategy": strategy,
         "objectives": objectives,
         "repeats": repeats,
+        "threads": threads,
         "device": device,
         "keep_weights": keep_weights,
         "train": train,
@@ -91,7 +93,7 @@ def start(
         **(about or {}),
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "space": space.to_dict(),
-        "search": settings.to_dict(),
+        "search": _resolved(settings, evaluator),
         "budgets": [vars(budget) for budget in space.budgets],
         "evaluator": "training" if trained else "own",
         "validation_images": len(evaluator.data.val.labels) if isinstance(evaluator, TrainingEvaluator) else None,
@@ -217,6 +219,12 @@ def _go(run: Run, plan: Plan, evaluator: Evaluator, device: str, observer: Obser
     return run
 
 
+def _resolved(settings: SearchSettings, evaluator: Evaluator) -> dict[str, Any]:
+    """The settings with the number of threads in place of 0: a resumed search must not choose another one."""
+    chosen = {"threads": evaluator.threads} if isinstance(evaluator, TrainingEvaluator) else {}
+    return {**settings.to_dict(), **chosen}
+
+
 def _score_front(run: Run, evaluator: TrainingEvaluator, device: str) -> None:
     front, scores = run.front, {}
     for entry in (*front.front, *front.references.values()):
@@ -228,7 +236,7 @@ def _score_front(run: Run, evaluator: TrainingEvaluator, device: str) -> None:
 
 def make_evaluator(space: SearchSpace, settings: SearchSettings) -> TrainingEvaluator:
     """Training on the settings' data."""
-    return TrainingEvaluator(space, load_data(settings.data, space.input_size, settings.data_root), settings.train)
+    return TrainingEvaluator(space, load_data(settings.data, space.input_size, settings.data_root), settings.train, settings.threads)
 
 
 def space_of(run: Run) -> SearchSpace:

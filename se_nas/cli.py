@@ -22,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     args = _parser().parse_args(arguments)
     args.command_line = shlex.join(["se-nas", *arguments])
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads sleep: spinning ruins training on a busy machine
     sys.path.insert(0, os.getcwd())  # so that package.module:callable finds the person's own code
     try:
         args.run_command(args)
@@ -71,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         help="'params<=+5%%' of the plain backbone, 'macs<=42M'; may be given again",
     )
     sub.add_argument("--repeats", type=int, metavar="N", help="seeds for the references; 2 or more measure the noise between seeds")
+    sub.add_argument("--threads", type=int, metavar="N", help="of the CPU in training (default: by how much work a step is)")
     sub.add_argument("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N")
     sub.add_argument("--keep-weights", metavar="WHICH", help="front (and references), all or none")
     sub.add_argument("--quiet", action="store_true", help="show nothing but errors")

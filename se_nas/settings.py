@@ -24,6 +24,7 @@ class SearchSettings:
         strategy: a name in `se_nas.strategies.STRATEGIES`.
         objectives: what to trade, the first being what "best" means.
         repeats: seeds with which both references are trained; 2 or more measure the noise between seeds.
+        threads: of the CPU in training; 0 chooses by how much work a step is.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         keep_weights: of which trials: ``front`` (and references), ``all`` or ``none``.
         train: how networks are trained.
@@ -37,12 +38,13 @@ class SearchSettings:
     strategy: str = "nsga2"
     objectives: tuple[str, ...] = ("accuracy", "params")
     repeats: int = 1
+    threads: int = 0
     device: str = "auto"
     keep_weights: str = "front"
     train: TrainSettings = field(default_factory=TrainSettings)
 
     def __post_init__(self) -> None:
-        for key, least in [("epochs", 1), ("trials", 1), ("repeats", 1), ("seed", 0)]:
+        for key, least in [("epochs", 1), ("trials", 1), ("repeats", 1), ("seed", 0), ("threads", 0)]:
             if getattr(self, key) < least:
                 raise InputError(f"{getattr(self, key)} is below {least}", f"take {least} or more", key)
         known(self.keep_weights, ("front", "all", "none"), "keep_weights")
@@ -60,6 +62,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "strategy": (str,),
     "objectives": (list,),
     "repeats": (int,),
+    "threads": (int,),
     "device": (str,),
     "keep_weights": (str,),
     "train": (dict,),

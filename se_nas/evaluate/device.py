@@ -1,4 +1,4 @@
-"""The device that a trial runs on, and its random numbers."""
+"""The device that a trial runs on, its threads and its random numbers."""
 
 from __future__ import annotations
 
@@ -31,11 +31,24 @@ def find_device(name: str) -> torch.device:
     return torch.device("cuda", index)
 
 
+SMALL_STEP = 500_000_000
+"""MACs of a forward pass of one batch, below which a second thread costs more than it brings (see benchmarks/threads.py)."""
+
+
+def choose_threads(macs: int, batch_size: int) -> int:
+    """CPU threads for networks of so many MACs an image: one for small steps, else torch's own choice."""
+    return 1 if macs * batch_size < SMALL_STEP else torch.get_num_threads()
+
+
 @contextmanager
-def reproducible(seed: int, device: torch.device) -> Iterator[None]:
-    """Seeds the device's and the CPU's random numbers and makes cuDNN deterministic; all of it is as before afterwards."""
+def reproducible(seed: int, device: torch.device, threads: int) -> Iterator[None]:
+    """Seeds the device's and the CPU's random numbers, makes cuDNN deterministic and sets the CPU threads.
+
+    All of it is as before afterwards. Sums depend on the number of threads, so the same seed gives the same network
+    only with the same number.
+    """
     cudnn = torch.backends.cudnn
-    before = cudnn.deterministic, cudnn.benchmark
+    before, threads_before = (cudnn.deterministic, cudnn.benchmark), torch.get_num_threads()
     with torch.random.fork_rng([device.index] if device.type == "cuda" else []):
         # not torch.manual_seed: that seeds every CUDA device, and fork_rng keeps the state of one
         torch.default_generator.manual_seed(seed)
@@ -43,7 +56,9 @@ def reproducible(seed: int, device: torch.device) -> Iterator[None]:
             with torch.cuda.device(device):
                 torch.cuda.manual_seed(seed)
         cudnn.deterministic, cudnn.benchmark = True, False
+        torch.set_num_threads(threads)
         try:
             yield
         finally:
             cudnn.deterministic, cudnn.benchmark = before
+            torch.set_num_threads(threads_before)

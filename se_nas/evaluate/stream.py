@@ -1,4 +1,4 @@
-"""Reads image files batch by batch, in worker processes: Pillow keeps Python's lock while it decodes, so threads gain nothing."""
+"""Reads image files batch by batch, in worker processes, while a network trains on the batch before."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from se_nas.errors import InputError, TrialFailed
 from se_nas.evaluate import Evaluation, Report
 from se_nas.evaluate.batches import eval_batches, resident, steps_per_epoch, train_batches
 from se_nas.evaluate.data import Data, Files, Split
-from se_nas.evaluate.device import find_device, reproducible
+from se_nas.evaluate.device import choose_threads, find_device, reproducible
 from se_nas.evaluate.settings import SCHEDULES, TrainSettings
 from se_nas.space import SearchSpace
 
@@ -32,13 +32,15 @@ class TrainingEvaluator:
         space: the architectures' space.
         data: at the space's input size.
         settings: how to train.
+        threads: of the CPU; 0 chooses by how much work a step is.
 
     Raises:
         InputError: if the data does not fit the network.
     """
 
-    def __init__(self, space: SearchSpace, data: Data, settings: TrainSettings | None = None) -> None:
+    def __init__(self, space: SearchSpace, data: Data, settings: TrainSettings | None = None, threads: int = 0) -> None:
         self.space, self.data, self.settings = space, data, settings or TrainSettings()
+        self.threads = threads or choose_threads(space.plain_cost.macs, self.settings.batch_size)
         if data.train.size != space.input_size:
             raise InputError(f"{data.name} has size {data.train.size} and the network {space.input_size}", "load it at input_size", "data")
         if len(data.classes) != space.classes:
@@ -57,7 +59,7 @@ class TrainingEvaluator:
         """
         place, epochs = find_device(device), _epochs(fidelity)
         try:
-            with reproducible(seed, place):
+            with reproducible(seed, place, self.threads):
                 return self._train(architecture, epochs, place, report)
         except torch.cuda.OutOfMemoryError as error:
             reason = str(error).partition(". ")[0]
@@ -74,7 +76,7 @@ class TrainingEvaluator:
         place = find_device(device)
         if self.data.test is None:
             raise InputError(f"{self.data.name} has no test split", "add one to the data, or go by the validation accuracy", "data")
-        with reproducible(0, place):
+        with reproducible(0, place, self.threads):
             network = self._build(architecture, place)
             try:
                 network.load_state_dict(weights)

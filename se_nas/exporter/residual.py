@@ -22,7 +22,6 @@ PLACES = {
     "pre": "the input of the branch",
     "post": "the output of the block, after the last ReLU",
     "identity": "the output of the shortcut",
-    "inner": "after the batch norm of the 3x3 convolution, or of the first of two",
 }
 
 
@@ -73,7 +72,8 @@ def _settings(shape: Shape, se: SECode) -> list[str]:
         return []
     what = "The setting of each block's SE" if se.structured else "The reduction ratio of each block's SE"
     lists = [se.data(stage.name.upper(), [se.settings[block] for block in stage.blocks]) for stage in shape.stages]
-    return [se.settings_class(PLACES), "\n".join([f"# {what}; None is a block without.", *lists])]
+    inner = f"after the {'first' if shape.block == 'BasicBlock' else '3x3'} convolution and its batch norm"
+    return [se.settings_class({**PLACES, "inner": inner}), "\n".join([f"# {what}; None is a block without.", *lists])]
 
 
 def _shortcut(shape: Shape) -> list[str]:

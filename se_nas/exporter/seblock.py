@@ -41,11 +41,11 @@ class SEBlock(nn.Module):
         self.fc2 = linear(hidden, channels, self.spatial)                                     #? mixed
         self.fc1 = $linear(channels, hidden$kernel$bias)                                      #? !mixed
         self.fc2 = $linear(hidden, channels$kernel$bias)                                      #? !mixed
-        self.strength = nn.Parameter(torch.zeros(()))  # at 0 the block returns x             #? identity
+        self.strength = nn.Parameter(torch.zeros(()))  # at 0 the block returns x             #? strength
 
     def forward(self, x: Tensor) -> Tensor:
         scale = $gate(self.fc2(torch.relu(self.fc1($squeeze(x)))))
-        scale = 1 + self.strength * (scale - 1)                                               #? identity
+        scale = 1 + self.strength * (scale - 1)                                               #? strength
         return x * (scale if self.spatial else scale[:, :, None, None])                       #? mixed
         return x * scale                                                                      #? spatial !mixed
         return x * scale[:, :, None, None]                                                    #? !spatial
@@ -85,7 +85,7 @@ class SECode:
     def flags(self) -> set[str]:
         """For templates: which fields are data, and how the block computes."""
         kinds = {SQUEEZES[name].spatial for name in self.used["squeeze"]}
-        facts = {"se": bool(kinds), "spatial": True in kinds, "mixed": len(kinds) > 1, "identity": self.options.init == "identity"}
+        facts = {"se": bool(kinds), "spatial": True in kinds, "mixed": len(kinds) > 1, "strength": self.options.init == "identity"}
         return {flag for flag, true in facts.items() if true} | set(self.fields[1:])
 
     @property

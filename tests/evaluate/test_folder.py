@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 
 from se_nas.errors import InputError
-from se_nas.evaluate import stream
 from se_nas.evaluate.augment import Augment
 from se_nas.evaluate.data import Files, Split, load_data
 
@@ -84,12 +83,11 @@ def test_too_large_for_memory_is_left_in_files(pictures: Pictures) -> None:
     assert streamed.mean == pytest.approx(cached.mean)
 
 
-def test_worker_processes_read_the_same(pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_read_the_same(pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
     root = pictures("a", 10)
     pictures("b", 10)
     alone = load_data(f"folder:{root}", SIZE).train
-    monkeypatch.setattr(stream, "FEW", 0)
-    monkeypatch.setattr("se_nas.evaluate.split.CHUNK", 1000)
+    monkeypatch.setattr("se_nas.evaluate.split.CHUNK", 3)
     state = torch.get_rng_state()
     helped = load_data(f"folder:{root}", SIZE).train
     assert isinstance(alone, Split) and isinstance(helped, Split) and alone.images.equal(helped.images)

@@ -48,7 +48,7 @@ def test_everything_is_there_at_every_width(make_run: MakeRun, width: int) -> No
         "24 of 24 trials",
         "points better than plain",
         "standard deviation",
-        "ties.",
+        "ties: differences",
         "Trials 9, 19 failed: loss is nan in epoch 2",
     ]:
         assert part in words, part
@@ -102,7 +102,7 @@ def test_hostile_strings_stay_text(make_run: MakeRun) -> None:
 
 def test_ascii_terminals_are_served(make_run: MakeRun) -> None:
     text = shown(make_run(make_trials(12)), 80, "ascii")
-    assert "~ marks differences" in text
+    assert "~ marks ties" in text
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 3, 5, 10])
