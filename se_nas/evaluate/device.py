@@ -31,7 +31,7 @@ def find_device(name: str) -> torch.device:
     return torch.device("cuda", index)
 
 
-SMALL_STEP = 500_000_000
+SMALL_STEP = 200_000_000
 """MACs of a forward pass of one batch, below which a second thread costs more than it brings (see benchmarks/threads.py)."""
 
 
