@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from se_nas.api import export, resume, search
     from se_nas.architecture import Architecture, SEOptions, SESpec
     from se_nas.backbones import register_backbone
+    from se_nas.blocks import register_block
     from se_nas.cost import Cost
     from se_nas.errors import InputError, TrialFailed
     from se_nas.evaluate import Evaluation
@@ -42,6 +43,7 @@ _HOMES = {
     "create_strategy": "strategies",
     "export": "api",
     "register_backbone": "backbones",
+    "register_block": "blocks",
     "register_gate": "se",
     "register_squeeze": "se",
     "resume": "api",
@@ -65,6 +67,7 @@ __all__ = [
     "create_strategy",
     "export",
     "register_backbone",
+    "register_block",
     "register_gate",
     "register_squeeze",
     "resume",

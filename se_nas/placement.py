@@ -9,48 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from se_nas.blocks import PLACEMENTS, Anchor, find_anchors
 from se_nas.errors import InputError
-
-PLACEMENTS = ("standard", "pre", "post", "identity", "inner")
-"""SE, SE-PRE, SE-POST, SE-Identity and SE_3x3 of the paper (tables 14 and 15)."""
-
-
-@dataclass(frozen=True)
-class Anchor:
-    """Where in a block a placement attaches.
-
-    Attributes:
-        child: name of the wrapped child; "" is the block itself; a child that is ``None`` becomes an identity.
-        side: whether the SE block gates the child's ``output`` or its ``input``.
-    """
-
-    child: str
-    side: str
-
-
-def _residual(last: str, inner: str, first: str = "conv1", shortcut: str = "downsample") -> dict[str, Anchor]:
-    """Placements of a residual block, by the names of its children.
-
-    ``standard``: the branch's end, before the sum. ``pre``: the branch's input (the shortcut sees the ungated x).
-    ``post``: the block's output, after the last ReLU. ``identity``: the shortcut's output, after its projection if
-    it has one (the paper does not say which). ``inner``: after the 3x3 convolution's batch norm.
-    """
-    return {
-        "standard": Anchor(last, "output"),
-        "pre": Anchor(first, "input"),
-        "post": Anchor("", "output"),
-        "identity": Anchor(shortcut, "output"),
-        "inner": Anchor(inner, "output"),
-    }
-
-
-BLOCKS: dict[str, Mapping[str, Anchor]] = {
-    "torchvision.models.resnet.BasicBlock": _residual(last="bn2", inner="bn1"),
-    "torchvision.models.resnet.Bottleneck": _residual(last="bn3", inner="bn2"),
-    "se_nas.backbones.resnet.BasicBlock": _residual(last="bn2", inner="bn1"),
-    "se_nas.backbones.resnet.Bottleneck": _residual(last="bn3", inner="bn2"),
-}
-"""Known block classes, by qualified name (so that no library is imported to look one up), and their placements."""
 
 
 @dataclass(frozen=True)
@@ -112,21 +72,17 @@ def find_sites(network: nn.Module, shapes: Shapes) -> tuple[Site, ...]:
     """
     sites = []
     for name, module in network.named_modules():
-        anchors = _anchors(type(module))
+        anchors = find_anchors(type(module))
         if anchors and name in shapes:
             attachments = {placement: _attachment(name, module, anchor, shapes) for placement, anchor in anchors.items()}
             sites.append(Site(name, name.rpartition(".")[0] or name, attachments))
     if not sites:
         raise InputError(
             f"no site for an SE block found in {type(network).__name__}: none of its blocks is known",
-            "describe its block class in se_nas.placement.BLOCKS",
+            "describe its block class with se_nas.register_block",
             "backbone",
         )
     return tuple(sites)
-
-
-def _anchors(block: type[nn.Module]) -> Mapping[str, Anchor] | None:
-    return next((BLOCKS[key] for cls in block.__mro__ if (key := f"{cls.__module__}.{cls.__qualname__}") in BLOCKS), None)
 
 
 def _attachment(name: str, block: nn.Module, anchor: Anchor, shapes: Shapes) -> Attachment:

@@ -16,12 +16,13 @@ from torch import nn
 
 from se_nas.architecture import PAPER, Architecture, SEOptions, SESpec
 from se_nas.backbones import build_backbone
+from se_nas.blocks import PLACEMENTS
 from se_nas.budget import Budget, parse_budget
 from se_nas.cost import METRICS, Cost, count
 from se_nas.errors import InputError, known
 from se_nas.feasible import FeasibleSet
 from se_nas.group import Group, attachment, make_group
-from se_nas.placement import PLACEMENTS, Site, attach, find_sites, record_shapes
+from se_nas.placement import Site, attach, find_sites, record_shapes
 from se_nas.se import GATES, SQUEEZES, make_block
 from se_nas.sites import group_sites, select_sites
 from se_nas.spacefile import load_space
@@ -46,7 +47,7 @@ class SearchSpace:
         reduction: candidate reduction ratios.
         squeeze: candidate squeeze operators, names in `se_nas.se.SQUEEZES`.
         gate: candidate gates, names in `se_nas.se.GATES`.
-        placement: candidate placements, names in `se_nas.placement.PLACEMENTS`.
+        placement: candidate placements, names in `se_nas.blocks.PLACEMENTS`.
         share: what is tied to one choice: ``site`` (nothing), ``stage`` or ``network``.
         sites: ``all``, or ``{"stages": [...]}``, or ``{"match": [...]}`` with patterns such as ``layer3.*``.
         allow_none: whether "no SE" is a candidate.

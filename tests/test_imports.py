@@ -11,7 +11,7 @@ from conftest import ROOT
 
 FLOORS = [
     ["errors"],
-    ["architecture", "objective", "spacefile", "budget", "feasible"],
+    ["architecture", "blocks", "objective", "spacefile", "budget", "feasible"],
     ["se"],
     ["placement", "backbones", "trial"],
     ["cost", "sites", "front", "ledger"],

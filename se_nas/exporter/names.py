@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from se_nas.placement import BLOCKS, Attached
+from se_nas.blocks import find_anchors
+from se_nas.placement import Attached
 
 
 def plain_paths(network: nn.Module) -> dict[str, str]:
@@ -13,11 +14,11 @@ def plain_paths(network: nn.Module) -> dict[str, str]:
 
     def visit(module: nn.Module, old: str, new: str, block: str) -> None:
         paths[old] = new
-        block = new if _is_block(module) else block
+        block = new if find_anchors(type(module)) else block
         for name, child in module.named_children():
             plain = _join(new, name)
             if isinstance(module, Attached):
-                home = new if _is_block(module.get_submodule("module")) else block
+                home = new if find_anchors(type(module.get_submodule("module"))) else block
                 plain = new if name == "module" else _join(home, "se")
             visit(child, _join(old, name), plain, block)
 
@@ -39,10 +40,6 @@ def plain_names(network: nn.Module) -> dict[str, str]:
 def plain_modules(network: nn.Module) -> dict[str, nn.Module]:
     """The modules of a searched network by their plain paths."""
     return {new: network.get_submodule(old) for old, new in plain_paths(network).items()}
-
-
-def _is_block(module: nn.Module) -> bool:
-    return any(f"{cls.__module__}.{cls.__qualname__}" in BLOCKS for cls in type(module).__mro__)
 
 
 def _join(path: str, name: str) -> str:

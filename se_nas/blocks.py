@@ -1,0 +1,71 @@
+"""Known block classes: where in each of them the placements of the paper are. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from se_nas.errors import known
+
+PLACEMENTS = ("standard", "pre", "post", "identity", "inner")
+"""SE, SE-PRE, SE-POST, SE-Identity and SE_3x3 of the paper (tables 14 and 15)."""
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """Where in a block a placement attaches.
+
+    Attributes:
+        child: name of the wrapped child; "" is the block itself; a child that is ``None`` becomes an identity.
+        side: whether the SE block gates the child's ``output`` or its ``input``.
+    """
+
+    child: str
+    side: str
+
+
+def _residual(last: str, inner: str, first: str = "conv1", shortcut: str = "downsample") -> dict[str, Anchor]:
+    """Placements of a residual block, by the names of its children.
+
+    ``standard``: the branch's end, before the sum. ``pre``: the branch's input (the shortcut sees the ungated x).
+    ``post``: the block's output, after the last ReLU. ``identity``: the shortcut's output, after its projection if
+    it has one (the paper does not say which). ``inner``: after the 3x3 convolution's batch norm.
+    """
+    return {
+        "standard": Anchor(last, "output"),
+        "pre": Anchor(first, "input"),
+        "post": Anchor("", "output"),
+        "identity": Anchor(shortcut, "output"),
+        "inner": Anchor(inner, "output"),
+    }
+
+
+BLOCKS: dict[str, Mapping[str, Anchor]] = {
+    "torchvision.models.resnet.BasicBlock": _residual(last="bn2", inner="bn1"),
+    "torchvision.models.resnet.Bottleneck": _residual(last="bn3", inner="bn2"),
+    "se_nas.backbones.resnet.BasicBlock": _residual(last="bn2", inner="bn1"),
+    "se_nas.backbones.resnet.Bottleneck": _residual(last="bn3", inner="bn2"),
+}
+"""Known block classes, by qualified name (so that no library is imported to look one up), and their placements."""
+
+
+def register_block(block: type | str, placements: Mapping[str, tuple[str, str]]) -> None:
+    """Describe a block class, so that its instances become sites.
+
+    Args:
+        block: the class, or its qualified name.
+        placements: name -> (child to wrap, ``output`` or ``input`` of it); ``""`` is the block itself.
+    """
+    for placement, (_, side) in placements.items():
+        known(placement, PLACEMENTS, "placement")
+        known(side, ("output", "input"), "side")
+    BLOCKS[block if isinstance(block, str) else _name(block)] = {name: Anchor(*place) for name, place in placements.items()}
+
+
+def find_anchors(block: type) -> Mapping[str, Anchor] | None:
+    """The placements of a block class or of the nearest class that it derives from; None if none is known."""
+    return next((BLOCKS[_name(cls)] for cls in block.__mro__ if _name(cls) in BLOCKS), None)
+
+
+def _name(block: type) -> str:
+    return f"{block.__module__}.{block.__qualname__}"
