@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from se_nas.blocks import PLACEMENTS, Anchor, find_anchors
+from se_nas.blocks import Anchor, find_anchors
 from se_nas.errors import InputError
 
 

@@ -8,8 +8,8 @@ import torchvision
 from torch import nn
 
 from se_nas.architecture import SESpec
-from se_nas.errors import InputError
 from se_nas.blocks import PLACEMENTS
+from se_nas.errors import InputError
 from se_nas.placement import Attached, detach
 from se_nas.space import SearchSpace
 

@@ -9,8 +9,8 @@ from conftest import ROOT, digits_space
 from counting import count_by_hooks
 
 from se_nas.architecture import Architecture, SESpec
-from se_nas.errors import InputError
 from se_nas.blocks import PLACEMENTS
+from se_nas.errors import InputError
 from se_nas.se import GATES, SQUEEZES
 from se_nas.space import SearchSpace
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from se_nas.architecture import SESpec
-from se_nas.exporter.names import plain_modules, plain_names
 from se_nas.blocks import PLACEMENTS
+from se_nas.exporter.names import plain_modules, plain_names
 from se_nas.placement import Attached
 from se_nas.space import SearchSpace
 
