@@ -50,6 +50,11 @@ def _parser() -> argparse.ArgumentParser:
 
     space, run = "YAML file of a search space", "directory of a search"
     command("check", _check, "say whether a space is sound, how large it is, what it costs and which sites it has", "SPACE", space)
+    sub = command(
+        "sites", _sites, "list the sites of any network, and what could not be used", "MODEL", "a backbone's name, or a space's YAML file"
+    )
+    sub.add_argument("--input-size", type=int, nargs=3, metavar=("C", "H", "W"), help="of an image (default: 3 224 224, or the file's)")
+    sub.add_argument("--json", action="store_true", help="print JSON")
     sub = command("cost", _cost, "show exact parameters and MACs of a space's references and extremes", "SPACE", space)
     sub.add_argument("--json", action="store_true", help="print JSON")
 
@@ -104,6 +109,21 @@ def _check(args: argparse.Namespace) -> None:
     arguments, section = load_space(args.space)
     resolve_settings(section, f"{args.space}, search", {})
     show_space(SearchSpace.from_dict(arguments, args.space))
+
+
+def _sites(args: argparse.Namespace) -> None:
+    from se_nas.backbones import build_backbone
+    from se_nas.placement import survey
+    from se_nas.report.sites_table import show_sites, site_rows
+    from se_nas.spacefile import load_space
+
+    from_file = load_space(args.model)[0] if args.model.endswith((".yaml", ".yml")) else {"backbone": args.model}
+    size = args.input_size or from_file.get("input_size", [3, 224, 224])
+    found = survey(build_backbone(from_file["backbone"], from_file.get("backbone_args", {})), tuple(size))
+    if args.json:
+        print(json.dumps({"sites": site_rows(found), "left_out": dict(found.left_out)}, indent=1))
+    else:
+        show_sites(args.model, found)
 
 
 def _cost(args: argparse.Namespace) -> None:

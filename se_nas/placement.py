@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from se_nas.blocks import Anchor, find_anchors
+from se_nas.discover import Place, Unit, discover
 from se_nas.errors import InputError
+from se_nas.graph import Call, Graph, trace
 
 
 @dataclass(frozen=True)
@@ -30,100 +33,181 @@ class Site:
 
     Attributes:
         name: path of the block, ``layer1.0``.
-        stage: path of the container that it stands in, ``layer1``.
-        attachments: by placement.
+        stage: path of the container that a known block stands in, ``layer1``; of others the resolution, ``56x56``.
+        kind: ``residual``, ``concatenation``, ``separable``, ``convolution`` or ``se``.
+        attachments: by placement; all sites have ``standard``.
+        existing: path of the network's own SE block, which is taken out before another is put in; "" if there is none.
+        spare: whether it lies outside of the network's blocks, and is searched only if it is named.
     """
 
     name: str
     stage: str
+    kind: str
     attachments: Mapping[str, Attachment]
+    existing: str = ""
+    spare: bool = False
 
 
-Shapes = dict[str, tuple[torch.Size, torch.Size]]
-"""Module path -> shapes of its input and output, in one forward pass."""
+@dataclass(frozen=True)
+class Sites:
+    """What looking at a network found.
+
+    Attributes:
+        sites: in the order of the network, spare ones included.
+        left_out: what could not be used: (name, reason).
+        classes: size of the network's output.
+    """
+
+    sites: tuple[Site, ...]
+    left_out: tuple[tuple[str, str], ...]
+    classes: int
 
 
-def record_shapes(network: nn.Module, images: Tensor) -> tuple[Shapes, Tensor]:
-    """Shapes that each module sees when the network runs on ``images`` (N, C, H, W), and the network's output."""
-    shapes: Shapes = {}
-
-    def recorder(name: str) -> Any:
-        def record(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            if inputs and isinstance(inputs[0], Tensor) and isinstance(output, Tensor):
-                shapes.setdefault(name, (inputs[0].shape, output.shape))
-
-        return record
-
-    handles = [module.register_forward_hook(recorder(name)) for name, module in network.named_modules()]
-    try:
-        with torch.no_grad():
-            output = network(images)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return shapes, output
-
-
-def find_sites(network: nn.Module, shapes: Shapes) -> tuple[Site, ...]:
-    """The sites of a network, in the order of its modules.
+def survey(network: nn.Module, input_size: tuple[int, int, int]) -> Sites:
+    """The sites of a network for images of (C, H, W), which is run once: on the meta device (no arithmetic), or where it is.
 
     Raises:
-        InputError: if no block of the network is known.
+        InputError: if the network refuses such images, or has no site.
     """
-    sites = []
+    try:
+        plain = copy.deepcopy(network).to("meta").eval()
+        graph, output = trace(plain, torch.empty(1, *input_size, device="meta"))
+    except Exception:  # some networks compute with the values of their tensors
+        plain = copy.deepcopy(network).eval()
+        try:
+            graph, output = trace(plain, torch.zeros(1, *input_size))
+        except Exception as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise InputError(
+                f"the backbone refuses images of {list(input_size)} ({reason[:200]})", "correct input_size or backbone_args", "input_size"
+            ) from error
+    if not isinstance(output, Tensor) or output.ndim != 2:
+        raise InputError("the backbone returns something else than class scores (N, classes)", "give a classification network", "backbone")
+    return find_sites(plain, graph, output.shape[1])
+
+
+def find_sites(network: nn.Module, graph: Graph, classes: int) -> Sites:
+    """The sites of any network: known block classes by their table entry, all others by what the network computes.
+
+    Args:
+        network: the network.
+        graph: of one forward pass of it in evaluation mode.
+        classes: size of its output.
+
+    Raises:
+        InputError: if there is none.
+    """
+    calls = {call.module: call for call in graph.calls}
+    known: list[tuple[int, Site]] = []
+    left_out: list[tuple[str, str]] = []
     for name, module in network.named_modules():
         anchors = find_anchors(type(module))
-        if anchors and name in shapes:
-            attachments = {placement: _attachment(name, module, anchor, shapes) for placement, anchor in anchors.items()}
-            sites.append(Site(name, name.rpartition(".")[0] or name, attachments))
-    if not sites:
+        if anchors and name in calls and not any(name.startswith(f"{site.name}.") for _, site in known):
+            places = {placement: _anchored(name, module, anchor, calls, graph) for placement, anchor in anchors.items()}
+            attachments = {placement: place for placement, place in places.items() if isinstance(place, Attachment)}
+            if "standard" in attachments:
+                known.append((calls[name].output, Site(name, name.rpartition(".")[0] or name, "residual", attachments)))
+            else:
+                left_out.append((name, str(places.get("standard", "its table entry has no standard placement"))))
+    found = discover(graph, tuple(site.name for _, site in known))
+    units = [(unit.value, _site(unit, graph, spare=False)) for unit in found.units]
+    units += [(unit.value, _site(unit, graph, spare=True)) for unit in found.spare]
+    sites = tuple(site for _, site in sorted([*known, *units], key=lambda pair: pair[0]))
+    if not any(not site.spare for site in sites):
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in (*left_out, *found.left_out)[:3])
         raise InputError(
-            f"no site for an SE block found in {type(network).__name__}: none of its blocks is known",
+            f"no site for an SE block found in {type(network).__name__}" + (f" ({reasons})" if reasons else ": it has no convolution"),
             "describe its block class with se_nas.register_block",
             "backbone",
         )
-    return tuple(sites)
+    return Sites(sites, (*left_out, *found.left_out), classes)
 
 
-def _attachment(name: str, block: nn.Module, anchor: Anchor, shapes: Shapes) -> Attachment:
+def _anchored(name: str, block: nn.Module, anchor: Anchor, calls: Mapping[str, Call], graph: Graph) -> Attachment | str:
+    """Where a table entry's placement is in one block, or why it is not there."""
     path = f"{name}.{anchor.child}" if anchor.child else name
-    absent = bool(anchor.child) and getattr(block, anchor.child) is None  # an absent shortcut hands on the block's input
-    shape = shapes[name][0] if absent else shapes[path][0 if anchor.side == "input" else 1]
-    _, channels, height, width = shape
-    return Attachment(path, anchor.side, channels, height, width)
+    parent, _, child = anchor.child.rpartition(".")
+    try:
+        absent = bool(anchor.child) and getattr(block.get_submodule(parent), child) is None
+    except AttributeError:
+        return f"it has no child {anchor.child!r}"
+    call = calls[name] if absent else calls.get(path)  # an absent shortcut hands on the block's input
+    if call is None or graph.times_called[call.module] != 1:
+        return f"its child {anchor.child!r} is not called just once"
+    value = call.input if absent or anchor.side == "input" else call.output
+    return _attachment(Place(path, anchor.side, value), graph)
 
 
-class Attached(nn.Sequential):
-    """A module with an SE block on its output (``module``, ``se``) or on its input (``se``, ``module``).
+def _site(unit: Unit, graph: Graph, spare: bool) -> Site:
+    attachments = {placement: _attachment(place, graph) for placement, place in unit.places.items()}
+    standard = attachments["standard"]
+    return Site(unit.name, f"{standard.height}x{standard.width}", unit.kind, attachments, unit.existing, spare)
+
+
+def _attachment(place: Place, graph: Graph) -> Attachment:
+    _, channels, height, width = graph.shapes[place.value]
+    return Attachment(place.module, place.side, channels, height, width)
+
+
+class Attached(nn.Module):
+    """A module with an SE block on its output or on its (first) input.
 
     The plain module's ``state_dict`` still loads: its keys go to ``module``, and only the SE block's are missing.
     """
 
     def __init__(self, module: nn.Module, se: nn.Module, side: str) -> None:
         super().__init__()
-        for name in ("se", "module") if side == "input" else ("module", "se"):
-            self.add_module(name, {"se": se, "module": module}[name])
+        self.module = module
+        self.se = se
+        self.side = side
+
+    def forward(self, first: Any, *rest: Any, **named: Any) -> Any:
+        if self.side == "input":
+            return self.module(self.se(first), *rest, **named)
+        return self.se(self.module(first, *rest, **named))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         keys = [key for key in state_dict if key.startswith(prefix)]
         plain = not any(key.startswith(f"{prefix}module.") for key in keys)
-        if plain and next(iter(self.get_submodule("module").state_dict()), None):
+        if plain and self.module.state_dict():
             for key in keys:
                 state_dict[f"{prefix}module.{key[len(prefix) :]}"] = state_dict.pop(key)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
+class Removed(nn.Module):
+    """Stands where the network's own SE block was, and hands its input on; `detach` puts the block back."""
+
+    def __init__(self, original: nn.Module) -> None:
+        super().__init__()
+        self.__dict__["original"] = original  # not registered: it is no part of the network any more
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+def remove_existing(network: nn.Module, site: Site) -> None:
+    """Take the network's own SE block out of a site."""
+    if site.existing:
+        owner, child = _owner(network, site.existing)
+        setattr(owner, child, Removed(getattr(owner, child)))
+
+
 def attach(network: nn.Module, attachment: Attachment, se: nn.Module) -> None:
     """Put an SE block, shapes (N, C, H, W) -> (N, C, H, W), at its place in the network."""
-    parent, _, child = attachment.module.rpartition(".")
-    owner = network.get_submodule(parent)
+    owner, child = _owner(network, attachment.module)
     module = getattr(owner, child)
     setattr(owner, child, Attached(nn.Identity() if module is None else module, se, attachment.side))
 
 
 def detach(network: nn.Module) -> None:
-    """Take every attached SE block out again, in place."""
+    """Take every attached SE block out again, and put the network's own ones back, in place."""
     for owner in list(network.modules()):
         for name, child in list(owner.named_children()):
-            if isinstance(child, Attached):
-                setattr(owner, name, child.module)
+            inner = child.module if isinstance(child, Attached) else child
+            setattr(owner, name, inner.original if isinstance(inner, Removed) else inner)
+
+
+def _owner(network: nn.Module, path: str) -> tuple[nn.Module, str]:
+    parent, _, child = path.rpartition(".")
+    return network.get_submodule(parent), child

@@ -22,9 +22,9 @@ from se_nas.cost import METRICS, Cost, count
 from se_nas.errors import InputError, known
 from se_nas.feasible import FeasibleSet
 from se_nas.group import Group, attachment, make_group
-from se_nas.placement import Site, attach, find_sites, record_shapes
+from se_nas.placement import Site, attach, remove_existing, survey
 from se_nas.se import GATES, SQUEEZES, make_block
-from se_nas.sites import group_sites, select_sites
+from se_nas.sites import Selection, group_sites, select_sites
 from se_nas.spacefile import load_space
 
 Codes = npt.NDArray[np.int64]
@@ -49,7 +49,8 @@ class SearchSpace:
         gate: candidate gates, names in `se_nas.se.GATES`.
         placement: candidate placements, names in `se_nas.blocks.PLACEMENTS`.
         share: what is tied to one choice: ``site`` (nothing), ``stage`` or ``network``.
-        sites: ``all``, or ``{"stages": [...]}``, or ``{"match": [...]}`` with patterns such as ``layer3.*``.
+        sites: ``all``, or any of ``{"stages": [...], "match": [...], "add": [...], "drop": [...], "rename": {...}}`` with
+            patterns such as ``layer3.*``, see `se_nas.sites.Selection`.
         allow_none: whether "no SE" is a candidate.
         budgets: hard limits, ``{"params": "<= +5%", "macs": "<= 42M"}``, a percentage being of the plain backbone.
         bias: biases in the SE blocks' linear layers.
@@ -71,7 +72,7 @@ class SearchSpace:
         gate: Sequence[str] = ("sigmoid",),
         placement: Sequence[str] = ("standard",),
         share: str = "site",
-        sites: str | Mapping[str, Sequence[str]] = "all",
+        sites: Selection = "all",
         allow_none: bool = True,
         budgets: Mapping[str, object] | None = None,
         bias: bool = False,
@@ -92,10 +93,11 @@ class SearchSpace:
         self.allow_none = allow_none
         self.options = SEOptions(bias, divisor, init)
 
-        shapes, self.plain_cost, output_shape = self._trace()
-        self.classes = output_shape[-1]
-        self.all_sites = find_sites(self._plain, shapes)
+        plain = self.build_backbone()
+        found = survey(plain, self.input_size)
+        self.all_sites, self.left_out, self.classes = found.sites, found.left_out, found.classes
         self.sites = select_sites(self.all_sites, sites)
+        self.plain_cost = self._count_plain(plain)
         for site in self.sites:
             self._check(site)
         candidates = (self.reduction, self.squeeze, self.gate, self.placement)
@@ -130,7 +132,7 @@ class SearchSpace:
             "backbone": self.backbone if isinstance(self.backbone, str) else None,
             "backbone_args": self.backbone_args,
             "input_size": list(self.input_size),
-            "sites": self.selection if isinstance(self.selection, str) else {k: list(v) for k, v in self.selection.items()},
+            "sites": self.selection if isinstance(self.selection, str) else copy.deepcopy(dict(self.selection)),
             "share": self.share,
             "reduction": list(self.reduction),
             "squeeze": list(self.squeeze),
@@ -294,6 +296,8 @@ class SearchSpace:
     def build(self, architecture: Architecture) -> nn.Module:
         """A fresh network: the backbone first (so that a seed gives every architecture the same one), then its SE blocks."""
         network = self.build_backbone()
+        for site in self.sites:
+            remove_existing(network, site)
         for group in self.groups:
             spec = architecture[group.name]
             if spec is None:
@@ -311,18 +315,14 @@ class SearchSpace:
 
     # Checks and set-up.
 
-    def _trace(self) -> tuple[dict[str, tuple[torch.Size, torch.Size]], Cost, torch.Size]:
-        """Runs the plain backbone once without arithmetic: shapes of its modules, its cost, and its output's shape."""
-        self._plain = self.build_backbone().to("meta").eval()
-        images = torch.empty(1, *self.input_size, device="meta")
+    def _count_plain(self, network: nn.Module) -> Cost:
+        """Cost of the backbone, the SE blocks that it has at searched sites taken out."""
+        for site in self.sites:
+            remove_existing(network, site)
         try:
-            shapes, _ = record_shapes(self._plain, images)
-            cost, output = count(self._plain, images)
-        except (RuntimeError, ValueError, TypeError) as error:
-            raise InputError(
-                f"the backbone refuses images of {list(self.input_size)}: {error}", "correct input_size or backbone_args", "input_size"
-            ) from error
-        return shapes, cost, output.shape
+            return count(copy.deepcopy(network).to("meta").eval(), torch.empty(1, *self.input_size, device="meta"))[0]
+        except Exception:  # it computes with the values of its tensors
+            return count(network.eval(), torch.zeros(1, *self.input_size))[0]
 
     def _check(self, site: Site) -> None:
         for placement in self.placement:

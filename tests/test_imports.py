@@ -10,8 +10,8 @@ import pytest
 from conftest import ROOT
 
 FLOORS = [
-    ["errors"],
-    ["architecture", "blocks", "objective", "spacefile", "budget", "feasible"],
+    ["errors", "graph"],
+    ["architecture", "blocks", "discover", "objective", "spacefile", "budget", "feasible"],
     ["se"],
     ["placement", "backbones", "trial"],
     ["cost", "sites", "front", "ledger"],

@@ -159,7 +159,7 @@ def test_a_space_comes_back_from_its_dict() -> None:
         ({"squeeze": ["median"]}, "squeeze: 'median' is not allowed; each value is one of avg"),
         ({"gate": "sigmoid"}, "gate: 'sigmoid' is not a list"),
         ({"placement": ["after"]}, "placement: 'after' is not allowed"),
-        ({"share": "block"}, "share: 'block' is no way"),
+        ({"share": "block"}, "share: unknown share 'block'"),
         ({"sites": {"match": ["layer9.*"]}}, "sites.match: 'layer9.\\*' fits no site"),
         ({"sites": "none"}, "sites: 'none' is no choice"),
         ({"budgets": {"params": "+5"}}, "budgets.params: '\\+5' is not a budget"),

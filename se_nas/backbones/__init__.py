@@ -81,8 +81,11 @@ def build_backbone(name: str, args: Mapping[str, Any]) -> nn.Module:
     builder = find_builder(name)
     try:
         network = builder(**args)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name} refuses {dict(args)}: {error}", "correct the arguments", "backbone_args") from error
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(
+            f"{name} refuses {dict(args)} ({reason[:200]})", "correct the arguments, or the builder", "backbone_args"
+        ) from error
     if not isinstance(network, nn.Module):
         raise InputError(f"{name} returned a {type(network).__name__}", "it must return a torch.nn.Module", "backbone")
     return network

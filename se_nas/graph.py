@@ -1,0 +1,200 @@
+"""What a network computes: one forward pass written down as values, operations and calls of modules.
+
+The pass runs eagerly (on the meta device: shapes without arithmetic), so that any Python in a ``forward`` is fine.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+@dataclass(frozen=True)
+class Op:
+    """One operation.
+
+    Attributes:
+        name: of the aten operator, without overload and trailing underscore: ``add``, ``convolution``.
+        inputs: values that it read, of those that depend on the images.
+        outputs: the values that it made; the first is the one that matters, but of a split.
+        module: path of the innermost module in which it ran.
+        kernel: height x width of a convolution's kernel; 1 of a linear layer; 0 of other operations.
+        depthwise: whether it is a convolution with a group for each channel.
+    """
+
+    name: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    module: str
+    kernel: int = 0
+    depthwise: bool = False
+
+    @property
+    def output(self) -> int:
+        return self.outputs[0]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a module: its path, the value it was given first, and the value it returned (-1: no such value)."""
+
+    module: str
+    input: int
+    output: int
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A forward pass. Values are numbered in the order in which they were made.
+
+    Attributes:
+        shapes: of each value.
+        ops: in the order in which they ran.
+        calls: in the order in which they ended, so that inner ones come before outer ones.
+    """
+
+    shapes: Sequence[tuple[int, ...]]
+    ops: Sequence[Op]
+    calls: Sequence[Call]
+
+    @cached_property
+    def makers(self) -> dict[int, Op]:
+        """Value -> the operation that made it."""
+        return {value: op for op in self.ops for value in op.outputs}
+
+    @cached_property
+    def readers(self) -> dict[int, list[Op]]:
+        """Value -> the operations that read it."""
+        readers: dict[int, list[Op]] = {value: [] for value in range(len(self.shapes))}
+        for op in self.ops:
+            for value in set(op.inputs):
+                readers[value].append(op)
+        return readers
+
+    @cached_property
+    def times_called(self) -> Counter[str]:
+        return Counter(call.module for call in self.calls)
+
+    @cached_property
+    def _ancestors(self) -> list[int]:
+        """Value -> itself and all values that it depends on, as a set of bits."""
+        bits = [1 << value for value in range(len(self.shapes))]
+        for op in self.ops:
+            for output in op.outputs:
+                for value in op.inputs:
+                    bits[output] |= bits[value]
+        return bits
+
+    @cached_property
+    def _weighted(self) -> int:
+        """The values made by convolutions and linear layers, as a set of bits."""
+        return sum(1 << op.output for op in self.ops if op.kernel)
+
+    def depends(self, value: int, on: int) -> bool:
+        """Whether a value is, or was computed from, another."""
+        return bool(self._ancestors[value] >> on & 1)
+
+    def meet(self, a: int, b: int) -> int:
+        """The last value that both were computed from; -1 if there is none."""
+        return (self._ancestors[a] & self._ancestors[b]).bit_length() - 1
+
+    def layers_between(self, start: int, end: int) -> int:
+        """How many convolutions and linear layers ``end`` needed beyond what ``start`` did."""
+        return (self._ancestors[end] & ~self._ancestors[start] & self._weighted).bit_count()
+
+    def only_reader(self, value: int) -> Op | None:
+        """The one operation that reads a value, if there is just one."""
+        readers = self.readers[value]
+        return readers[0] if len(readers) == 1 else None
+
+
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.shapes: list[tuple[int, ...]] = []
+        self.ops: list[Op] = []
+        self.calls: list[Call] = []
+        self.stack: list[str] = [""]
+        self.values: dict[int, int] = {}
+        self.alive: list[Tensor] = []  # an id names a tensor only as long as it lives
+
+    def value(self, tensor: Tensor) -> int:
+        number = self.values[id(tensor)] = len(self.shapes)
+        self.shapes.append(tuple(tensor.shape))
+        self.alive.append(tensor)
+        return number
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        inputs = tuple(self.values[id(tensor)] for tensor in _tensors(args) if id(tensor) in self.values)
+        result = func(*args, **(kwargs or {}))
+        if inputs:
+            name = func.overloadpacket.__name__.rstrip("_")
+            kernel, depthwise = _layer(name, args)
+            outputs = tuple(self.value(tensor) for tensor in _tensors(result))
+            if outputs:
+                self.ops.append(Op(name, inputs, outputs, self.stack[-1], kernel, depthwise))
+        return result
+
+    def hooks(self, name: str) -> tuple[Any, Any]:
+        """To run before and after the module of that name."""
+        # The input's value is looked up before the module runs: in-place operations give the same tensor a new one.
+        given: list[int] = []
+
+        def before(module: nn.Module, args: tuple[Any, ...]) -> None:
+            given.append(self.values.get(id(args[0]), -1) if args and isinstance(args[0], Tensor) else -1)
+            self.stack.append(name)
+
+        def after(module: nn.Module, args: tuple[Any, ...], result: Any) -> None:
+            self.stack.pop()
+            returned = self.values.get(id(result), -1) if isinstance(result, Tensor) else -1
+            self.calls.append(Call(name, given.pop(), returned))
+
+        return before, after
+
+
+def trace(network: nn.Module, images: Tensor) -> tuple[Graph, Any]:
+    """Run a network once, in its present mode, and write down what it computes.
+
+    Args:
+        network: any module.
+        images: (N, C, H, W).
+
+    Returns:
+        The graph, in which the images are value 0, and the network's output.
+    """
+    recorder = _Recorder()
+    handles = []
+    for name, module in network.named_modules():
+        before, after = recorder.hooks(name)
+        handles += [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
+    try:
+        with torch.no_grad(), recorder:
+            recorder.value(images)
+            output = network(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return Graph(recorder.shapes, recorder.ops, recorder.calls), output
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, (tuple, list)):
+        return [tensor for item in value for tensor in _tensors(item)]
+    return []
+
+
+def _layer(name: str, args: Sequence[Any]) -> tuple[int, bool]:
+    """Kernel size of a convolution or linear layer (0 of anything else), and whether it is depthwise."""
+    if name == "convolution":
+        images, weight, groups = args[0], args[1], args[8]
+        return weight.shape[2:].numel(), groups == images.shape[1] > 1
+    return (1, False) if name in ("addmm", "mm", "bmm", "linear") else (0, False)

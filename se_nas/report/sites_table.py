@@ -1,0 +1,72 @@
+"""The sites of a network in the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from se_nas.architecture import PAPER, SEOptions
+from se_nas.cost import se_cost
+from se_nas.placement import Sites
+
+
+def site_rows(found: Sites) -> list[dict[str, Any]]:
+    """What there is to say of each site, as JSON types; ``params`` are those of a block with r=16 and no bias."""
+    rows = []
+    for site in found.sites:
+        place = site.attachments["standard"]
+        cost = se_cost(place.channels, place.height, place.width, PAPER, SEOptions())
+        rows.append(
+            {
+                "site": site.name,
+                "stage": site.stage,
+                "kind": site.kind,
+                "channels": place.channels,
+                "height": place.height,
+                "width": place.width,
+                "placements": {name: attachment.module for name, attachment in site.attachments.items()},
+                "existing": site.existing or None,
+                "spare": site.spare,
+                "params": cost.params,
+            }
+        )
+    return rows
+
+
+def show_sites(name: str, found: Sites) -> None:
+    """What ``se-nas sites`` prints: the sites, those that are searched only if named, and what could not be used."""
+    console = Console()
+    rows = site_rows(found)
+    usual, spare = [row for row in rows if not row["spare"]], [row for row in rows if row["spare"]]
+    console.print(_table(f"{name}: {len(usual)} sites", usual))
+    if any(row["existing"] for row in usual):
+        console.print('* has an SE block of its own, which a searched setting replaces and "no SE" removes', style="dim")
+    if spare:
+        console.print(_table("outside of the blocks: searched only with sites: {add: [NAME]}", spare))
+    for place, reason in found.left_out:
+        console.print(f"left out: {place}: {reason}", style="dim", markup=False, highlight=False)
+
+
+def _table(title: str, rows: list[dict[str, Any]]) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False)
+    table.add_column("site", no_wrap=True)
+    for heading in ("stage", "kind"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("C", "H x W"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("placements", overflow="fold")
+    table.add_column("params at r=16", justify="right", overflow="fold")
+    for row in rows:
+        table.add_row(
+            row["site"] + (" *" if row["existing"] else ""),
+            row["stage"],
+            row["kind"],
+            str(row["channels"]),
+            f"{row['height']} x {row['width']}",
+            " ".join(row["placements"]),
+            f"{row['params']:,}",
+        )
+    return table
