@@ -161,11 +161,14 @@ class _Discovery:
         return {}
 
     def _concatenations(self) -> Iterator[Unit]:
+        """Those that are no part of a residual block or of a larger concatenation."""
+        spans: list[tuple[int, int]] = []
         for op in self._ops("cat"):
             parts = [value for value in dict.fromkeys(op.inputs) if self._is_map(value)]
             readers = self.graph.readers[op.output]
             channels = sum(self.graph.shapes[value][1] for value in parts)
-            if len(parts) < 2 or channels != self.graph.shapes[op.output][1] or (readers and all(r.name == "cat" for r in readers)):
+            inner = self._in_span(op.output) or (readers and all(reader.name == "cat" for reader in readers))
+            if len(parts) < 2 or channels != self.graph.shapes[op.output][1] or inner:
                 continue
             start = parts[0]
             for part in parts[1:]:
@@ -173,7 +176,7 @@ class _Discovery:
             layered = [part for part in parts if start >= 0 and self.graph.layers_between(start, part)]
             if not layered:
                 continue
-            self.spans.append((start, op.output))
+            spans.append((start, op.output))
             shuffled = len(layered) == 1 and any(
                 self.graph.makers[p].name in ("split", "slice", "chunk") for p in parts if p in self.graph.makers
             )
@@ -184,6 +187,7 @@ class _Discovery:
                 continue
             name = op.module if place.side == "output" else place.module.rpartition(".")[0]
             yield Unit(name, "concatenation", op.output, {"standard": place})
+        self.spans += spans
 
     def _separables(self) -> Iterator[Unit]:
         for op in self.graph.ops:
