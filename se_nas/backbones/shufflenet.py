@@ -16,7 +16,8 @@ class ChannelShuffle(nn.Module):
     """Deals the channels of each group to all groups. Shapes: (N, C, H, W) -> the same."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.unflatten(1, (GROUPS, -1)).transpose(1, 2).flatten(1, 2)
+        n, channels, height, width = x.shape
+        return x.reshape(n, GROUPS, channels // GROUPS, height, width).transpose(1, 2).reshape(n, channels, height, width)
 
 
 class ShuffleUnit(nn.Module):
