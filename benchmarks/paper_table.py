@@ -1,0 +1,230 @@
+"""The SENet paper's printed sizes beside ours, as Markdown.
+
+    python benchmarks/paper_table.py > docs/paper.md
+
+Sources: arXiv 1709.01507v4, and the authors' released models. tests/test_paper.py checks every row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from se_nas.architecture import SESpec
+from se_nas.backbones import build_backbone
+from se_nas.cost import count
+from se_nas.errors import InputError
+from se_nas.space import SearchSpace
+
+POOLED = "the paper counts one operation per pooled element too"
+SUMS = "the paper seems to count one operation per element of a residual sum, {} G, too"
+SUMS_AND_SCALING = "the paper seems to count pooling, scaling and residual sums, one operation per element each, {} G in all"
+STATISTICS = "the paper's table fits if the running statistics of batch norm, 0.053 M, count as parameters"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A printed row.
+
+    Attributes:
+        network: its name.
+        where: in the paper, or whose figure it is.
+        backbone: name of the backbone.
+        se: the setting at every site; none is the plain backbone.
+        params: printed, in millions, as printed.
+        macs: printed, in units of 10**9, as printed ("FLOPs" in the paper: one is a multiply-add).
+        exact: parameters to the last one, by eq. 5 or of the released model.
+        size: height and width of the images.
+        options: further arguments of the space.
+        why: why a printed figure is not met to its last digit; empty if it is.
+        pooled: whether it is met with one operation per pooled element counted too.
+        within: how far off a figure may then be, in millions and in 10**9.
+    """
+
+    network: str
+    where: str
+    backbone: str
+    se: SESpec | None = None
+    params: str = ""
+    macs: str = ""
+    exact: int = 0
+    size: int = 224
+    options: Mapping[str, Any] = field(default_factory=dict)
+    why: str = ""
+    pooled: bool = False
+    within: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def id(self) -> str:
+        return f"{self.network}, {self.where}"
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What we compute: parameters, MACs, and MACs with one operation per element that an SE block pools."""
+
+    params: int
+    macs: int
+    with_pooling: int
+
+
+SE, NO_SQUEEZE = SESpec(16), SESpec(16, "none")
+INNER, PRE = SESpec(16, placement="inner"), SESpec(16, placement="pre")
+BIAS = {"bias": True}
+PARAMS_ONLY, MACS_ONLY = (0.12, 0.0), (0.0, 0.02)
+
+ROWS = [
+    Row("ResNet-50", "tables 2, 10", "resnet50", params="25.6", macs="3.86", exact=25_557_032),
+    Row("ResNet-50 (torchvision's strides)", "torchvision", "torchvision:resnet50", params="25.6", macs="4.09", exact=25_557_032),
+    Row("SE-ResNet-50", "tables 2, 10", "resnet50", SE, "28.1", "3.87", 28_071_976, why=POOLED, pooled=True),
+    Row("SE-ResNet-50, r=2", "table 10", "resnet50", SESpec(2), "45.7", exact=45_676_584),
+    Row("SE-ResNet-50, r=4", "table 10", "resnet50", SESpec(4), "35.7", exact=35_616_808, why=STATISTICS, within=PARAMS_ONLY),
+    Row("SE-ResNet-50, r=8", "table 10", "resnet50", SESpec(8), "30.7", exact=30_586_920, why=STATISTICS, within=PARAMS_ONLY),
+    Row("SE-ResNet-50, r=32", "table 10", "resnet50", SESpec(32), "26.9", exact=26_814_504, why=STATISTICS, within=PARAMS_ONLY),
+    Row("SE-ResNet-50, with biases", "released model", "resnet50", SE, exact=28_088_024, options=BIAS),
+    Row("SE_Stage_2", "table 13", "resnet50", SE, "25.6", "3.86", options={"sites": {"stages": ["layer1"]}}),
+    Row("SE_Stage_3", "table 13", "resnet50", SE, "25.7", "3.86", options={"sites": {"stages": ["layer2"]}}),
+    Row(
+        "SE_Stage_4",
+        "table 13",
+        "resnet50",
+        SE,
+        "26.4",
+        "3.86",
+        options={"sites": {"stages": ["layer3"]}},
+        why=STATISTICS,
+        within=PARAMS_ONLY,
+    ),
+    Row("SE-PRE", "table 14", "resnet50", PRE, exact=27_548_200),
+    Row("SE_3x3", "table 15", "resnet50", INNER, "25.8", "3.86", 25_714_216, why=STATISTICS, within=PARAMS_ONLY),
+    Row("NoSqueeze", "table 16", "resnet50", NO_SQUEEZE, "28.1", "4.27", 28_071_976),
+    Row("ResNet-101", "table 2", "resnet101", macs="7.58", why=SUMS.format(0.009), within=MACS_ONLY),
+    Row("SE-ResNet-101", "table 2", "resnet101", SE, macs="7.60", why=SUMS_AND_SCALING.format(0.027), within=(0.0, 0.03)),
+    Row("ResNet-152", "table 2", "resnet152", macs="11.30", why=SUMS.format(0.013), within=MACS_ONLY),
+    Row("SE-ResNet-152", "table 2", "resnet152", SE, macs="11.32", why=SUMS_AND_SCALING.format(0.039), within=(0.0, 0.04)),
+    Row("ResNeXt-50", "table 2", "resnext50", macs="4.24", exact=25_028_904, why=SUMS.format(0.006), within=MACS_ONLY),
+    Row("SE-ResNeXt-50", "table 2", "resnext50", SE, macs="4.25", why=SUMS_AND_SCALING.format(0.017), within=MACS_ONLY),
+    Row("SE-ResNeXt-50, with biases", "released model", "resnext50", SE, "27.560", exact=27_559_896, options=BIAS),
+    Row("ResNeXt-101", "table 2", "resnext101", macs="7.99", why="not met by any count that we know", within=(0.0, 0.021)),
+    Row("SE-ResNeXt-101", "table 2", "resnext101", SE, macs="8.00", why=SUMS_AND_SCALING.format(0.027), within=(0.0, 0.03)),
+    Row("SE-ResNeXt-101, with biases", "released model", "resnext101", SE, "48.955", exact=48_955_416, options=BIAS),
+    Row("VGG-16 (batch norm)", "table 2", "torchvision:vgg16_bn", macs="15.47"),
+    Row("SE-VGG-16 (batch norm)", "table 2", "torchvision:vgg16_bn", SE, macs="15.48", why=POOLED, pooled=True),
+    Row("BN-Inception", "table 2", "bn_inception", macs="2.03"),
+    Row("SE-BN-Inception", "table 2", "bn_inception", SE, macs="2.04", why="the paper counts pooling and scaling too", within=MACS_ONLY),
+    Row("SE-BN-Inception, with biases", "released model", "bn_inception", SE, "11.932", options=BIAS),
+    Row(
+        "Inception-ResNet-v2",
+        "table 2",
+        "inception_resnet_v2",
+        macs="11.75",
+        exact=55_843_464,
+        size=299,
+        why="another variant: this is the one that its authors released",
+        within=(0.0, 1.5),
+    ),
+    Row(
+        "SE-Inception-ResNet-v2",
+        "table 2",
+        "inception_resnet_v2",
+        SE,
+        macs="11.76",
+        size=299,
+        why="another variant: this is the one that its authors released",
+        within=(0.0, 1.5),
+    ),
+    Row("MobileNet", "table 3", "mobilenet_v1", params="4.2", macs="0.569"),
+    Row("SE-MobileNet", "table 3", "mobilenet_v1", SE, "4.7", "0.572", why=POOLED, pooled=True),
+    Row(
+        "ShuffleNet",
+        "table 3",
+        "shufflenet_v1",
+        params="1.8",
+        macs="0.140",
+        why="ShuffleNet's nominal 140 M; 1.866 M cut, not rounded",
+        within=(0.1, 0.003),
+    ),
+    Row(
+        "SE-ShuffleNet",
+        "table 3",
+        "shufflenet_v1",
+        SE,
+        "2.4",
+        "0.142",
+        why="2 M more than the nominal 140 M; 2.476 M cut, not rounded",
+        within=(0.1, 0.005),
+    ),
+    Row("SENet-154", "eq. 5", "senet154", SE, exact=115_038_120),
+    Row("SENet-154, with biases", "released model", "senet154", SE, "115.1", "20.7", 115_088_984, options=BIAS),
+]
+
+
+def compute(row: Row) -> Computed:
+    """Our figures for a row.
+
+    Raises:
+        InputError: if the backbone's space cannot be built.
+    """
+    size = (3, row.size, row.size)
+    if row.se is None:
+        with torch.device("meta"):
+            network = build_backbone(row.backbone, {}).eval()
+            cost, _ = count(network, torch.empty(1, *size))
+        return Computed(cost.params, cost.macs, cost.macs)
+    spec = row.se
+    candidates = {"reduction": [spec.reduction], "squeeze": [spec.squeeze], "placement": [spec.placement]}
+    with torch.device("meta"):
+        space = SearchSpace(row.backbone, size, **candidates, **row.options)
+    cost = space.cost(space.dearest())
+    places = [site.attachments[spec.placement] for site in space.sites]
+    pooled = 0 if spec.squeeze == "none" else sum(place.channels * place.height * place.width for place in places)
+    return Computed(cost.params, cost.macs, cost.macs + pooled)
+
+
+def agrees(printed: str, value: float) -> bool:
+    """Whether a value rounds to what is printed."""
+    return not printed or f"{value:.{len(printed.partition('.')[2])}f}" == printed
+
+
+def markdown() -> str:
+    """All rows as one table."""
+    lines = [
+        "# The paper's sizes, printed and computed",
+        "",
+        "Printed figures of Hu et al., *Squeeze-and-Excitation Networks*, arXiv 1709.01507v4, or of the authors' released models.",
+        "Computed: trainable parameters, and multiply-adds of convolutions and linear layers of one image (MACs), nothing else;",
+        "the column after it adds one operation per element that an SE block pools. SE blocks have no biases unless the row says",
+        "so, and r=16 unless it says so. `=` is agreement to the last printed digit.",
+        "",
+        "`python benchmarks/paper_table.py > docs/paper.md` writes this page.",
+        "",
+        "| Network | Source | Printed M | Computed parameters | | Printed G | MACs, G | + pooled, G | | Why they differ |",
+        "|---|---|---:|---:|---|---:|---:|---:|---|---|",
+    ]
+    for row in ROWS:
+        try:
+            found = compute(row)
+        except InputError as error:
+            lines.append(f"| {row.network} | {row.where} | {row.params} | | | {row.macs} | | | | not computed: {error.problem} |")
+            continue
+        gmacs, pooled = found.macs / 1e9, found.with_pooling / 1e9
+        params_mark = _mark(row.params, found.params / 1e6) if row.params else ""
+        macs_mark = "= pooled" if row.pooled and not agrees(row.macs, gmacs) else _mark(row.macs, gmacs)
+        lines.append(
+            f"| {row.network} | {row.where} | {row.params} | {found.params:,} | {params_mark} "
+            f"| {row.macs} | {gmacs:.4f} | {f'{pooled:.4f}' if row.se else ''} | {macs_mark} | {row.why} |"
+        )
+    return "\n".join(lines)
+
+
+def _mark(printed: str, value: float) -> str:
+    if not printed:
+        return ""
+    return "=" if agrees(printed, value) else f"{value - float(printed):+.3f}"
+
+
+if __name__ == "__main__":
+    print(markdown())
