@@ -17,7 +17,7 @@ from se_nas.space import SearchSpace
 SHIPPED = sorted((ROOT / "search_spaces").glob("*.yaml"))
 
 
-SMALL = {"digits_resnet8", "cifar10_resnet20", "cifar10_wrn_16_8"}
+SMALL = {"digits_resnet8", "cifar10_resnet20"}
 COUNTED = [pytest.param(path, 200 if path.stem in SMALL else 10, id=path.stem) for path in SHIPPED]
 COUNTED += [pytest.param(path, 200, id=f"{path.stem} at length", marks=pytest.mark.slow) for path in SHIPPED if path.stem not in SMALL]
 
