@@ -40,11 +40,29 @@ def _residual(last: str, inner: str, first: str = "conv1", shortcut: str = "down
     }
 
 
+def _branched(branch: str, shortcut: str = "shortcut") -> dict[str, Anchor]:
+    """Placements of a residual block whose branch is one child, without one 3x3 convolution that is its middle."""
+    return {
+        "standard": Anchor(branch, "output"),
+        "pre": Anchor(branch, "input"),
+        "post": Anchor("", "output"),
+        "identity": Anchor(shortcut, "output"),
+    }
+
+
 BLOCKS: dict[str, Mapping[str, Anchor]] = {
     "torchvision.models.resnet.BasicBlock": _residual(last="bn2", inner="bn1"),
     "torchvision.models.resnet.Bottleneck": _residual(last="bn3", inner="bn2"),
     "se_nas.backbones.resnet.BasicBlock": _residual(last="bn2", inner="bn1"),
     "se_nas.backbones.resnet.Bottleneck": _residual(last="bn3", inner="bn2"),
+    "se_nas.backbones.senet.SENetBottleneck": _residual(last="conv3", inner="conv2"),
+    "se_nas.backbones.preact_resnet.PreactBasicBlock": _residual(last="conv2", inner="bn2"),
+    "se_nas.backbones.preact_resnet.PreactBottleneck": _residual(last="conv3", inner="bn3"),
+    "se_nas.backbones.shufflenet.ShuffleUnit": _residual(last="expand", inner="depthwise", first="compress", shortcut="shortcut"),
+    "se_nas.backbones.shake_shake.ShakeBlock": _branched("branches"),
+    "se_nas.backbones.inception_resnet.InceptionResidual": _branched("branch"),
+    "se_nas.backbones.bn_inception.Inception": {"standard": Anchor("", "output")},
+    "se_nas.backbones.mobilenet.SeparableBlock": {"standard": Anchor("pointwise", "output"), "inner": Anchor("depthwise", "output")},
 }
 """Known block classes, by qualified name (so that no library is imported to look one up), and their placements."""
 

@@ -13,7 +13,7 @@ from se_nas.run import Run
 from se_nas.space import SearchSpace
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "benchmarks")]
 
 
 def digits_space(**changes: object) -> SearchSpace:

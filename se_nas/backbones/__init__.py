@@ -8,12 +8,13 @@ from typing import Any
 
 from torch import nn
 
-from se_nas.backbones import resnet
+from se_nas.backbones import bn_inception, inception_resnet, mobilenet, preact_resnet, resnet, senet, shake_shake, shufflenet
 from se_nas.errors import InputError
 
 Builder = Callable[..., nn.Module]
 
-BACKBONES: dict[str, Builder] = dict(resnet.BUILDERS)
+FAMILIES = (resnet, preact_resnet, shake_shake, bn_inception, inception_resnet, mobilenet, shufflenet, senet)
+BACKBONES: dict[str, Builder] = {name: builder for family in FAMILIES for name, builder in family.BUILDERS.items()}
 
 
 def register_backbone(name: str, builder: Builder) -> None:

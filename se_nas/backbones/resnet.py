@@ -1,8 +1,9 @@
-"""Residual networks: He et al.'s CIFAR networks (6n+2) and their ImageNet networks as the SENet paper used them.
+"""Residual networks: He et al.'s CIFAR networks (6n+2), their ImageNet networks and ResNeXt, as the SENet paper used them.
 
 Module names are torchvision's, so that torchvision's weights load. They differ from it in two ways: in the ImageNet
-networks the stride sits on the first 1x1 convolution (arXiv 1512.03385, and the paper's own networks), and the CIFAR
-networks have shortcuts without parameters (option A: subsample, pad with zero channels).
+ResNets the stride sits on the first 1x1 convolution (arXiv 1512.03385, and the paper's own networks; its ResNeXts have it
+on the 3x3, as torchvision's), and the CIFAR networks have shortcuts without parameters (option A: subsample, pad with
+zero channels).
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from se_nas.backbones.layers import init_convolutions
 
 
 class PadShortcut(nn.Module):
@@ -54,16 +57,19 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions and a shortcut; the stride is on the first 1x1."""
+    """1x1, 3x3 and 1x1 convolutions and a shortcut; the stride is on the first 1x1, or with ``late_stride`` on the 3x3."""
 
     expansion = 4
+    groups = 1
+    late_stride = False
 
     def __init__(self, in_channels: int, width: int, stride: int, shortcut: type[nn.Module]) -> None:
         super().__init__()
         out_channels = width * self.expansion
-        self.conv1 = nn.Conv2d(in_channels, width, 1, stride, bias=False)
+        first, second = (1, stride) if self.late_stride else (stride, 1)
+        self.conv1 = nn.Conv2d(in_channels, width, 1, first, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.conv2 = nn.Conv2d(width, width, 3, second, 1, groups=self.groups, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(out_channels)
@@ -77,13 +83,21 @@ class Bottleneck(nn.Module):
         return torch.relu(out + self.downsample(x))
 
 
+class ResNeXtBottleneck(Bottleneck):
+    """Bottleneck of 32 groups, half as wide as its output; the stride is on the 3x3 (arXiv 1611.05431)."""
+
+    expansion = 2
+    groups = 32
+    late_stride = True
+
+
 class ResNet(nn.Module):
     """Stem, stages of residual blocks, mean over height and width, one linear layer.
 
     Shapes: (N, in_channels, H, W) -> (N, num_classes).
 
     Args:
-        block: `BasicBlock` or `Bottleneck`.
+        block: `BasicBlock`, `Bottleneck` or `ResNeXtBottleneck`.
         depths: blocks of each stage; every stage after the first halves height and width.
         widths: width of each stage, before the block's expansion.
         shortcut: what stands where the shape changes.
@@ -103,7 +117,7 @@ class ResNet(nn.Module):
         in_channels: int = 3,
     ) -> None:
         super().__init__()
-        channels = widths[0]
+        channels = 64 if imagenet_stem else widths[0]
         if imagenet_stem:
             self.conv1 = nn.Conv2d(in_channels, channels, 7, 2, 3, bias=False)
             self.maxpool: nn.Module = nn.MaxPool2d(3, 2, 1)
@@ -120,9 +134,7 @@ class ResNet(nn.Module):
                 channels = width * block.expansion
             self.add_module(name, nn.Sequential(*blocks))
         self.fc = nn.Linear(channels, num_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        init_convolutions(self)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.maxpool(torch.relu(self.bn1(self.conv1(x))))
@@ -142,9 +154,16 @@ def imagenet_resnet(depths: tuple[int, int, int, int], num_classes: int = 1000, 
     return ResNet(Bottleneck, depths, (64, 128, 256, 512), ProjectionShortcut, True, num_classes, in_channels)
 
 
+def resnext(depths: tuple[int, int, int, int], num_classes: int = 1000, in_channels: int = 3) -> ResNet:
+    """ResNeXt 32x4d for 224x224 images (arXiv 1611.05431, table 1)."""
+    return ResNet(ResNeXtBottleneck, depths, (128, 256, 512, 1024), ProjectionShortcut, True, num_classes, in_channels)
+
+
 BUILDERS = {
     **{f"resnet{depth}": partial(cifar_resnet, depth) for depth in (8, 20, 56, 110)},
     "resnet50": partial(imagenet_resnet, (3, 4, 6, 3)),
     "resnet101": partial(imagenet_resnet, (3, 4, 23, 3)),
     "resnet152": partial(imagenet_resnet, (3, 8, 36, 3)),
+    "resnext50": partial(resnext, (3, 4, 6, 3)),
+    "resnext101": partial(resnext, (3, 4, 23, 3)),
 }

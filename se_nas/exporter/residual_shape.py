@@ -15,6 +15,7 @@ NETWORKS = ("se_nas.backbones.resnet.ResNet", "torchvision.models.resnet.ResNet"
 BLOCKS = {
     "se_nas.backbones.resnet.BasicBlock": "BasicBlock",
     "se_nas.backbones.resnet.Bottleneck": "Bottleneck",
+    "se_nas.backbones.resnet.ResNeXtBottleneck": "Bottleneck",
     "torchvision.models.resnet.BasicBlock": "BasicBlock",
     "torchvision.models.resnet.Bottleneck": "Bottleneck",
 }

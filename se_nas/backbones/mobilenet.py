@@ -1,0 +1,55 @@
+"""MobileNet (Howard et al., arXiv 1704.04861), width 1.0."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from se_nas.backbones.layers import ConvNorm, init_convolutions
+
+STAGES = {"stage1": (64, 1), "stage2": (128, 2), "stage3": (256, 2), "stage4": (512, 6), "stage5": (1024, 2)}
+"""Width and blocks of each stage; every stage after the first halves height and width (table 1)."""
+
+
+class SeparableBlock(nn.Module):
+    """Depthwise 3x3 and pointwise 1x1 convolution, each with batch norm and ReLU.
+
+    The SENet paper does not say where its blocks sit; its 4.7M parameters fit the pointwise output alone.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.depthwise = ConvNorm(in_channels, in_channels, 3, stride, groups=in_channels)
+        self.pointwise = ConvNorm(in_channels, out_channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pointwise(self.depthwise(x))  # type: ignore[no-any-return]
+
+
+class MobileNetV1(nn.Module):
+    """Stem, thirteen separable blocks, mean over height and width, one linear layer.
+
+    Shapes: (N, in_channels, H, W) -> (N, num_classes).
+    """
+
+    def __init__(self, num_classes: int = 1000, in_channels: int = 3) -> None:
+        super().__init__()
+        self.stem = ConvNorm(in_channels, 32, 3, 2)
+        channels = 32
+        for name, (width, depth) in STAGES.items():
+            blocks = []
+            for i in range(depth):
+                blocks.append(SeparableBlock(channels, width, 2 if i == 0 and name != "stage1" else 1))
+                channels = width
+            self.add_module(name, nn.Sequential(*blocks))
+        self.fc = nn.Linear(channels, num_classes)
+        init_convolutions(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for name in STAGES:
+            x = self.get_submodule(name)(x)
+        return self.fc(torch.mean(x, (2, 3)))  # type: ignore[no-any-return]
+
+
+BUILDERS = {"mobilenet_v1": MobileNetV1}
