@@ -16,10 +16,9 @@ from torch import nn
 
 from se_nas.architecture import SESpec, hidden_width
 from se_nas.backbones import build_backbone
-from se_nas.blocks import find_anchors
 from se_nas.cost import count
 from se_nas.errors import InputError
-from se_nas.placement import record_shapes
+from se_nas.placement import survey
 from se_nas.space import SearchSpace
 
 OPERATIONS = ("pooling", "scaling", "residual sums")
@@ -199,9 +198,9 @@ def compute(row: Row) -> Computed:
 
 def _residual_sums(network: nn.Module, images: torch.Tensor) -> int:
     """Elements of the outputs of all blocks that have a shortcut."""
-    shapes, _ = record_shapes(network, images)
-    anchors = {name: find_anchors(type(module)) or {} for name, module in network.named_modules()}
-    return sum(shapes[name][1].numel() for name, placements in anchors.items() if "identity" in placements)
+    _, channels, height, width = images.shape
+    blocks = [site.attachments for site in survey(network, (channels, height, width)).sites]
+    return sum(a["post"].channels * a["post"].height * a["post"].width for a in blocks if "identity" in a)
 
 
 def agrees(printed: str, value: float) -> bool:

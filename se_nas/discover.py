@@ -68,7 +68,7 @@ class Found:
 
     Attributes:
         units: of the network's blocks; of a network without blocks, its convolutions.
-        spare: convolutions outside of the blocks (stem, transitions, head).
+        spare: what lies outside of the blocks (stem, transitions, head).
         left_out: what could not be used: (name, reason).
     """
 
@@ -107,8 +107,12 @@ class _Discovery:
         ]
         blocks = tuple(unit.name for unit in units if unit.kind == "separable" and unit.name)
         convolutions = [*self._convolutions(blocks)]
-        self.found.units = _distinct(units or ([] if self.claimed else convolutions))
-        self.found.spare = _distinct(convolutions) if units or self.claimed else []
+        if self.claimed:  # a table entry says what this network's blocks are: beside them, only other residual blocks count
+            usual = [unit for unit in units if unit.kind == "residual"]
+        else:
+            usual = units or convolutions
+        self.found.units = _distinct(usual)
+        self.found.spare = _distinct([unit for unit in (*units, *convolutions) if unit not in usual])
         return self.found
 
     # The four structures, and SE blocks that are there already.

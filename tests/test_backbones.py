@@ -8,7 +8,8 @@ from torch import nn
 from se_nas.backbones import build_backbone, mobilenet, preact_resnet, resnet, senet, shake_shake, shufflenet
 from se_nas.backbones.bn_inception import Inception
 from se_nas.backbones.inception_resnet import InceptionResidual
-from se_nas.placement import Site, attach, find_sites, record_shapes
+from se_nas.graph import trace
+from se_nas.placement import Site, attach, find_sites
 from se_nas.space import SearchSpace
 
 KNOWN = [
@@ -84,7 +85,7 @@ def one_block(kind: str) -> tuple[nn.Module, torch.Tensor, Site]:
     make, channels, _ = BLOCKS[kind]
     torch.manual_seed(0)
     network, x = nn.Sequential(make()).eval(), torch.rand(2, channels, 8, 8)
-    (site,) = find_sites(network, record_shapes(network, x)[0])
+    (site,) = find_sites(network, trace(network, x)[0], 0).sites
     return network, x, site
 
 
