@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from se_nas.architecture import SEOptions, SESpec, hidden_width
-from se_nas.cost import Cost, se_cost
+from se_nas.cost import Cost
 from se_nas.errors import InputError
 from se_nas.placement import Attachment, Site
+from se_nas.secost import se_cost
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,176 @@
+"""What each option of each group costs, and sums of that: for one architecture, and for millions at once."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from se_nas.architecture import Architecture, SESpec
+from se_nas.cost import METRICS, Cost
+from se_nas.errors import InputError
+from se_nas.group import Group
+
+Array = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.integer[Any]]
+
+CHUNK = 8192
+"""Architectures costed at once: their codes, sums and indices then stay in a core's cache."""
+
+_FIELDS = struct.Struct("<5Q")  # a Cost as one long integer, so that five sums are one
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Costs of many architectures.
+
+    Attributes:
+        params: trainable parameters, shape (n,).
+        macs: multiply-accumulates of one forward pass of one image, shape (n,).
+    """
+
+    params: Array
+    macs: Array
+
+
+class CostTable:
+    """Sums of table entries.
+
+    Args:
+        groups: of the space.
+        plain: cost of the backbone.
+
+    Attributes:
+        options: for each group, parameters and MACs of its options, shape (options, 2).
+    """
+
+    def __init__(self, groups: Sequence[Group], plain: Cost) -> None:
+        self._plain = plain
+        self._packed_plain = _pack(plain)
+        self._rows = {group.name: _Row(group) for group in groups}
+        self._lists = [[row[option] for option in row.group.options] for row in self._rows.values()]
+        self.options = [np.array([_FIELDS_OF(packed)[:2] for packed in packed_row], np.int64) for packed_row in self._lists]
+        self._sizes = np.array([len(options) for options in self.options])
+        self._tables: list[list[Array]] | None = None
+
+    def of(self, architecture: Architecture) -> Cost:
+        """The cost of an architecture; its settings need not be candidates."""
+        total = self._packed_plain
+        for name, spec in architecture.choices:
+            total += self._rows[name][spec]
+        return Cost(*_FIELDS_OF(total))
+
+    def of_codes(self, codes: Sequence[int]) -> Cost:
+        """The cost of option codes, shape (groups,)."""
+        total = self._packed_plain
+        try:
+            for row, code in zip(self._lists, codes, strict=True):
+                total += row[code]
+        except (IndexError, ValueError):
+            raise self._misfit(f"{list(codes)}") from None
+        if min(codes, default=0) < 0:
+            raise self._misfit(f"{list(codes)}")
+        return Cost(*_FIELDS_OF(total))
+
+    def of_many(self, codes: Codes) -> Costs:
+        """Costs of option codes, shape (n, groups), of any integer type."""
+        if codes.ndim != 2 or codes.shape[1] != len(self._sizes) or codes.dtype.kind not in "iu":
+            raise self._misfit(f"an array of {codes.dtype}, shape {codes.shape}")
+        costs = Costs(np.empty(len(codes), np.int64), np.empty(len(codes), np.int64))
+        tables = self._tables = self._tables or self._make_tables()
+        for start in range(0, len(codes), CHUNK):
+            chunk = codes[start : start + CHUNK]
+            self._check(chunk, start)
+            places = list(self._places(chunk))
+            params, macs = costs.params[start : start + CHUNK], costs.macs[start : start + CHUNK]
+            if len(tables) == 1:
+                both = _sum(tables[0], places)
+                np.right_shift(both, self._shift, out=params)
+                np.bitwise_and(both, (1 << self._shift) - 1, out=macs)
+            else:
+                params[:] = _sum(tables[0], places)
+                macs[:] = _sum(tables[1], places)
+        return costs
+
+    def _make_tables(self) -> list[list[Array]]:
+        """Tables to sum: of both metrics in one integer (parameters above, MACs below) if 63 bits hold every sum, else of each.
+
+        With at most 256 options a group, two neighbouring groups share a table, indexed by their two bytes as one integer.
+        """
+        most = [int(getattr(self._plain, m)) + sum(int(t[:, i].max()) for t in self.options) for i, m in enumerate(METRICS)]
+        self._shift = most[1].bit_length()
+        self._paired = bool((self._sizes <= 256).all())
+        first = np.array([[self._plain.params, self._plain.macs]], np.int64)
+        options = [first + self.options[0], *self.options[1:]]
+        if most[0].bit_length() + self._shift <= 63:
+            layers = [[(table[:, 0] << self._shift) + table[:, 1] for table in options]]
+        else:
+            layers = [[table[:, metric].copy() for table in options] for metric in range(2)]
+        return [_pair(layer) for layer in layers] if self._paired else layers
+
+    def _check(self, chunk: Codes, start: int) -> None:
+        """Every code is one of its group's; rows are taken 64 at a time, which numpy does many times faster than one by one."""
+        whole = len(chunk) // 64 * 64
+        wide = chunk[:whole].reshape(-1, 64 * chunk.shape[1]) if whole else chunk[:1]
+        largest = wide.max(0).reshape(-1, chunk.shape[1]).max(0)
+        if whole < len(chunk):
+            largest = np.maximum(largest, chunk[whole:].max(0))
+        if (largest >= self._sizes).any() or (chunk.dtype.kind == "i" and chunk.min() < 0):
+            row = int(np.argmax(((chunk < 0) | (chunk >= self._sizes)).any(1)))
+            raise self._misfit(f"row {start + row}, {chunk[row].tolist()},")
+
+    def _places(self, chunk: Codes) -> Iterator[Codes]:
+        """Indices into each table, shape (chunk,)."""
+        if not self._paired:
+            yield from chunk.T
+            return
+        groups = chunk.shape[1]
+        if not (groups % 2 == 0 and chunk.dtype == np.uint8 and chunk.flags.c_contiguous):
+            padded = np.zeros((len(chunk), groups + groups % 2), np.uint8)
+            padded[:, :groups] = chunk
+            chunk = padded
+        yield from chunk.view("<u2").T
+
+    def _misfit(self, what: str) -> InputError:
+        return InputError(f"{what} does not hold option codes of this space", f"give integers from 0 and below {self._sizes.tolist()}", "codes")
+
+
+class _Row(dict[SESpec | None, int]):
+    """What a group's settings add, as one integer each; worked out when first asked for."""
+
+    def __init__(self, group: Group) -> None:
+        self.group = group
+
+    def __missing__(self, spec: SESpec | None) -> int:
+        self[spec] = _pack(self.group.cost(spec))
+        return self[spec]
+
+
+def _pack(cost: Cost) -> int:
+    return int.from_bytes(_FIELDS.pack(*vars(cost).values()), "little")
+
+
+def _FIELDS_OF(packed: int) -> tuple[int, ...]:
+    return _FIELDS.unpack(packed.to_bytes(40, "little"))
+
+
+def _pair(tables: list[Array]) -> list[Array]:
+    """One table for each two: entry ``a + 256 * b`` is the sum of their entries a and b."""
+    pairs = []
+    for left, right in zip(tables[::2], [*tables[1::2], np.zeros(1, np.int64)], strict=False):
+        pair = np.zeros((len(right), 256), np.int64)
+        pair[:, : len(left)] = right[:, None] + left
+        pairs.append(pair.ravel())
+    return pairs
+
+
+def _sum(tables: list[Array], places: list[Codes]) -> Array:
+    """The sum over tables of the entries at ``places``, shape (chunk,)."""
+    total = tables[0][places[0]]
+    for table, place in zip(tables[1:], places[1:], strict=True):
+        total += np.take(table, place, mode="clip")
+    return total
