@@ -5,18 +5,17 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from se_nas.architecture import Architecture, SESpec
+from se_nas.codes import Codes
 from se_nas.cost import METRICS, Cost
 from se_nas.errors import InputError
 from se_nas.group import Group
 
 Array = npt.NDArray[np.int64]
-Codes = npt.NDArray[np.integer[Any]]
 
 CHUNK = 8192
 """Architectures costed at once: their codes, sums and indices then stay in a core's cache."""
@@ -52,29 +51,33 @@ class CostTable:
         self._plain = plain
         self._packed_plain = _pack(plain)
         self._rows = {group.name: _Row(group) for group in groups}
-        self._lists = [[row[option] for option in row.group.options] for row in self._rows.values()]
-        self.options = [np.array([_FIELDS_OF(packed)[:2] for packed in packed_row], np.int64) for packed_row in self._lists]
+        self._by_code = [{code: row[option] for code, option in enumerate(row.group.options)} for row in self._rows.values()]
+        self.options = [np.array([_unpack(packed)[:2] for packed in row.values()], np.int64) for row in self._by_code]
         self._sizes = np.array([len(options) for options in self.options])
         self._tables: list[list[Array]] | None = None
 
     def of(self, architecture: Architecture) -> Cost:
-        """The cost of an architecture; its settings need not be candidates."""
+        """The cost of an architecture; its settings need not be candidates.
+
+        Raises:
+            InputError: if its groups are not the space's.
+        """
+        if len(architecture.choices) != len(self._rows) or any(name not in self._rows for name, _ in architecture.choices):
+            raise InputError("the architecture's groups are not the space's", "take an architecture of the space")
         total = self._packed_plain
         for name, spec in architecture.choices:
             total += self._rows[name][spec]
-        return Cost(*_FIELDS_OF(total))
+        return Cost(*_unpack(total))
 
     def of_codes(self, codes: Sequence[int]) -> Cost:
         """The cost of option codes, shape (groups,)."""
         total = self._packed_plain
         try:
-            for row, code in zip(self._lists, codes, strict=True):
+            for row, code in zip(self._by_code, codes, strict=True):
                 total += row[code]
-        except (IndexError, ValueError):
+        except (KeyError, ValueError, TypeError):
             raise self._misfit(f"{list(codes)}") from None
-        if min(codes, default=0) < 0:
-            raise self._misfit(f"{list(codes)}")
-        return Cost(*_FIELDS_OF(total))
+        return Cost(*_unpack(total))
 
     def of_many(self, codes: Codes) -> Costs:
         """Costs of option codes, shape (n, groups), of any integer type."""
@@ -95,6 +98,15 @@ class CostTable:
                 params[:] = _sum(tables[0], places)
                 macs[:] = _sum(tables[1], places)
         return costs
+
+    def worth(self, metric: str, sign: int) -> list[Array]:
+        """Of each group's options, ``sign`` times ``metric``, of equals the other metric deciding; shape (options,)."""
+        column = METRICS.index(metric)
+        first, second = ([options[:, c] for options in self.options] for c in (column, 1 - column))
+        base = 1 + sum(int(values.max()) for values in second)
+        if base * sum(int(values.max()) for values in first) >= 2**60:
+            base, second = 1, [0 * values for values in second]  # 64 bits hold no sum of both
+        return [sign * (base * a + b) for a, b in zip(first, second, strict=True)]
 
     def _make_tables(self) -> list[list[Array]]:
         """Tables to sum: of both metrics in one integer (parameters above, MACs below) if 63 bits hold every sum, else of each.
@@ -136,7 +148,9 @@ class CostTable:
         yield from chunk.view("<u2").T
 
     def _misfit(self, what: str) -> InputError:
-        return InputError(f"{what} does not hold option codes of this space", f"give integers from 0 and below {self._sizes.tolist()}", "codes")
+        return InputError(
+            f"{what} does not hold option codes of this space", f"give integers from 0 and below {self._sizes.tolist()}", "codes"
+        )
 
 
 class _Row(dict[SESpec | None, int]):
@@ -154,7 +168,7 @@ def _pack(cost: Cost) -> int:
     return int.from_bytes(_FIELDS.pack(*vars(cost).values()), "little")
 
 
-def _FIELDS_OF(packed: int) -> tuple[int, ...]:
+def _unpack(packed: int) -> tuple[int, ...]:
     return _FIELDS.unpack(packed.to_bytes(40, "little"))
 
 
@@ -170,7 +184,9 @@ def _pair(tables: list[Array]) -> list[Array]:
 
 def _sum(tables: list[Array], places: list[Codes]) -> Array:
     """The sum over tables of the entries at ``places``, shape (chunk,)."""
-    total = tables[0][places[0]]
+    total = np.take(tables[0], places[0])
+    part = np.empty_like(total)
     for table, place in zip(tables[1:], places[1:], strict=True):
-        total += np.take(table, place, mode="clip")
+        np.take(table, place, out=part, mode="clip")  # mode: the fast way; places are known to be right
+        total += part
     return total

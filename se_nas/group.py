@@ -67,6 +67,18 @@ def attachment(site: Site, spec: SESpec) -> Attachment:
     return site.attachments[spec.placement]
 
 
+def check_sites(sites: Iterable[Site], placements: Iterable[str], reduction: int) -> None:
+    """Every site has every placement, with at least ``reduction`` channels; otherwise an `InputError`."""
+    for site, placement in itertools.product(sites, placements):
+        channels = attachment(site, SESpec(1, placement=placement)).channels
+        if reduction > channels:
+            raise InputError(
+                f"{reduction} is larger than the {channels} channels of site {site.name} (placement {placement})",
+                "take it out, or leave that site out of `sites`",
+                "reduction",
+            )
+
+
 def _network(sites: Sequence[Site], spec: SESpec, block: SEOptions) -> tuple[Any, ...]:
     """What tells the built networks of two settings apart."""
     widths = tuple(hidden_width(attachment(site, spec).channels, spec.reduction, block.divisor) for site in sites)

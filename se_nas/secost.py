@@ -15,7 +15,7 @@ without arithmetic, and its operators are counted.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import torch
@@ -47,7 +47,7 @@ def se_cost(channels: int, height: int, width: int, spec: SESpec, options: SEOpt
     return squeezing + linear + relu + gating + soften + scale
 
 
-@lru_cache(maxsize=None)
+@cache
 def operator_cost(operator: Operator, shape: tuple[int, ...]) -> Cost:
     """Elementwise operations, reductions and bytes of a squeeze or a gate on a tensor of ``shape``."""
     for device in ("meta", "cpu"):  # without arithmetic, unless it looks at values
@@ -62,11 +62,11 @@ def operator_cost(operator: Operator, shape: tuple[int, ...]) -> Cost:
     return counter.cost
 
 
-class _OperatorCounter(TorchDispatchMode):
+class _OperatorCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the operators that run inside ``with``, each of them either elementwise or a reduction."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.cost = Cost()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -47,7 +47,7 @@ def test_sampling_is_uniform(metrics: int) -> None:
 
 
 def test_a_coarse_table_never_exceeds_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feasible, "MAX_SUMS", 8)
+    monkeypatch.setattr(feasible, "MAX_CELLS", 8)
     costs, limits, listed = random_problem(2, 1)
     found = FeasibleSet(costs, limits)
     assert not found.exact
