@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
 
     space, run = "YAML file of a search space", "directory of a search"
     command("check", _check, "say whether a space is sound, how large it is, what it costs and which sites it has", "SPACE", space)
-    sub = command("cost", _cost, "show exact parameters and MACs of a space's references and extremes", "SPACE", space)
+    sub = command("cost", _cost, "show exact parameters, MACs and SE operations of a space's references and extremes", "SPACE", space)
     sub.add_argument("--json", action="store_true", help="print JSON")
 
     sub = command("search", _search, "search a space and show the front; flags override the file's search section", "SPACE", space)

@@ -43,6 +43,7 @@ class FeasibleSet:
         exact: whether the tables are; if not, ``size`` is a lower bound, and `sample`, `enumerate` and `best` know
             only the part of the set that it counts. Should a coarse grid count nothing, that part is one code vector
             (among the cheapest by a weighted sum of the metrics), and nothing if that search fails as well.
+        empty: whether there is none.
         margin: every code vector whose sums are at least this much below the limits is in that part, shape
             (metrics,); 0 if exact.
     """
@@ -53,13 +54,13 @@ class FeasibleSet:
         least = np.array([group.min(0) for group in costs]).reshape(len(costs), len(limits))
         slack = limits - least.sum(0)
         self.exact, self.margin = True, np.zeros(len(limits), np.int64)
-        self._empty = bool((slack < 0).any())
+        self.empty = bool((slack < 0).any())
         self._single: Array | None = None
         relative = [group - low for group, low in zip(costs, least, strict=True)]
         self._lay_grid(relative, np.maximum(slack, 0))
-        if not self._empty and self._tables[0].flat[-1] == 0:
+        if not self.empty and self._tables[0].flat[-1] == 0:
             self._single = None if self.exact else self._search_one()
-            self._empty = self._single is None
+            self.empty = self._single is None
 
     def _lay_grid(self, relative: Sequence[Array], slack: Array) -> None:
         """Costs and limits in steps of a grid, and the tables over it."""
@@ -97,7 +98,7 @@ class FeasibleSet:
     @cached_property
     def size(self) -> int:
         """How many code vectors are within the limits; if not exact, at least so many."""
-        if self._empty:
+        if self.empty:
             return 0
         if self._single is not None:
             return 1
@@ -119,7 +120,7 @@ class FeasibleSet:
         Raises:
             ValueError: if there is none.
         """
-        if self._empty:
+        if self.empty:
             raise ValueError("nothing is within the limits")
         if self._single is not None:
             return np.repeat(self._single[None], n, 0)
@@ -140,7 +141,7 @@ class FeasibleSet:
         """Every code vector within the limits, the last group changing fastest; no dead end is entered."""
         if self._single is not None:
             yield self._single
-        elif not self._empty:
+        elif not self.empty:
             yield from self._enumerate(0, self._slack, [])
 
     def _enumerate(self, group: int, left: Array, codes: list[int]) -> Iterator[Array]:
@@ -161,7 +162,7 @@ class FeasibleSet:
         Raises:
             ValueError: if there is none.
         """
-        if self._empty:
+        if self.empty:
             raise ValueError("nothing is within the limits")
         if self._single is not None:
             return self._single

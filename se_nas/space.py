@@ -349,7 +349,7 @@ class SearchSpace:
         return tuple(parsed)
 
     def _check_together(self) -> None:
-        if self.feasible_size == 0:
+        if self._feasible.empty:
             raise InputError(f"no architecture meets {' and '.join(map(str, self.budgets))} together", "raise one of them", "budgets")
 
     def __repr__(self) -> str:
