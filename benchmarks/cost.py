@@ -6,7 +6,7 @@ The space: SE-ResNet-50, 16 sites of 91 options each (no SE, or 6 ratios x 3 squ
 `SearchSpace.cost_of` beside fvcore, ptflops, torchinfo and torch.utils.flop_counter, whose network is built anew each
 time, as theirs is the cost of a built network; construction without weights (on meta) is taken where the counter
 allows it and is quicker. Many: a million architectures by `SearchSpace.cost_many`, beside the time of moving their 32
-bytes each (16 codes in, two 64-bit sums out). All on one core; medians.
+bytes each (16 codes in, two 64-bit sums out). All on one core; medians of CPU time, which other work on the machine disturbs least.
 """
 
 from __future__ import annotations
@@ -139,9 +139,9 @@ def by_torch(space: SearchSpace, architecture: Architecture, device: str) -> int
 
 
 def seconds_of(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     run()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def median(run: Callable[[], object], repeats: int) -> float:
