@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--input-size", type=int, nargs=3, metavar=("C", "H", "W"), help="of an image (default: 3 224 224, or the file's)")
     sub.add_argument("--json", action="store_true", help="print JSON")
-    sub = command("cost", _cost, "show exact parameters and MACs of a space's references and extremes", "SPACE", space)
+    sub = command("cost", _cost, "show exact parameters, MACs and SE operations of a space's references and extremes", "SPACE", space)
     sub.add_argument("--json", action="store_true", help="print JSON")
 
     sub = command("search", _search, "search a space and show the front; flags override the file's search section", "SPACE", space)

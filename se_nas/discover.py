@@ -107,10 +107,8 @@ class _Discovery:
         ]
         blocks = tuple(unit.name for unit in units if unit.kind == "separable" and unit.name)
         convolutions = [*self._convolutions(blocks)]
-        if self.claimed:  # a table entry says what this network's blocks are: beside them, only other residual blocks count
-            usual = [unit for unit in units if unit.kind == "residual"]
-        else:
-            usual = units or convolutions
+        # a table entry says what this network's blocks are: beside them, only other residual blocks count
+        usual = [unit for unit in units if unit.kind == "residual"] if self.claimed else units or convolutions
         self.found.units = _distinct(usual)
         self.found.spare = _distinct([unit for unit in (*units, *convolutions) if unit not in usual])
         return self.found

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from se_nas.architecture import SEOptions, SESpec, hidden_width
-from se_nas.cost import Cost, se_cost
+from se_nas.cost import Cost
 from se_nas.errors import InputError
 from se_nas.placement import Attachment, Site
+from se_nas.secost import se_cost
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,18 @@ def attachment(site: Site, spec: SESpec) -> Attachment:
     if spec.placement not in site.attachments:
         raise InputError(f"site {site.name} has no placement {spec.placement!r}", f"it has {', '.join(site.attachments)}", "placement")
     return site.attachments[spec.placement]
+
+
+def check_sites(sites: Iterable[Site], placements: Iterable[str], reduction: int) -> None:
+    """Every site has every placement, with at least ``reduction`` channels; otherwise an `InputError`."""
+    for site, placement in itertools.product(sites, placements):
+        channels = attachment(site, SESpec(1, placement=placement)).channels
+        if reduction > channels:
+            raise InputError(
+                f"{reduction} is larger than the {channels} channels of site {site.name} (placement {placement})",
+                "take it out, or leave that site out of `sites`",
+                "reduction",
+            )
 
 
 def _network(sites: Sequence[Site], spec: SESpec, block: SEOptions) -> tuple[Any, ...]:

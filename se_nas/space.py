@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -18,16 +17,19 @@ from se_nas.architecture import PAPER, Architecture, SEOptions, SESpec
 from se_nas.backbones import build_backbone
 from se_nas.blocks import PLACEMENTS
 from se_nas.budget import Budget, parse_budget
+from se_nas.candidates import check_candidates, check_size
+from se_nas.codes import Codes, draw_codes
 from se_nas.cost import METRICS, Cost, count
+from se_nas.costtable import Costs, CostTable
+from se_nas.dimensions import Dimensions
 from se_nas.errors import InputError, known
 from se_nas.feasible import FeasibleSet
-from se_nas.group import Group, attachment, make_group
-from se_nas.placement import Site, attach, remove_existing, survey
+from se_nas.group import attachment, check_sites, make_group
+from se_nas.placement import attach, remove_existing, survey
 from se_nas.se import GATES, SQUEEZES, make_block
 from se_nas.sites import Selection, group_sites, select_sites
 from se_nas.spacefile import load_space
 
-Codes = npt.NDArray[np.int64]
 REFERENCES = ("plain", "paper")
 
 
@@ -83,11 +85,11 @@ class SearchSpace:
         known(init, ("default", "identity"), "init")
         self.backbone = backbone
         self.backbone_args = dict(backbone_args or {})
-        self.input_size = _size(input_size)
-        self.reduction = _candidates("reduction", reduction, "a ratio", lambda r: isinstance(r, int) and not isinstance(r, bool) and r >= 1)
-        self.squeeze = _candidates("squeeze", squeeze, f"one of {', '.join(SQUEEZES)}", SQUEEZES.__contains__)
-        self.gate = _candidates("gate", gate, f"one of {', '.join(GATES)}", GATES.__contains__)
-        self.placement = _candidates("placement", placement, f"one of {', '.join(PLACEMENTS)}", PLACEMENTS.__contains__)
+        self.input_size = check_size(input_size)
+        self.reduction = check_candidates("reduction", reduction, "a ratio", lambda r: type(r) is int and r >= 1)
+        self.squeeze = check_candidates("squeeze", squeeze, f"one of {', '.join(SQUEEZES)}", SQUEEZES.__contains__)
+        self.gate = check_candidates("gate", gate, f"one of {', '.join(GATES)}", GATES.__contains__)
+        self.placement = check_candidates("placement", placement, f"one of {', '.join(PLACEMENTS)}", PLACEMENTS.__contains__)
         self.share = share
         self.selection = sites
         self.allow_none = allow_none
@@ -98,8 +100,7 @@ class SearchSpace:
         self.all_sites, self.left_out, self.classes = found.sites, found.left_out, found.classes
         self.sites = select_sites(self.all_sites, sites)
         self.plain_cost = self._count_plain(plain)
-        for site in self.sites:
-            self._check(site)
+        check_sites(self.sites, self.placement, max(self.reduction))
         candidates = (self.reduction, self.squeeze, self.gate, self.placement)
         self.groups = tuple(
             make_group(name, members, candidates, allow_none, self.options) for name, members in group_sites(self.sites, share)
@@ -162,12 +163,25 @@ class SearchSpace:
 
     @property
     def feasible_size(self) -> int:
-        """How many architectures meet every budget."""
+        """How many architectures meet every budget; if not `feasible_exact`, at least so many."""
         return self._feasible.size
+
+    @property
+    def feasible_exact(self) -> bool:
+        """Whether `feasible_size` is exact: it is unless the budgets' sums are too many to tell apart (`se_nas.feasible`)."""
+        return self._feasible.exact
 
     def sample(self, rng: int | np.random.Generator) -> Architecture:
         """An architecture within the budgets, each equally likely; ``rng`` is a seed or a numpy Generator."""
         return self.decode(self._feasible.sample(np.random.default_rng(rng)))
+
+    def sample_many(self, rng: int | np.random.Generator, n: int) -> Codes:
+        """Option codes of ``n`` independent draws as of `sample`, shape (n, groups)."""
+        return self._feasible.sample_many(np.random.default_rng(rng), n)
+
+    def codes_many(self, n: int, rng: int | np.random.Generator) -> Codes:
+        """Option codes of ``n`` independent draws whatever the budgets, each architecture equally likely; shape (n, groups)."""
+        return draw_codes([len(group.options) for group in self.groups], n, np.random.default_rng(rng))
 
     def enumerate(self) -> Iterator[Architecture]:
         """Every architecture within the budgets, the last group changing fastest."""
@@ -212,84 +226,79 @@ class SearchSpace:
 
     # As named categorical dimensions: what strategies search.
 
-    @cached_property
+    @property
     def dimensions(self) -> dict[str, tuple[Any, ...]]:
         """Name -> values, a dimension for each thing that a group may choose; a reduction of ``None`` means no SE."""
-        dimensions: dict[str, tuple[Any, ...]] = {}
-        for group in self.groups:
-            reductions = (None, *self.reduction) if self.allow_none else self.reduction
-            for field, values in [("reduction", reductions), ("squeeze", self.squeeze), ("gate", self.gate), ("placement", self.placement)]:
-                if len(values) > 1:
-                    dimensions[f"{group.name}.{field}"] = values
-        return dimensions
+        return self._dimensions.values
 
     def from_dimensions(self, values: Mapping[str, Any]) -> Architecture:
         """The architecture of one value a dimension; those of a group without SE are ignored, and may be absent."""
-        return self.canonical({group.name: self._spec(group.name, values) for group in self.groups})
+        return self.canonical({group.name: self._dimensions.spec(group.name, values) for group in self.groups})
 
     def to_dimensions(self, architecture: Architecture) -> dict[str, Any]:
         """One value a dimension; inverse of `from_dimensions` (dimensions of a group without SE take their first value)."""
-        values = {}
-        for name, candidates in self.dimensions.items():
-            group, _, field = name.rpartition(".")
-            spec = architecture[group]
-            values[name] = getattr(spec, field) if spec else (None if field == "reduction" else candidates[0])
-        return values
+        return self._dimensions.of(architecture)
 
-    def _spec(self, group: str, values: Mapping[str, Any]) -> SESpec | None:
-        def value(field: str, candidates: Sequence[Any]) -> Any:
-            return values[f"{group}.{field}"] if f"{group}.{field}" in self.dimensions else candidates[0]
-
-        reduction = value("reduction", self.reduction)
-        if reduction is None:
-            return None
-        return SESpec(reduction, value("squeeze", self.squeeze), value("gate", self.gate), value("placement", self.placement))
+    @cached_property
+    def _dimensions(self) -> Dimensions:
+        reductions = (None, *self.reduction) if self.allow_none else self.reduction
+        candidates = {"reduction": reductions, "squeeze": self.squeeze, "gate": self.gate, "placement": self.placement}
+        return Dimensions([group.name for group in self.groups], candidates)
 
     # Costs.
 
     def cost(self, architecture: Architecture) -> Cost:
-        """Exact parameters and MACs, without building anything."""
-        return sum((self._group_cost(group, architecture[group.name]) for group in self.groups), self.plain_cost)
+        """Exact parameters and MACs, and the SE blocks' other work, without building anything."""
+        return self._costs.of(architecture)
+
+    def cost_of(self, codes: Sequence[int]) -> Cost:
+        """The same of option codes, a list of one integer a group; the quickest way to cost one architecture."""
+        return self._costs.of_codes(codes)
+
+    def cost_many(self, codes: Codes) -> Costs:
+        """Exact parameters and MACs of many architectures at once.
+
+        Args:
+            codes: option codes, shape (n, groups), any integer type; quickest as contiguous uint8, as from `codes_many`.
+
+        Raises:
+            InputError: if a code stands for no option of its group.
+        """
+        return self._costs.of_many(codes)
 
     def is_feasible(self, architecture: Architecture) -> bool:
         """Whether every budget is met."""
         cost = self.cost(architecture)
         return all(getattr(cost, budget.metric) <= budget.limit for budget in self.budgets)
 
-    def cheapest(self) -> Architecture:
-        """The architecture with the fewest parameters (of equals, the fewest MACs)."""
-        return self._extreme(min)
+    def cheapest(self, metric: str = "params", within_budgets: bool = False) -> Architecture:
+        """The architecture with the least of ``params`` or ``macs`` (of equals, the least of the other)."""
+        return self._extreme(metric, -1, within_budgets)
 
-    def dearest(self) -> Architecture:
-        """The architecture with the most parameters (of equals, the most MACs), whatever the budgets."""
-        return self._extreme(max)
+    def dearest(self, metric: str = "params", within_budgets: bool = False) -> Architecture:
+        """The architecture with the most of ``params`` or ``macs`` (of equals, the most of the other).
 
-    def _extreme(self, choose: Callable[..., Any]) -> Architecture:
-        def order(group: Group) -> Callable[[SESpec | None], tuple[int, int]]:
-            return lambda option: ((cost := self._group_cost(group, option)).params, cost.macs)
+        Within the budgets it is exact if `feasible_exact`; if not, it meets them and is at most `FeasibleSet.margin` from
+        the dearest one.
+        """
+        return self._extreme(metric, 1, within_budgets)
 
-        return Architecture(tuple((group.name, choose(group.options, key=order(group))) for group in self.groups))
-
-    def _group_cost(self, group: Group, spec: SESpec | None) -> Cost:
-        key = (group.name, spec)
-        if key not in self._cost_table:
-            self._cost_table[key] = group.cost(spec)
-        return self._cost_table[key]
+    def _extreme(self, metric: str, sign: int, within_budgets: bool) -> Architecture:
+        known(metric, METRICS, "metric")
+        values = self._costs.worth(metric, sign)
+        if within_budgets:
+            return self.decode(self._feasible.best(values))
+        return self.decode(np.array([value.argmax() for value in values]))
 
     @cached_property
-    def _cost_table(self) -> dict[tuple[str, SESpec | None], Cost]:
-        return {}
+    def _costs(self) -> CostTable:
+        return CostTable(self.groups, self.plain_cost)
 
     @cached_property
     def _feasible(self) -> FeasibleSet:
-        metrics = [budget.metric for budget in self.budgets]
-        if not metrics:
-            return FeasibleSet([np.zeros((len(group.options), 1), np.int64) for group in self.groups], np.zeros(1, np.int64))
-        costs = [
-            np.array([[getattr(self._group_cost(group, o), m) for m in metrics] for o in group.options], np.int64) for group in self.groups
-        ]
+        columns = [METRICS.index(budget.metric) for budget in self.budgets]
         limits = np.array([budget.limit - getattr(self.plain_cost, budget.metric) for budget in self.budgets], np.int64)
-        return FeasibleSet(costs, limits)
+        return FeasibleSet([options[:, columns] for options in self._costs.options], limits)
 
     # Networks.
 
@@ -324,24 +333,12 @@ class SearchSpace:
         except Exception:  # it computes with the values of its tensors
             return count(network.eval(), torch.zeros(1, *self.input_size))[0]
 
-    def _check(self, site: Site) -> None:
-        for placement in self.placement:
-            channels = attachment(site, SESpec(1, placement=placement)).channels
-            if max(self.reduction) > channels:
-                raise InputError(
-                    f"{max(self.reduction)} is larger than the {channels} channels of site {site.name} (placement {placement})",
-                    "take it out, or leave that site out of `sites`",
-                    "reduction",
-                )
-
     def _parse_budgets(self, budgets: Mapping[str, object]) -> tuple[Budget, ...]:
         parsed = []
         for metric, value in budgets.items():
             known(metric, METRICS, "budget")
             budget = parse_budget(metric, value, getattr(self.plain_cost, metric))
-            least = getattr(self.plain_cost, metric) + sum(
-                min(getattr(self._group_cost(group, option), metric) for option in group.options) for group in self.groups
-            )
+            least = getattr(self.cost(self.cheapest(metric)), metric)
             if budget.limit < least:
                 raise InputError(
                     f"no architecture meets {budget}: that is {budget.limit:,} and the cheapest has {least:,}",
@@ -352,28 +349,9 @@ class SearchSpace:
         return tuple(parsed)
 
     def _check_together(self) -> None:
-        if self.feasible_size == 0:
+        if self._feasible.empty:
             raise InputError(f"no architecture meets {' and '.join(map(str, self.budgets))} together", "raise one of them", "budgets")
 
     def __repr__(self) -> str:
         name = self.backbone if isinstance(self.backbone, str) else type(self.backbone).__name__
         return f"SearchSpace({name}, {len(self.groups)} groups, {self.size:.3g} architectures)"
-
-
-def _size(value: Any) -> tuple[int, int, int]:
-    if not (isinstance(value, Sequence) and len(value) == 3 and all(isinstance(v, int) and v > 0 for v in value)):
-        raise InputError(f"{value!r} is not a size", "write [channels, height, width], positive integers", "input_size")
-    return tuple(value)
-
-
-def _candidates(name: str, values: Any, what: str, valid: Callable[[Any], bool]) -> tuple[Any, ...]:
-    if isinstance(values, str) or not isinstance(values, Sequence):
-        raise InputError(f"{values!r} is not a list", f"write a list, each of its values {what}", name)
-    if not values:
-        raise InputError("no candidate", f"give at least one, each {what}", name)
-    for value in values:
-        if isinstance(value, (list, dict)) or not valid(value):
-            raise InputError(f"{value!r} is not allowed", f"each value is {what}", name)
-    if len(set(values)) < len(values):
-        raise InputError(f"{list(values)} names a value twice", "name each once", name)
-    return tuple(values)

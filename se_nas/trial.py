@@ -24,7 +24,7 @@ class Trial:
         fidelity: how much was spent, ``{"epochs": 10}``; trials of different fidelities are never compared.
         status: ``complete`` or ``failed``.
         metrics: what was measured (accuracy is a fraction, on the validation split); empty if failed.
-        costs: what was known before: ``params``, ``macs``.
+        costs: what was known before: the fields of `se_nas.cost.Cost`.
         after: how many trials the strategy had been told of when it proposed this one, so that it can be replayed.
         error: why it failed.
         worker: where it ran.

@@ -149,7 +149,11 @@ def test_check_and_cost(capsys) -> None:
     assert "layer3.0" in out and "912,673" in out and "sound" in out
     assert main(["cost", str(ROOT / "search_spaces/imagenet_resnet50.yaml"), "--json"]) == 0
     costs = json.loads(capsys.readouterr().out)
-    assert costs["backbone"] == {"params": 25_557_032, "macs": 3_857_973_248}
+    assert costs["backbone"] == {"params": 25_557_032, "macs": 3_857_973_248, "elementwise": 0, "reductions": 0, "bytes": 0}
+    assert costs["paper default"]["reductions"] == 5_519_360  # channels x height x width of the 16 branches
+    assert (
+        costs["cheapest"]["params"] < costs["dearest allowed"]["params"] <= 1.1 * costs["backbone"]["params"] < costs["dearest"]["params"]
+    )
     assert costs["paper default"]["params"] == 28_071_976
 
 

@@ -11,11 +11,13 @@ from conftest import ROOT
 
 FLOORS = [
     ["errors", "graph"],
-    ["architecture", "blocks", "discover", "objective", "spacefile", "budget", "feasible"],
-    ["se"],
+    ["architecture", "blocks", "discover", "objective", "spacefile", "budget", "feasible", "codes", "candidates"],
+    ["se", "dimensions"],
     ["placement", "backbones", "trial"],
     ["cost", "sites", "front", "ledger"],
-    ["group", "run"],
+    ["secost", "run"],
+    ["group"],
+    ["costtable"],
     ["space"],
     ["observer", "strategies", "evaluate", "exporter"],
     ["settings"],

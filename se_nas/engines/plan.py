@@ -63,8 +63,7 @@ class Plan:
         return self._job(number, "proposal", asked[0], self._settings.seed) if asked else None
 
     def _job(self, number: int, role: str, architecture: Architecture, seed: int) -> Job:
-        cost = self._space.cost(architecture)
-        costs = {"params": cost.params, "macs": cost.macs}
+        costs = vars(self._space.cost(architecture))
         return Job(number, role, architecture, seed, {"epochs": self._settings.epochs}, costs, self._finished)
 
     def finished(self, trial: Trial) -> None:

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from se_nas.architecture import PAPER, SEOptions
-from se_nas.cost import se_cost
 from se_nas.placement import Sites
+from se_nas.secost import se_cost
 
 
 def site_rows(found: Sites) -> list[dict[str, Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from rich.console import Console
 from rich.table import Table
 
@@ -29,35 +31,50 @@ def show_space(space: SearchSpace) -> None:
         )
     console.print(table)
     console.print(f"sites searched: {len(space.sites)} of {len(space.all_sites)}; tied by {space.share}")
-    console.print(f"architectures: {space.size:,}" if space.size < 1e15 else f"architectures: {space.size:.3g}")
+    console.print(f"architectures: {_amount(space.size)}")
     for budget in space.budgets:
         console.print(f"budget: {budget} of the plain backbone, that is {budget.limit:,}" if "%" in budget.text else f"budget: {budget}")
     if space.budgets:
-        console.print(f"within the budgets: {space.feasible_size:,} ({space.feasible_size / space.size:.3%})")
+        least = "" if space.feasible_exact else "at least "
+        console.print(f"within the budgets: {least}{_amount(space.feasible_size)} ({100 * space.feasible_size / space.size:.3g} %)")
     show_costs(space)
     console.print("[green]sound[/green]")
 
 
 def cost_rows(space: SearchSpace) -> dict[str, Cost]:
-    """Exact costs of the backbone, the paper's default, and the space's cheapest and dearest architecture."""
-    return {
-        "backbone": space.plain_cost,
-        "paper default": space.cost(space.reference("paper")),
-        "cheapest": space.cost(space.cheapest()),
-        "dearest": space.cost(space.dearest()),
+    """Exact costs of the backbone, the paper's default, and the cheapest and dearest architecture of all and within the budgets."""
+    architectures = {
+        "backbone": space.reference("plain"),
+        "paper default": space.reference("paper"),
+        "cheapest": space.cheapest(),
+        "dearest": space.dearest(),
     }
+    if space.budgets:
+        architectures["cheapest allowed"] = space.cheapest(within_budgets=True)
+        architectures["dearest allowed"] = space.dearest(within_budgets=True)
+    return {name: space.cost(architecture) for name, architecture in architectures.items()}
 
 
 def show_costs(space: SearchSpace) -> None:
-    """What ``se-nas cost`` prints."""
-    table = Table(caption="MACs: multiply-accumulates of convolutions and linear layers, one image", caption_justify="left")
-    table.add_column("architecture")
-    for heading in ("parameters", "more", "MACs", "more"):
-        table.add_column(heading, justify="right")
-    plain = space.plain_cost
-    for name, cost in cost_rows(space).items():
-        table.add_row(name, f"{cost.params:,}", _more(cost.params, plain.params), f"{cost.macs:,}", _more(cost.macs, plain.macs))
-    Console().print(table)
+    """What ``se-nas cost`` prints: parameters and MACs, and below them what MACs leave out."""
+    rows, plain = cost_rows(space), space.plain_cost
+    counted = Table(caption="MACs: multiply-accumulates of convolutions and linear layers, one image", caption_justify="left")
+    unseen = Table(caption="what the SE blocks do beside MACs, one image; bytes read and written, float32", caption_justify="left")
+    for table, headings in [(counted, ("parameters", "more", "MACs", "more")), (unseen, ("elementwise", "reductions", "bytes"))]:
+        table.add_column("architecture")
+        for heading in headings:
+            table.add_column(heading, justify="right")
+    for name, cost in rows.items():
+        counted.add_row(name, f"{cost.params:,}", _more(cost.params, plain.params), f"{cost.macs:,}", _more(cost.macs, plain.macs))
+        if name != "backbone":
+            unseen.add_row(name, *(f"{value:,}" for value in (cost.elementwise, cost.reductions, cost.bytes)))
+    console = Console()
+    console.print(counted)
+    console.print(unseen)
+
+
+def _amount(number: int) -> str:
+    return f"{number:,}" if number < 10**15 else f"{Decimal(number):.2e}"
 
 
 def _more(value: int, base: int) -> str:
