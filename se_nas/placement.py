@@ -55,7 +55,7 @@ class Sites:
     Attributes:
         sites: in the order of the network, spare ones included.
         left_out: what could not be used: (name, reason).
-        classes: size of the network's output.
+        classes: how many class scores the network returns; 0 if it returns something else.
     """
 
     sites: tuple[Site, ...]
@@ -81,9 +81,7 @@ def survey(network: nn.Module, input_size: tuple[int, int, int]) -> Sites:
             raise InputError(
                 f"the backbone refuses images of {list(input_size)} ({reason[:200]})", "correct input_size or backbone_args", "input_size"
             ) from error
-    if not isinstance(output, Tensor) or output.ndim != 2:
-        raise InputError("the backbone returns something else than class scores (N, classes)", "give a classification network", "backbone")
-    return find_sites(plain, graph, output.shape[1])
+    return find_sites(plain, graph, output.shape[1] if isinstance(output, Tensor) and output.ndim == 2 else 0)
 
 
 def find_sites(network: nn.Module, graph: Graph, classes: int) -> Sites:

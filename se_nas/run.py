@@ -50,6 +50,7 @@ class Run:
         path = Path(path)
         cls.check_free(path)
         run = cls(path, {"schema": SCHEMA, **config})
+        run._text()  # before anything is made on disk
         try:
             path.mkdir(parents=True, exist_ok=True)
             run.save_config()
@@ -84,7 +85,15 @@ class Run:
 
     def save_config(self) -> None:
         """Write ``run.yaml`` whole or not at all."""
-        _write(self.path / "run.yaml", yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True))
+        _write(self.path / "run.yaml", self._text())
+
+    def _text(self) -> str:
+        try:
+            return yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
+        except yaml.YAMLError as error:
+            value = " ".join(map(str, error.args))
+            fix = "give numbers, texts, lists and mappings"
+            raise InputError(f"run.yaml cannot hold an argument ({value})", fix, "backbone_args") from None
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import Enum
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -131,7 +132,7 @@ class SearchSpace:
         """Everything that makes the same space again (`from_dict`), if its backbone has a name."""
         return {
             "backbone": self.backbone if isinstance(self.backbone, str) else None,
-            "backbone_args": self.backbone_args,
+            "backbone_args": {key: str(value) if isinstance(value, Enum) else value for key, value in self.backbone_args.items()},
             "input_size": list(self.input_size),
             "sites": self.selection if isinstance(self.selection, str) else copy.deepcopy(dict(self.selection)),
             "share": self.share,

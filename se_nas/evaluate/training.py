@@ -43,6 +43,8 @@ class TrainingEvaluator:
         self.threads = threads or choose_threads(space.plain_cost.macs, self.settings.batch_size)
         if data.train.size != space.input_size:
             raise InputError(f"{data.name} has size {data.train.size} and the network {space.input_size}", "load it at input_size", "data")
+        if not space.classes:
+            raise InputError("the network does not return class scores (N, classes)", "train it with an evaluator of your own", "backbone")
         if len(data.classes) != space.classes:
             raise InputError(
                 f"{data.name} has {len(data.classes)} classes and the network {space.classes} outputs",
@@ -104,7 +106,7 @@ class TrainingEvaluator:
                 for group in optimizer.param_groups:
                     group["lr"] = settings.lr * schedule((epoch + step / steps) / epochs)
                 with self._autocast(device):
-                    loss = F.cross_entropy(network(self._layout(images)), labels, label_smoothing=settings.label_smoothing)
+                    loss = F.cross_entropy(_scores(network(self._layout(images))), labels, label_smoothing=settings.label_smoothing)
                 optimizer.zero_grad()
                 scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
                 scaler.step(optimizer)
@@ -156,6 +158,11 @@ def _optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Optim
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
     return torch.optim.SGD(groups, settings.lr, settings.momentum, nesterov=settings.momentum > 0, fused=True)
+
+
+def _scores(output: Tensor | tuple[Tensor, ...]) -> Tensor:
+    """Class scores; those of a network with auxiliary classifiers come first, and those are not trained."""
+    return output[0] if isinstance(output, tuple) else output
 
 
 def _finite(loss: float, name: str, epoch: int) -> float:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from se_nas.architecture import PAPER, SEOptions
 from se_nas.placement import Sites
+from se_nas.report.space_table import narrow_table
 from se_nas.secost import se_cost
 
 
@@ -51,7 +51,7 @@ def show_sites(name: str, found: Sites) -> None:
 
 
 def _table(title: str, rows: list[dict[str, Any]]) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False)
+    table = narrow_table(title)
     table.add_column("site", no_wrap=True)
     for heading in ("stage", "kind"):
         table.add_column(heading, overflow="fold")

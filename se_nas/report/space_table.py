@@ -4,28 +4,29 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from se_nas.cost import Cost
+from se_nas.report.words import percent
 from se_nas.space import SearchSpace
 
 
 def show_space(space: SearchSpace) -> None:
     """What ``se-nas check`` prints: the sites, how many architectures there are, and what they cost."""
     console = Console()
-    table = Table(title=f"{space!r}", title_justify="left")
-    for heading in ("choice", "sites", "stage"):
-        table.add_column(heading)
-    for heading in ("channels", "height x width", "options"):
-        table.add_column(heading, justify="right")
+    table = narrow_table(f"{space!r}")
+    table.add_column("choice", no_wrap=True)
+    for heading in ("sites", "stage", "channels", "H x W", "options"):
+        table.add_column(heading, justify="left" if heading == "stage" else "right", overflow="fold")
     for group in space.groups:
         shapes = [site.attachments[space.placement[0]] for site in group.sites]
         table.add_row(
             group.name,
             str(len(group.sites)),
             _joined(site.stage for site in group.sites),
-            _joined(str(shape.channels) for shape in shapes),
+            _span([shape.channels for shape in shapes]),
             _joined(f"{shape.height} x {shape.width}" for shape in shapes),
             str(len(group.options)),
         )
@@ -58,12 +59,12 @@ def cost_rows(space: SearchSpace) -> dict[str, Cost]:
 def show_costs(space: SearchSpace) -> None:
     """What ``se-nas cost`` prints: parameters and MACs, and below them what MACs leave out."""
     rows, plain = cost_rows(space), space.plain_cost
-    counted = Table(caption="MACs: multiply-accumulates of convolutions and linear layers, one image", caption_justify="left")
-    unseen = Table(caption="what the SE blocks do beside MACs, one image; bytes read and written, float32", caption_justify="left")
+    counted = narrow_table("MACs: multiply-accumulates of convolutions and linear layers, one image")
+    unseen = narrow_table("What the SE blocks do beside MACs, one image: operations, and bytes of float32 read and written")
     for table, headings in [(counted, ("parameters", "more", "MACs", "more")), (unseen, ("elementwise", "reductions", "bytes"))]:
-        table.add_column("architecture")
+        table.add_column("", overflow="fold")
         for heading in headings:
-            table.add_column(heading, justify="right")
+            table.add_column(heading, justify="right", no_wrap=True)
     for name, cost in rows.items():
         counted.add_row(name, f"{cost.params:,}", _more(cost.params, plain.params), f"{cost.macs:,}", _more(cost.macs, plain.macs))
         if name != "backbone":
@@ -73,12 +74,22 @@ def show_costs(space: SearchSpace) -> None:
     console.print(unseen)
 
 
+def narrow_table(title: str) -> Table:
+    """An empty table that wastes no width on frames."""
+    return Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False, padding=(0, 1))
+
+
 def _amount(number: int) -> str:
     return f"{number:,}" if number < 10**15 else f"{Decimal(number):.2e}"
 
 
 def _more(value: int, base: int) -> str:
-    return "" if value == base else f"{value / base - 1:+.2%}"
+    return "" if value == base else percent(value / base - 1)
+
+
+def _span(values: list[int]) -> str:
+    distinct = sorted(set(values))
+    return ", ".join(map(str, distinct)) if len(distinct) <= 3 else f"{distinct[0]} to {distinct[-1]}"
 
 
 def _joined(values: object) -> str:

@@ -175,3 +175,28 @@ def test_cuda(resnet8: SearchSpace, few: Data, amp: bool) -> None:
     assert one.weights is not None and all(value.device.type == "cpu" and value.is_contiguous() for value in one.weights.values())
     on_gpu, on_cpu = (evaluator.score(resnet8.reference("paper"), one.weights, device) for device in ("cuda:0", "cpu"))
     assert on_gpu["test_accuracy"] == pytest.approx(on_cpu["test_accuracy"], abs=0.02)
+
+
+class WithAuxiliary(torch.nn.Module):
+    """Returns (scores, auxiliary scores) in training and scores in evaluation, as torchvision's GoogLeNet does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Sequential(torch.nn.Conv2d(1, 16, 3, 1, 1), torch.nn.BatchNorm2d(16), torch.nn.ReLU())
+        self.head, self.auxiliary = torch.nn.Linear(16, 10), torch.nn.Linear(16, 10)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        pooled = self.conv(x).mean((2, 3))
+        return (self.head(pooled), self.auxiliary(pooled)) if self.training else self.head(pooled)
+
+
+def test_networks_with_auxiliary_classifiers_train(few: Data) -> None:
+    space = SearchSpace(WithAuxiliary(), (1, 8, 8), reduction=[4])
+    assert run(space, few, epochs=2).metrics["loss"] < 2.31  # better than guessing among ten
+
+
+def test_threads_are_set_for_the_trial_alone(resnet8: SearchSpace, few: Data) -> None:
+    before, seen = torch.get_num_threads(), []
+    TrainingEvaluator(resnet8, few, threads=2)(resnet8.reference("plain"), 0, ONE, "cpu", lambda *_: seen.append(torch.get_num_threads()))
+    assert (seen, torch.get_num_threads()) == ([2], before)
+    assert TrainingEvaluator(resnet8, few).threads == 1
