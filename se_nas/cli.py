@@ -132,7 +132,7 @@ def _cost(args: argparse.Namespace) -> None:
 
     space = SearchSpace.from_yaml(args.space)
     if args.json:
-        print(json.dumps({name: vars(cost) for name, cost in cost_rows(space).items()}, indent=1))
+        print(json.dumps({name: cost._asdict() for name, cost in cost_rows(space).items()}, indent=1))
     else:
         show_costs(space)
 

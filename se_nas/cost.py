@@ -7,15 +7,14 @@ of its own that are never mixed in (`se_nas.secost` has the convention); of the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What one forward pass of one image takes.
+class Cost(NamedTuple):  # a tuple: strategies make a great many of them
+    """What one forward pass of one image takes; costs add up field by field.
 
     Attributes:
         params: trainable parameters.
@@ -31,11 +30,11 @@ class Cost:
     reductions: int = 0
     bytes: int = 0
 
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(*(a + b for a, b in zip(vars(self).values(), vars(other).values(), strict=True)))
+    def __add__(self, other: Cost) -> Cost:  # type: ignore[override]
+        return Cost(*(a + b for a, b in zip(self, other, strict=True)))
 
     def __sub__(self, other: Cost) -> Cost:
-        return Cost(*(a - b for a, b in zip(vars(self).values(), vars(other).values(), strict=True)))
+        return Cost(*(a - b for a, b in zip(self, other, strict=True)))
 
 
 METRICS = ("params", "macs")

@@ -21,7 +21,6 @@ Array = npt.NDArray[np.int64]
 CHUNK = 16384
 """Architectures costed at once: their codes, sums and indices then stay in a core's cache."""
 
-_NAMES = tuple(vars(Cost()))
 _FIELDS = struct.Struct("<5Q")  # a Cost as one long integer, so that five sums are one
 
 
@@ -76,12 +75,9 @@ class CostTable:
         if len(codes) != len(self._by_code):
             raise self._misfit(f"{list(codes)}")
         try:
-            values = _unpack(sum(map(getitem, self._by_code, codes), self._packed_plain))
+            return Cost._make(_unpack(sum(map(getitem, self._by_code, codes), self._packed_plain)))
         except (KeyError, TypeError):
             raise self._misfit(f"{list(codes)}") from None
-        cost = Cost.__new__(Cost)
-        vars(cost).update(zip(_NAMES, values))  # noqa: B905  # a frozen class's own __init__ takes twice as long
-        return cost
 
     def of_many(self, codes: Codes) -> Costs:
         """Costs of option codes, shape (n, groups), of any integer type."""
@@ -169,7 +165,7 @@ class _Row(dict[SESpec | None, int]):
 
 
 def _pack(cost: Cost) -> int:
-    return int.from_bytes(_FIELDS.pack(*vars(cost).values()), "little")
+    return int.from_bytes(_FIELDS.pack(*cost), "little")
 
 
 def _unpack(packed: int) -> tuple[int, ...]:

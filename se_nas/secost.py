@@ -54,7 +54,7 @@ def operator_cost(operator: Operator, shape: tuple[int, ...]) -> Cost:
         counter = _OperatorCounter()
         try:
             with torch.no_grad(), counter:
-                operator(torch.empty(shape, device=device))
+                operator(torch.zeros(shape, device=device))
             break
         except Exception:
             if device == "cpu":

@@ -52,7 +52,7 @@ def test_references_come_first_and_nothing_is_trained_twice(tmp_path) -> None:
     assert len(set(distinct)) == len(distinct) == 21
     limit = space.budgets[0].limit
     assert all(t.costs["params"] <= limit for t in run.trials if t.role == "proposal")
-    assert all(t.costs == vars(space.cost(t.architecture)) for t in run.trials)
+    assert all(t.costs == space.cost(t.architecture)._asdict() for t in run.trials)
     assert run.trials[1].costs["params"] > limit and 1 not in {entry.number for entry in run.front.front}
 
 

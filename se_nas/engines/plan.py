@@ -63,7 +63,7 @@ class Plan:
         return self._job(number, "proposal", asked[0], self._settings.seed) if asked else None
 
     def _job(self, number: int, role: str, architecture: Architecture, seed: int) -> Job:
-        costs = vars(self._space.cost(architecture))
+        costs = self._space.cost(architecture)._asdict()
         return Job(number, role, architecture, seed, {"epochs": self._settings.epochs}, costs, self._finished)
 
     def finished(self, trial: Trial) -> None:
