@@ -99,6 +99,23 @@ def test_every_convolutional_network_of_torchvision(name: str) -> None:
             assert torch.equal(outputs(trained_statistics, images), before)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(QUICK - {"alexnet", "efficientnet_v2_s"}))
+def test_families_compile_export_and_keep_their_outputs(name: str) -> None:
+    plain = torchvision_model(name)
+    for parameter in plain.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    size = SIZE.get(name, 64)
+    space = SearchSpace(plain, (3, size, size), reduction=[2, 4, 8], squeeze=["avg", "none"], init="identity")
+    network, images = space.build(space.sample(1)).eval(), torch.randn(2, 3, size, size)
+    expected = outputs(network, images)
+    if not any(site.existing for site in space.sites):  # a block of the network's own is replaced, which changes its outputs
+        torch.testing.assert_close(expected, outputs(plain, images), atol=1e-6, rtol=0)
+    torch.compiler.reset()
+    torch.testing.assert_close(outputs(torch.compile(network, backend="eager", fullgraph=True), images), expected)
+    torch.testing.assert_close(torch.export.export(network, (images,)).module()(images), expected)
+
+
 @pytest.mark.parametrize("name", ["mobilenet_v3_small", "regnet_y_400mf", "efficientnet_b0"])
 def test_networks_with_se_blocks_of_their_own(name: str) -> None:
     """Each own block is a site; "no SE" removes it, a setting replaces it, and a site that is not chosen keeps it."""
