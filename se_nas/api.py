@@ -185,7 +185,8 @@ def export_trial(run: Run, trial: str, target: str | Path, force: bool = False) 
         about["test"] = ", ".join(f"{name.removeprefix('test_')} {value:.4f}" for name, value in run.test_scores[chosen.number].items())
     path = export(space_of(run), chosen.architecture, target, weights=weights, about=about, force=force)
     if weights is None:
-        return [str(path), f"weights of trial {chosen.number} were not kept (search with --keep-weights all to keep those off the front)"]
+        why = "its evaluator gave none" if run.config["evaluator"] == "own" else "--keep-weights all keeps those off the front too"
+        return [str(path), f"without weights: those of trial {chosen.number} were not kept ({why})"]
     return [str(path)]
 
 

@@ -125,6 +125,8 @@ class _Discovery:
             if layers[0] == layers[1]:
                 continue  # two branches mixed, or no layer at all
             branch, shortcut = values if layers[0] > layers[1] else values[::-1]
+            if not self.graph.convolves(start, branch):
+                continue  # a transformer's: its maps need not have the channels in front
             self.spans.append((start, op.output))
             name = op.module
             existing = self._existing_within(start, branch)

@@ -97,6 +97,11 @@ class Graph:
         """The values made by convolutions and linear layers, as a set of bits."""
         return sum(1 << op.output for op in self.ops if op.kernel)
 
+    @cached_property
+    def _convolved(self) -> int:
+        """The values made by convolutions, as a set of bits."""
+        return sum(1 << op.output for op in self.ops if op.name == "convolution")
+
     def depends(self, value: int, on: int) -> bool:
         """Whether a value is, or was computed from, another."""
         return bool(self._ancestors[value] >> on & 1)
@@ -108,6 +113,10 @@ class Graph:
     def layers_between(self, start: int, end: int) -> int:
         """How many convolutions and linear layers ``end`` needed beyond what ``start`` did."""
         return (self._ancestors[end] & ~self._ancestors[start] & self._weighted).bit_count()
+
+    def convolves(self, start: int, end: int) -> bool:
+        """Whether a convolution is among the layers between."""
+        return bool(self._ancestors[end] & ~self._ancestors[start] & self._convolved)
 
     def only_reader(self, value: int) -> Op | None:
         """The one operation that reads a value, if there is just one."""

@@ -264,6 +264,12 @@ def test_weights_enums_go_to_the_builder_and_into_the_run(tmp_path) -> None:
     assert torchvision.models.ResNet18_Weights["ResNet18_Weights.IMAGENET1K_V1".partition(".")[2]] is weights  # as its builder reads it
 
 
+def test_of_transformers_only_convolutions_are_sites() -> None:
+    for name, sites in [("swin_t", ["features.0.0"]), ("vit_b_16", ["conv_proj"])]:
+        found = survey(torchvision.models.get_model(name), (3, 224, 224))
+        assert [site.name for site in found.sites] == sites
+
+
 def test_networks_that_return_maps_are_searched_too() -> None:
     space = SearchSpace(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 2, 1)), (3, 16, 16), reduction=[2])
     assert [site.name for site in space.sites] == ["0", "2"] and space.classes == 0
