@@ -21,7 +21,7 @@ from se_nas.space import SearchSpace
 REDUCE = {"mean": 1, "amax": 1, "var_mean": 2}
 ELEMENTWISE = {"add", "sub", "mul", "sqrt", "relu", "sigmoid", "hardsigmoid", "tanh", "square"}
 LINEAR = {"mm", "addmm", "convolution"}
-FREE = {"t", "unsqueeze"}
+FREE = {"slice", "t", "unsqueeze"}
 
 
 class Operators(TorchDispatchMode):

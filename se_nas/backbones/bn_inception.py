@@ -82,7 +82,7 @@ class BNInception(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
         for stage in STAGES:
-            x = self.get_submodule(stage)(x)
+            x = getattr(self, stage)(x)
         return self.fc(torch.mean(x, (2, 3)))  # type: ignore[no-any-return]
 
 

@@ -48,7 +48,7 @@ class MobileNetV1(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
         for name in STAGES:
-            x = self.get_submodule(name)(x)
+            x = getattr(self, name)(x)
         return self.fc(torch.mean(x, (2, 3)))  # type: ignore[no-any-return]
 
 

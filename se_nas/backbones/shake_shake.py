@@ -99,7 +99,7 @@ class ShakeShake(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
         for name in STAGES:
-            x = self.get_submodule(name)(x)
+            x = getattr(self, name)(x)
         return self.fc(torch.relu(x).mean((2, 3)))  # type: ignore[no-any-return]
 
 
