@@ -10,10 +10,10 @@ search: .venv/installed
 	else $(BIN)/se-nas search search_spaces/digits_resnet8.yaml --trials 30 --seed 0 --out $(RUN); fi
 
 test: .venv/installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 slow: .venv/installed-test
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n auto -m slow
 
 check: .venv/installed-test
 	$(BIN)/ruff check .

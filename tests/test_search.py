@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 
 import pytest
 from conftest import ROOT, digits_space
@@ -170,7 +171,9 @@ def test_kill_9_loses_no_finished_trial(tmp_path) -> None:
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path, number: signal.Signals) -> None:
     run = tmp_path / "run"
     command = [part for part in search_command(run) if part != "--quiet"]
-    process = subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    # a shell's background job ignores SIGINT, and hands that on to what it starts: a terminal does not
+    heed = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed)
     wait_for_lines(run / "trials.jsonl", 3, process)
     os.kill(process.pid, number)
     out, err = process.communicate(timeout=60)
