@@ -227,10 +227,12 @@ def _resolved(settings: SearchSettings, evaluator: Evaluator) -> dict[str, Any]:
 
 
 def _score_front(run: Run, evaluator: TrainingEvaluator, device: str) -> None:
-    front, scores = run.front, {}
+    """Score what a finished search found, but for what an earlier end of the search has scored already."""
+    front, known, scores = run.front, run.test_scores, {}
     for entry in (*front.front, *front.references.values()):
-        weights = run.load_weights(entry.number)
-        if weights is not None:
+        if entry.number in known:
+            scores[entry.number] = known[entry.number]
+        elif (weights := run.load_weights(entry.number)) is not None:
             scores[entry.number] = evaluator.score(entry.architecture, weights, device)
     run.save_test_scores(scores)
 

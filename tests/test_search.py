@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from conftest import ROOT, digits_space
 import se_nas
 from se_nas.architecture import Architecture
 from se_nas.evaluate import Evaluation, Report
+from se_nas.evaluate.training import TrainingEvaluator
 from se_nas.observer import Observer
 from se_nas.run import Run
 
@@ -121,6 +123,13 @@ def test_a_real_search_keeps_the_weights_of_its_front(finished_run: Run) -> None
         weights = finished_run.load_weights(trial.number)
         if weights is not None:
             space.build(trial.architecture).load_state_dict(weights, strict=True)
+
+
+def test_resuming_a_finished_search_scores_nothing_again(finished_run: Run, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scored = []
+    monkeypatch.setattr(TrainingEvaluator, "score", lambda *arguments: scored.append(arguments))
+    run = se_nas.resume(shutil.copytree(finished_run.path, tmp_path / "run"))
+    assert scored == [] and run.test_scores == finished_run.test_scores
 
 
 def search_command(out) -> list[str]:

@@ -111,11 +111,6 @@ def setting(spec: SESpec | None) -> str:
     return clean(f"r {spec.reduction}, {spec.squeeze}, {spec.gate}, {spec.placement}") if spec else "no SE"
 
 
-def listing(architecture: Architecture) -> list[tuple[str, str]]:
-    """Every group and its setting in words."""
-    return [(clean(group), setting(spec)) for group, spec in architecture]
-
-
 def summary(architecture: Architecture, share: str = "site") -> str:
     """One line: ``6 of 9 sites, r 4-16, avg/max; standard``.
 

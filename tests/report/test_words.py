@@ -4,7 +4,7 @@ import pytest
 
 from se_nas.architecture import PAPER, Architecture, SESpec
 from se_nas.objective import STANDARD, Objective
-from se_nas.report.words import amount, amount_of, clean, count, duration, flat, flatten, gain, heading, listing, percent, summary, wrapped
+from se_nas.report.words import amount, amount_of, clean, count, duration, flat, flatten, gain, heading, percent, setting, summary, wrapped
 
 
 @pytest.mark.parametrize(
@@ -76,11 +76,7 @@ def test_summary_of_an_architecture() -> None:
     assert summary(Architecture.of({"network": SESpec(2, gate="tanh", placement="pre")}), "network") == "r 2, avg, tanh; pre"
     assert summary(Architecture.of({"a": PAPER, "b": PAPER})) == "all 2 sites, r 16, avg; standard"
     assert summary(Architecture.of({"a": None})) == "no SE"
-    assert listing(mixed)[1:] == [
-        ("layer1", "r 16, max, sigmoid, standard"),
-        ("layer2", "r 8, avg, sigmoid, standard"),
-        ("layer3", "no SE"),
-    ]
+    assert [setting(spec) for spec in specs[1:]] == ["r 16, max, sigmoid, standard", "r 8, avg, sigmoid, standard", "no SE"]
 
 
 def test_text_from_files_cannot_steer_a_terminal() -> None:
