@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 from se_nas.errors import InputError
 
@@ -15,22 +17,33 @@ class Objective:
     Attributes:
         name: of a metric of the evaluator, or of a cost.
         direction: ``max`` or ``min``.
+        budget: what a value may not be worse than, in the metric's own unit: an upper limit of what is minimised, a lower
+            limit of what is maximised. If the objective is known, nothing beyond it is proposed; if it is measured, only
+            what is within it counts as an improvement.
         known: whether it is a function of the architecture alone, free before training.
         unit: what it is counted in, for display.
     """
 
     name: str
     direction: str
+    budget: float | None = None
     known: bool = False
     unit: str = ""
 
     def __post_init__(self) -> None:
         if self.direction not in ("max", "min"):
             raise InputError(f"direction {self.direction!r} of objective {self.name}", "take max or min", "objectives")
+        if self.budget is not None and not (is_number(self.budget) and math.isfinite(self.budget)):
+            raise InputError(f"budget {self.budget!r} of objective {self.name} is not a number", "give a number, or None", "objectives")
 
     def loss(self, value: float) -> float:
         """The value, turned so that smaller is better."""
         return -value if self.direction == "max" else value
+
+
+def is_number(value: object) -> bool:
+    """Whether it can be calculated with; truth values are no numbers."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 STANDARD = {
@@ -40,6 +53,9 @@ STANDARD = {
         Objective("loss", "min"),
         Objective("params", "min", known=True, unit="parameters"),
         Objective("macs", "min", known=True, unit="MACs"),
+        Objective("elementwise", "min", known=True, unit="elementwise operations"),
+        Objective("reductions", "min", known=True, unit="reduction operations"),
+        Objective("bytes", "min", known=True, unit="bytes"),
     )
 }
 

@@ -19,6 +19,7 @@ from se_nas.backbones import build_backbone
 from se_nas.blocks import PLACEMENTS
 from se_nas.budget import Budget, parse_budget
 from se_nas.candidates import check_candidates, check_size
+from se_nas.categorical import CategoricalSpace as CategoricalSpace
 from se_nas.codes import Codes, draw_codes
 from se_nas.cost import METRICS, Cost, count
 from se_nas.costtable import Costs, CostTable
@@ -186,7 +187,11 @@ class SearchSpace:
 
     def enumerate(self) -> Iterator[Architecture]:
         """Every architecture within the budgets, the last group changing fastest."""
-        return map(self.decode, self._feasible.enumerate())
+        return map(self.decode, self.enumerate_codes())
+
+    def enumerate_codes(self) -> Iterator[Codes]:
+        """The same as option codes, each of shape (groups,)."""
+        return self._feasible.enumerate()
 
     def decode(self, codes: Codes) -> Architecture:
         """The architecture of option codes, shape (groups,)."""

@@ -1,79 +1,86 @@
 """Strategies: what to try next. Each is one file, made by name, and speaks ask and tell.
 
-A strategy's state comes from its arguments and from what it was asked and told, in that order, and from nothing else:
-it is rebuilt from the ledger (`replay`), never pickled.
+This is all that a loop of one's own needs; it is stable:
+
+    strategy = create_strategy("known-cost", space, [Objective("accuracy", "max"), Objective("params", "min", known=True)], seed=0)
+    for architecture in strategy.ask(4):
+        strategy.tell(architecture, {"accuracy": train(architecture)})
+
+The space is a `SearchSpace`, or `CategoricalSpace(dims, costs=...)`, whose architectures read as mappings. What is asked
+is within the budgets, new, and fewer than n (at last none) where no more are left. A failed trial is told with None.
+A strategy's state comes from its arguments and from what it was told, in that order, and what is pending: it is rebuilt
+by telling a new one the same (`replay`), never pickled.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any
 
-from se_nas.architecture import Architecture
-from se_nas.errors import known
+from se_nas.errors import InputError, known
 from se_nas.objective import Objective
-from se_nas.space import SearchSpace
+from se_nas.strategies.base import Strategy
 from se_nas.trial import Trial
 
-
-class Strategy(Protocol):
-    """Proposes architectures and learns what came of them."""
-
-    def ask(self, n: int) -> list[Architecture]:
-        """Up to n architectures, all within the budgets and never asked or told before; fewer if no more are left."""
-        ...
-
-    def tell(self, architecture: Architecture, metrics: Mapping[str, float] | None) -> None:
-        """Metrics and costs of an architecture, asked for or not (references, warm starts); None for a failed trial."""
-        ...
-
+__all__ = ["STRATEGIES", "Strategy", "create_strategy", "replay", "tell"]
 
 STRATEGIES = {
     "random": "se_nas.strategies.random:RandomStrategy",
     "grid": "se_nas.strategies.grid:GridStrategy",
     "nsga2": "se_nas.strategies.nsga2:NSGA2Strategy",
+    "evolution": "se_nas.strategies.evolution:EvolutionStrategy",
+    "local-search": "se_nas.strategies.local_search:LocalSearchStrategy",
+    "tpe": "se_nas.strategies.tpe:TPEStrategy",
+    "known-cost": "se_nas.strategies.known_cost:KnownCostStrategy",
 }
 """Name -> class, called with (space, objectives, seed)."""
 
 
-def create_strategy(name: str, space: SearchSpace, objectives: Sequence[Objective], seed: int = 0) -> Strategy:
+def create_strategy(name: str, space: Any, objectives: Sequence[Objective], seed: int = 0, **options: Any) -> Strategy:
     """A strategy by name.
 
     Args:
         name: one of `STRATEGIES`.
-        space: what it searches.
-        objectives: what it makes better.
+        space: what it searches: a `SearchSpace`, a `CategoricalSpace`, or anything with named ``dims`` and, if it has
+            them, ``costs``.
+        objectives: what it makes better, one or more.
         seed: same space, objectives, seed and answers: same proposals.
+        options: the strategy's own, see its class.
 
     Raises:
-        InputError: for an unknown name, or a space that the strategy cannot search.
+        InputError: for an unknown name, objectives or options that do not fit, or a space that the strategy cannot search.
     """
     known(name, STRATEGIES, "strategy")
     module, _, cls = STRATEGIES[name].partition(":")
-    strategy: Strategy = getattr(importlib.import_module(module), cls)(space, objectives, seed)
+    make = getattr(importlib.import_module(module), cls)
+    for option in options:
+        if option not in make.OPTIONS:
+            have = f"its options are {', '.join(make.OPTIONS)}" if make.OPTIONS else "it has none"
+            raise InputError(f"strategy {name} has no option {option!r}", have, "strategy")
+    strategy: Strategy = make(space, objectives, seed, **options)
     return strategy
 
 
 def replay(strategy: Strategy, trials: Sequence[Trial]) -> bool:
-    """Bring a new strategy to where it was: ask and tell in the ledger's order.
+    """Bring a new strategy to where it was: tell it the ledger, in its order.
 
     Args:
         strategy: newly made, with the run's arguments.
         trials: the ledger, in the order in which the trials ended.
 
     Returns:
-        Whether it proposed just what the ledger holds (it may not under another version of its library; the search
-        can go on all the same).
+        Whether it proposes again the first and the last that the ledger holds of it (it may not under another version of a
+        library, or if several workers were at work; the search can go on all the same).
     """
-    told, same = 0, True
-    for trial in sorted((t for t in trials if t.role == "proposal"), key=lambda t: t.number):
-        for earlier in trials[told : trial.after]:
-            tell(strategy, earlier)
-        told = max(told, trial.after)
-        same &= strategy.ask(1) == [trial.architecture]
-    for rest in trials[told:]:
-        tell(strategy, rest)
+    proposed = sorted((t for t in trials if t.role == "proposal"), key=lambda t: t.number)
+    checks = {t.after: t.architecture for t in proposed[-1:] + proposed[:1]}
+    same = True
+    for number, trial in enumerate(trials):
+        if number in checks:
+            same &= strategy.ask(1) == [checks[number]]
+            strategy.withdraw()
+        tell(strategy, trial)
     return same
 
 

@@ -2,48 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
-from se_nas.architecture import Architecture
+import numpy as np
+
 from se_nas.errors import InputError
 from se_nas.objective import Objective
-from se_nas.space import SearchSpace
+from se_nas.strategies.base import Strategy
+from se_nas.strategies.domain import Ints
 
 LIMIT = 10_000
-"""Most architectures that a grid goes through."""
+"""Most architectures of a search space that a grid goes through."""
 
 
-class GridStrategy:
-    """Every architecture within the budgets, in the order of the space.
+class GridStrategy(Strategy):
+    """Every architecture within the budgets, in the order of the space (a huge categorical space: neighbours far apart).
 
     Args:
         space: what to go through.
-        objectives: not looked at.
+        objectives: not looked at, but for their budgets.
         seed: not used.
 
     Raises:
-        InputError: if the space holds more than `LIMIT` architectures.
+        InputError: if a search space holds more than `LIMIT` architectures. (A `CategoricalSpace` may be larger: the loop is
+            the user's own, who may stop it.)
     """
 
-    def __init__(self, space: SearchSpace, objectives: Sequence[Objective], seed: int = 0) -> None:
-        if space.feasible_size > LIMIT:
+    def __init__(self, space: Any, objectives: Sequence[Objective], seed: int = 0) -> None:
+        super().__init__(space, objectives, seed)
+        if hasattr(space, "groups") and (self.domain.count or 0) > LIMIT:
             raise InputError(
-                f"grid is for at most {LIMIT:,} architectures and this space has {space.feasible_size:,}",
-                "take --strategy random or nsga2, fewer candidates, or share: stage",
+                f"grid is for at most {LIMIT:,} architectures and this space has {self.domain.count:,}",
+                "take --strategy random or known-cost, fewer candidates, or share: stage",
                 "strategy",
             )
-        self._left = space.enumerate()
-        self._seen: set[Architecture] = set()
+        self._left = self.domain.enumerate()
 
-    def ask(self, n: int) -> list[Architecture]:
-        asked: list[Architecture] = []
-        for architecture in self._left:
-            if architecture not in self._seen:
-                self._seen.add(architecture)
-                asked.append(architecture)
-            if len(asked) == n:
-                break
-        return asked
+    def withdraw(self) -> None:
+        super().withdraw()
+        self._left = self.domain.enumerate()
 
-    def tell(self, architecture: Architecture, metrics: Mapping[str, float] | None) -> None:
-        self._seen.add(architecture)
+    def propose(self, rng: np.random.Generator) -> Ints | None:
+        return next((codes for codes in self._left if not self.is_seen(codes)), None)

@@ -1,0 +1,160 @@
+"""What all strategies share: what was told, what is pending, and that nothing is proposed twice or over budget."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from se_nas.errors import InputError
+from se_nas.objective import Objective, is_number
+from se_nas.strategies.domain import Floats, Ints, Key, make_domain
+
+
+class Strategy(ABC):
+    """Proposes architectures (`ask`) and learns what came of them (`tell`).
+
+    What it proposes depends on its arguments, on what it was told, in that order, and on what is still pending, and on
+    nothing else: telling a new one the same brings it to the same place. Nothing is pickled.
+
+    Args:
+        space: a `SearchSpace`, a `CategoricalSpace`, or anything with named ``dims`` and, if it has them, ``costs``.
+        objectives: what to make better; values of known ones are the space's, others are told.
+        seed: of all draws.
+
+    Raises:
+        InputError: for objectives that do not fit the space, and budgets that nothing meets.
+    """
+
+    OPTIONS: ClassVar[tuple[str, ...]] = ()
+    """Keyword arguments of the strategy's own."""
+
+    def __init__(self, space: Any, objectives: Sequence[Objective], seed: int = 0) -> None:
+        self.objectives = _check_objectives(objectives)
+        self.domain = make_domain(space, self.objectives)
+        self.seed = seed
+        self._known = [i for i, o in enumerate(self.objectives) if o.known]
+        self._limits = np.array([math.inf if o.budget is None else o.loss(float(o.budget)) for o in self.objectives])
+        self._pending: dict[Key, Ints] = {}
+        self._codes: dict[Key, Ints] = {}
+        self._losses: dict[Key, list[Floats]] = {}
+        self._told = 0
+        self.seen: set[Key] = set()
+
+    def ask(self, n: int) -> list[Any]:
+        """Up to n architectures, all within the budgets, none asked or told before; fewer if no more are left.
+
+        Raises:
+            InputError: unless n is a whole number from 0.
+        """
+        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0:
+            raise InputError(f"{n!r} is no number of architectures", "ask for 0 or more")
+        asked: list[Any] = []
+        while len(asked) < n:
+            rng = np.random.default_rng([self.seed, self._told + len(self._pending)])
+            codes = self.propose(rng)
+            if codes is None or self.is_seen(codes) or not self.domain.feasible(codes[None])[0]:
+                codes = self.domain.unseen(self.seen, rng)
+            if codes is None:
+                break
+            self._pending[codes.tobytes()] = codes
+            self.seen.add(codes.tobytes())
+            asked.append(self.domain.decode(codes))
+        return asked
+
+    def tell(self, architecture: Any, metrics: Mapping[str, float] | None) -> None:
+        """What came of an architecture, asked for or not (references, warm starts, another seed).
+
+        Args:
+            architecture: of the space; one that a `SearchSpace` lacks is ignored.
+            metrics: a finite value for each objective that is measured (others are ignored); None for a failed trial.
+
+        Raises:
+            InputError: for a value that is missing, NaN, infinite or no number; nothing is learned from it.
+        """
+        codes = self.domain.encode(architecture)
+        values = None if metrics is None else [self._value(objective, metrics) for objective in self.objectives]
+        if codes is None:
+            return
+        key = codes.tobytes()
+        self._pending.pop(key, None)
+        self._codes.setdefault(key, codes)
+        self.seen.add(key)
+        self._told += 1
+        told = self._losses.setdefault(key, [])
+        if values is not None:
+            losses = np.array([o.loss(value) for o, value in zip(self.objectives, values, strict=True)])
+            losses[self._known] = self.known_losses(codes[None])[0]
+            told.append(losses)
+
+    def withdraw(self) -> None:
+        """Forget what was asked and not told, and will not be: it may be asked again."""
+        self.seen -= self._pending.keys()
+        self._pending.clear()
+
+    def _value(self, objective: Objective, metrics: Mapping[str, float]) -> float:
+        if objective.known:
+            return 0.0
+        value = metrics.get(objective.name)
+        if not is_number(value) or not math.isfinite(value):  # type: ignore[arg-type]
+            problem = f"{objective.name} is {value!r}" if objective.name in metrics else f"{objective.name} is missing"
+            raise InputError(f"{problem}, not a finite number", "tell None for a trial that failed", "metrics")
+        return float(value)  # type: ignore[arg-type]
+
+    @abstractmethod
+    def propose(self, rng: np.random.Generator) -> Ints | None:
+        """Codes of the next architecture; what is seen or over budget, or None, is replaced by a random new one."""
+
+    # What strategies need to know of what they were told.
+
+    def is_seen(self, codes: Ints) -> bool:
+        """Whether it was told or is pending."""
+        return codes.tobytes() in self.seen
+
+    @property
+    def nearly_done(self) -> bool:
+        """Whether half of all that is feasible is known: to breed what is new then takes many tries, to draw it does not."""
+        return self.domain.count is not None and len(self.seen) > self.domain.count / 2
+
+    @property
+    def pending(self) -> Ints:
+        """What was asked and not yet told, shape (n, genes)."""
+        return np.array(list(self._pending.values()), np.int64).reshape(-1, len(self.domain.sizes))
+
+    @property
+    def finished(self) -> tuple[Ints, Floats, npt.NDArray[np.int64]]:
+        """Codes, shape (n, genes), mean losses (smaller is better), shape (n, objectives), and trials of each, in the order told."""
+        done = [key for key, told in self._losses.items() if told]
+        codes = np.array([self._codes[key] for key in done], np.int64).reshape(-1, len(self.domain.sizes))
+        losses = np.array([np.mean(self._losses[key], 0) for key in done]).reshape(-1, len(self.objectives))
+        return codes, losses, np.array([len(self._losses[key]) for key in done], np.int64)
+
+    @property
+    def candidates(self) -> tuple[Ints, Floats]:
+        """`finished` within the budgets, to breed from: what breaks a budget of a measured objective loses to all that do not."""
+        codes, losses, _ = self.finished
+        within = self.domain.feasible(codes) if len(codes) else np.zeros(0, bool)
+        codes, losses = codes[within], losses[within]
+        excess = np.maximum(losses - self._limits, 0).sum(1)
+        if excess.any():
+            worst = losses.max(0)
+            losses = np.where(excess[:, None] > 0, worst + 1 + excess[:, None], losses)
+        return codes, losses
+
+    def known_losses(self, codes: Ints) -> Floats:
+        """Losses of the known objectives, shape (n, known objectives)."""
+        signs = np.array([self.objectives[i].loss(1.0) for i in self._known])
+        return signs * self.domain.costs([self.objectives[i].name for i in self._known], codes)
+
+
+def _check_objectives(objectives: Sequence[Objective]) -> tuple[Objective, ...]:
+    checked = tuple(objectives)
+    if not checked or not all(isinstance(objective, Objective) for objective in checked):
+        raise InputError(f"{objectives!r} are no objectives", "give at least one se_nas.Objective", "objectives")
+    if len({objective.name for objective in checked}) < len(checked):
+        raise InputError("an objective is named twice", "name each once", "objectives")
+    return checked

@@ -1,0 +1,101 @@
+"""Architectures as rows of numbers for a model, and architectures drawn so that cheap and dear ones are among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from se_nas.strategies.domain import Domain, Floats, Ints
+
+BASE = 4096
+"""Feasible architectures that scales and effects are read off."""
+
+TILT = 1.2
+"""How far drawing is tilted towards cheap or dear options: log odds for an option of one standard deviation more."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which columns of a row are what.
+
+    Attributes:
+        choices: features of the choices, -1 to 1.
+        costs: known costs (their logarithms, where they are positive), standardised.
+        parts: the choices of each part of the architecture (see `Domain.parts`).
+    """
+
+    choices: slice
+    costs: slice
+    parts: tuple[npt.NDArray[np.int64], ...]
+
+
+class Features:
+    """Rows for a model; the last column is the variance of the row's noise, relative to a single trial's.
+
+    Args:
+        domain: of the architectures.
+        rng: source of the architectures that scales are read off.
+        extra: one more known quantity of architectures, shape (n,), if there is one.
+
+    Attributes:
+        layout: of a row.
+        base: feasible architectures, each equally likely, shape (n, genes).
+    """
+
+    def __init__(self, domain: Domain, rng: np.random.Generator, extra: Callable[[Ints], Floats] | None = None) -> None:
+        self._domain, self._extra = domain, extra
+        self.base = domain.sample(rng, BASE)
+        raw = self._raw(self.base)
+        self._log = (raw > 0).all(0)
+        values = self._scaled(raw)
+        self._used = np.flatnonzero(values.std(0) > 1e-12 * np.maximum(np.abs(values).max(0, initial=0.0), 1e-300))
+        self._shift, self._scale = values[:, self._used].mean(0), values[:, self._used].std(0)
+        ends = np.cumsum([table.shape[1] for table in domain.tables])
+        starts = ends - [table.shape[1] for table in domain.tables]
+        parts = tuple(np.concatenate([np.arange(starts[gene], ends[gene]) for gene in part]) for part in domain.parts)
+        self.layout = Layout(slice(0, int(ends[-1])), slice(int(ends[-1]), int(ends[-1]) + len(self._used)), parts)
+        effects = [self._effect(gene) for gene in range(len(domain.sizes))]
+        size = np.sqrt(np.mean(np.concatenate(effects) ** 2)) + 1e-12
+        self._effects = [effect / size for effect in effects]
+
+    def rows(self, codes: Ints, noise: Floats | None = None) -> Floats:
+        """Shape (n, features); ``noise`` is the last column, 1 if not given."""
+        choices = [table[place] for table, place in zip(self._domain.tables, codes.T, strict=True)]
+        last = np.ones(len(codes)) if noise is None else noise
+        return np.concatenate([*choices, self.costs(codes), last[:, None]], 1)
+
+    def costs(self, codes: Ints) -> Floats:
+        """Known costs, standardised, shape (n, costs that differ)."""
+        costs: Floats = (self._scaled(self._raw(codes))[:, self._used] - self._shift) / self._scale
+        return costs
+
+    def tilted(self, rng: np.random.Generator, n: int) -> Ints:
+        """Feasible architectures, some of them cheap in most choices and some dear, n at most; shape (m, genes)."""
+        tilt = rng.uniform(-TILT, TILT, n)
+        codes = np.empty((n, len(self._effects)), np.int64)
+        for gene, effect in enumerate(self._effects):
+            odds = np.exp(tilt[:, None] * effect).cumsum(1)
+            codes[:, gene] = np.minimum((rng.random((n, 1)) * odds[:, -1:] > odds).sum(1), len(effect) - 1)
+        return codes[self._domain.feasible(codes)]
+
+    def _raw(self, codes: Ints) -> Floats:
+        known = self._domain.costs(self._domain.known, codes)
+        return known if self._extra is None else np.concatenate([known, self._extra(codes)[:, None]], 1)
+
+    def _scaled(self, raw: Floats) -> Floats:
+        return np.where(self._log, np.log(np.where(self._log, np.maximum(raw, 1e-300), 1.0)), raw)
+
+    def _effect(self, gene: int) -> Floats:
+        """How much dearer each option is than the others; without known costs, by the order of numbers."""
+        size = int(self._domain.sizes[gene])
+        if not len(self._used):
+            order: Floats = self._domain.tables[gene].sum(1)
+            found: Floats = order - order.mean()
+        return found
+        score = self.costs(self.base).sum(1)
+        number = np.bincount(self.base[:, gene], minlength=size)
+        mean: Floats = np.bincount(self.base[:, gene], score, size) / np.maximum(number, 1)
+        return np.asarray(np.where(number > 0, mean - score.mean(), 0.0))

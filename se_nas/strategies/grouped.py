@@ -1,0 +1,92 @@
+"""A `SearchSpace` as a domain: a gene for each group of sites, costs from tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from se_nas.architecture import Architecture
+from se_nas.codes import Codes
+from se_nas.objective import Objective
+from se_nas.strategies.domain import Domain, Floats, Ints, value_features
+
+if TYPE_CHECKING:
+    from se_nas.group import Group
+    from se_nas.space import SearchSpace
+
+
+class GroupedDomain(Domain):
+    """Architectures of a search space.
+
+    Args:
+        space: with its budgets.
+        objectives: budgets of known ones limit the space further.
+    """
+
+    def __init__(self, space: SearchSpace, objectives: Sequence[Objective]) -> None:
+        limits = {o.name: o.budget for o in objectives if o.known and o.budget is not None}
+        tightest = {b.metric: b.limit for b in space.budgets}
+        self.space = space.with_budgets({name: int(min(limit, tightest.get(name, limit))) for name, limit in limits.items()})
+        self.sizes = np.array([len(group.options) for group in space.groups])
+        self.names = tuple(group.name for group in space.groups)
+        self.known = space.plain_cost._fields
+        self.tables = tuple(_features(group) for group in space.groups)
+        self.parts = tuple((gene,) for gene in range(len(self.sizes)))
+        self._plain = np.array(space.plain_cost, np.int64)
+        self._costs = [np.array([group.cost(option) for option in group.options], np.int64) for group in space.groups]
+        self._place = {
+            name: {option: code for code, option in enumerate(group.options)} for name, group in zip(self.names, space.groups, strict=True)
+        }
+        self._columns = [self.known.index(budget.metric) for budget in self.space.budgets]
+        self._limits = np.array([budget.limit for budget in self.space.budgets], np.int64)
+
+    def encode(self, architecture: Architecture) -> Ints | None:
+        if [name for name, _ in architecture] != list(self.names):
+            return None
+        codes = [self._place[name].get(option, -1) for name, option in architecture]
+        return None if -1 in codes else np.array(codes, np.int64)
+
+    def decode(self, codes: Codes) -> Architecture:
+        return self.space.decode(codes)
+
+    def costs(self, names: Sequence[str], codes: Codes) -> Floats:
+        return self._sums(codes, [self.known.index(name) for name in names]).astype(float)
+
+    def feasible(self, codes: Codes) -> npt.NDArray[np.bool_]:
+        return np.asarray((self._sums(codes, self._columns) <= self._limits).all(1))
+
+    def sample(self, rng: np.random.Generator, n: int) -> Ints:
+        return self.space.sample_many(rng, n).astype(np.int64)
+
+    def enumerate(self) -> Iterator[Ints]:
+        return (codes.astype(np.int64) for codes in self.space.enumerate_codes())
+
+    @property
+    def count(self) -> int:
+        return self.space.feasible_size
+
+    @property
+    def exact(self) -> bool:
+        return self.space.feasible_exact
+
+    def _sums(self, codes: Codes, columns: list[int]) -> npt.NDArray[np.int64]:
+        total = np.repeat(self._plain[None, columns], len(codes), 0)
+        for table, place in zip(self._costs, codes.T, strict=True):
+            total += table[:, columns][place]
+        return total
+
+
+def _features(group: Group) -> Floats:
+    """Of each option: whether there is SE, then each setting that differs between options (0 where there is no SE)."""
+    specs = [option for option in group.options if option is not None]
+    columns = [np.array([[-1.0 if option is None else 1.0] for option in group.options])] if None in group.options else []
+    for field in ("reduction", "squeeze", "gate", "placement"):
+        values: list[Any] = sorted({getattr(spec, field) for spec in specs})
+        table = value_features(values)
+        columns.append(
+            np.array([np.zeros(table.shape[1]) if spec is None else table[values.index(getattr(spec, field))] for spec in group.options])
+        )
+    return np.concatenate(columns, 1)

@@ -1,0 +1,170 @@
+"""Bayesian search that models only what must be measured: costs are known, so they are not guessed.
+
+What it takes from whom: expected hypervolume improvement from Emmerich et al. (2011) and Yang et al. (2019), with the known
+objectives' axes exact; candidates by mutation of the front from White et al. (2021, BANANAS, arXiv 1910.11858, who found that
+it beats any cleverer optimisation of the acquisition); batches by believing the mean of what is pending from Ginsbourger
+et al. (2010, the kriging believer); the covariance over categorical choices from Baptista and Poloczek (2018, linear and
+second order) and Ru et al. (2020, Hamming distance); the value of a repeat from the knowledge gradient (Frazier et al., 2008).
+Known costs as features of the model of what is measured, and a first design spread over them, are our own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from se_nas.objective import Objective
+from se_nas.strategies.axes import KNOWN_SHARE, MEASURED_SHARE, Axis, choose_axis
+from se_nas.strategies.base import Strategy
+from se_nas.strategies.domain import Floats, Ints
+from se_nas.strategies.features import Features
+from se_nas.strategies.improvement import expected_improvement
+from se_nas.strategies.ranking import fronts
+from se_nas.strategies.surrogate import Surrogate
+
+FIRST = 10
+"""Trials before the first model."""
+
+POOL = 20_000
+"""Candidates scored for a batch: half drawn at random, half bred from the front; spaces up to this size as a whole."""
+
+SHORT = 400
+"""The best of them, scored again for each further place of the batch."""
+
+KINDS = ("constant", "linear", "near", "costs", "near costs")
+
+
+class KnownCostStrategy(Strategy):
+    """Proposes what is expected to add most volume to the front.
+
+    The first trials are spread from cheap to dear. Then a Gaussian process (`se_nas.strategies.surrogate`) is fitted to each
+    measured objective, a large set of candidates is scored by expected hypervolume improvement, and the best is proposed;
+    for the next of a batch, what is pending counts as if its expectation had come true. The reference point is chosen from
+    the first trials, positive quantities that spread widely are taken by their logarithms.
+
+    Args:
+        first: trials before the first model.
+        pool: candidates scored for a batch.
+    """
+
+    OPTIONS = ("first", "pool")
+
+    def __init__(self, space: Any, objectives: Sequence[Objective], seed: int = 0, first: int = FIRST, pool: int = POOL) -> None:
+        super().__init__(space, objectives, seed)
+        self._first, self._pool = first, pool
+        self._features = Features(self.domain, np.random.default_rng([seed, 1]))
+        self._models = {i: Surrogate(self._features.layout, KINDS) for i, o in enumerate(self.objectives) if not o.known}
+        self._base_losses = self.known_losses(self._features.base)
+        self._start: Ints | None = None
+        self._learned_from = 0
+        self._short: tuple[int, Ints] | None = None
+
+    def propose(self, rng: np.random.Generator) -> Ints | None:
+        codes, losses, _ = self.finished
+        number = self._told + len(self._pending)
+        if number < self._first or len(codes) < min(self._first, 4):
+            return self._spread(number)
+        if self._short is None or self._short[0] != self._told:
+            self._learn()
+            self._believe()
+            pool = self._candidates(codes, losses, rng)
+            scores = self._score(pool)
+            self._short = (self._told, pool[np.argsort(-scores, kind="stable")[:SHORT]])
+        else:
+            self._believe()
+        short = self._short[1]
+        short = short[[not self.is_seen(row) for row in short]] if len(short) else short
+        if not len(short):
+            return None
+        scores = self._score(short)
+        best: Ints = short[int(np.argmax(scores))] if scores.max() > 0 else short[rng.integers(len(short))]
+        return best
+
+    def _spread(self, number: int) -> Ints | None:
+        """The first trials: one of each stratum of cost, from cheap to dear."""
+        if self._start is None:
+            rng = np.random.default_rng([self.seed, 2])
+            drawn = self._features.tilted(rng, 3000)
+            if len(drawn) < 4 * self._first:
+                drawn = np.concatenate([drawn, self.domain.sample(rng, 4 * self._first)])
+            size = self._features.costs(drawn).sum(1) if len(self._features.costs(drawn[:1])[0]) else np.arange(len(drawn))
+            order = np.argsort(size, kind="stable")[len(drawn) // 20 :]
+            self._start = np.array([drawn[rng.choice(stratum)] for stratum in np.array_split(order, self._first)])
+        return self._start[number] if number < len(self._start) else None
+
+    def _learn(self) -> None:
+        """Axes and models from what is finished; weights are learned again when there is a twelfth more."""
+        codes, losses, trials = self.finished
+        self._rows = self._features.rows(codes, 1 / trials)
+        self._axes = [self._axis(i, losses[:, i]) for i in range(len(self.objectives))]
+        self._values = np.stack([axis.turn(losses[:, i]) for i, axis in enumerate(self._axes)], 1)
+        self._gains = np.stack([axis.gain(losses[:, i]) for i, axis in enumerate(self._axes)], 1)
+        if len(codes) - self._learned_from >= max(1, len(codes) // 12):
+            self._learned_from = len(codes)
+            for i, model in self._models.items():
+                model.learn(self._rows, self._values[:, i])
+
+    def _axis(self, i: int, losses: Floats) -> Axis:
+        objective = self.objectives[i]
+        if objective.known:
+            spread = self._base_losses[:, self._known.index(i)]
+            return choose_axis(objective, spread, losses, self._limits[i], KNOWN_SHARE)
+        return choose_axis(objective, losses[: self._first], losses, self._limits[i], MEASURED_SHARE)
+
+    def _believe(self) -> None:
+        """Condition the models on what is finished, and on the expectation of what is pending."""
+        for i, model in self._models.items():
+            model.condition(self._rows, self._values[:, i])
+        codes, _, _ = self.finished
+        within = self.domain.feasible(codes)
+        self._front = self._gains[within]
+        pending = self.pending
+        if not len(pending):
+            return
+        rows = self._features.rows(pending)
+        means, _ = self._predict(pending, rows)
+        self._front = np.concatenate([self._front, means])
+        for i, model in self._models.items():
+            expected = means[:, i] + self._axes[i].reference
+            model.condition(np.concatenate([self._rows, rows]), np.concatenate([self._values[:, i], expected]))
+
+    def _predict(self, codes: Ints, rows: Floats) -> tuple[Floats, list[Floats | None]]:
+        """Expected gains, shape (n, objectives), and their deviations; None for a known objective."""
+        means = np.empty((len(codes), len(self.objectives)))
+        deviations: list[Floats | None] = []
+        known = self.known_losses(codes)
+        for i, axis in enumerate(self._axes):
+            if i in self._models:
+                mean, deviation = self._models[i].predict(rows)
+                means[:, i] = mean - axis.reference
+                deviations.append(deviation)
+            else:
+                means[:, i] = axis.gain(known[:, self._known.index(i)])
+                deviations.append(None)
+        return means, deviations
+
+    def _score(self, codes: Ints) -> Floats:
+        """Expected hypervolume improvement, shape (n,)."""
+        return expected_improvement(*self._predict(codes, self._features.rows(codes)), self._front)
+
+    def _candidates(self, codes: Ints, losses: Floats, rng: np.random.Generator) -> Ints:
+        """Feasible architectures that are not known yet: at random, tilted to cheap and dear, and bred from the front."""
+        if self.domain.count is not None and self.domain.count <= self._pool and self.domain.exact:
+            pool = self.domain.every
+        else:
+            quarter = self._pool // 4
+            parents = codes[fronts(losses) == 0]
+            bred = self._breed(parents, rng, 2 * quarter)
+            pool = np.unique(np.concatenate([self._features.tilted(rng, quarter), self.domain.sample(rng, quarter), bred]), axis=0)
+        return pool[[not self.is_seen(row) for row in pool]]
+
+    def _breed(self, parents: Ints, rng: np.random.Generator, n: int) -> Ints:
+        """Children of one parent or two, with one to four choices changed on average."""
+        first, second = (parents[rng.integers(0, len(parents), n)] for _ in range(2))
+        shape = first.shape
+        mixed = np.where((rng.random(shape) < 0.5) & (rng.random((n, 1)) < 0.5), second, first)
+        changed = rng.random(shape) < rng.choice([1, 2, 4], (n, 1)) / shape[1]
+        children = np.where(changed, rng.integers(0, self.domain.sizes, shape), mixed)
+        return children[self.domain.feasible(children)]

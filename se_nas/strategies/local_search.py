@@ -1,0 +1,42 @@
+"""Pareto local search (Paquete et al., 2004): neighbours of the front, until there are none that are new."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from se_nas.strategies.base import Strategy
+from se_nas.strategies.domain import Ints
+from se_nas.strategies.ranking import fronts
+
+FIRST = 10
+"""Drawn at random before the first neighbour."""
+
+
+class LocalSearchStrategy(Strategy):
+    """Draws a member of the front, and of its neighbours (one choice changed) one that is new.
+
+    With one objective this is the local search that White et al. (2020, arXiv 2005.02960) found hard to beat. Where every
+    neighbour of the front is known, it goes on at random.
+    """
+
+    def propose(self, rng: np.random.Generator) -> Ints | None:
+        codes, losses = self.candidates
+        if len(codes) < FIRST:
+            return None
+        for member in rng.permutation(np.flatnonzero(fronts(losses) == 0)):
+            near = _neighbours(codes[member], self.domain.sizes)
+            near = near[self.domain.feasible(near)]
+            for row in rng.permutation(len(near)):
+                if not self.is_seen(near[row]):
+                    found: Ints = near[row]
+                    return found
+        return None
+
+
+def _neighbours(codes: Ints, sizes: Ints) -> Ints:
+    """Every code vector that differs in one gene, shape (n, genes)."""
+    genes = np.repeat(np.arange(len(sizes)), sizes - 1)
+    shift = np.concatenate([np.arange(1, size) for size in sizes])
+    near = np.repeat(codes[None], len(genes), 0)
+    near[np.arange(len(genes)), genes] = (codes[genes] + shift) % sizes[genes]
+    return near

@@ -1,0 +1,246 @@
+"""A `CategoricalSpace` as a domain: a gene for each dimension, costs from functions (or from tables, where they add up)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from se_nas.categorical import CategoricalSpace, Choices
+from se_nas.codes import Codes
+from se_nas.errors import InputError
+from se_nas.feasible import FeasibleSet
+from se_nas.objective import Objective
+from se_nas.strategies.domain import Domain, Floats, Ints, Key, draw, spread_order, unravel, value_features
+from se_nas.strategies.parts import TOLERANCE, Parts, find_parts
+
+LISTED = 2**20
+"""Spaces up to this size are listed as a whole under a budget."""
+
+CHUNK = 4096
+"""Architectures looked at together."""
+
+RARE = 0.02
+"""Where a smaller share is feasible, drawing at random takes long: the feasible ones are drawn by their costs' sums."""
+
+SEARCH = 400
+"""Chunks drawn in looking for the first feasible architecture, and steps down towards it."""
+
+STEPS = 2**15
+"""What one cost may take is told apart in so many steps in drawing by sums."""
+
+GIVE_UP = 16
+"""Chunks without an architecture that is not known yet, after which none is left to find."""
+
+
+class NamedDomain(Domain):
+    """Architectures of a categorical space.
+
+    Args:
+        space: with its known costs.
+        objectives: budgets of known ones are limits.
+
+    Raises:
+        InputError: if nothing within the budgets was found.
+    """
+
+    def __init__(self, space: CategoricalSpace, objectives: Sequence[Objective]) -> None:
+        self.space = space
+        self.names, self.known = tuple(map(str, space.dims)), tuple(space.costs)
+        self.sizes = np.array(space.sizes)
+        self.tables = tuple(map(value_features, space.dims.values()))
+        self._parts = self._find_parts()
+        members = self._parts.members if self._parts else ()
+        self.parts = tuple(tuple(map(int, part)) for part in members if len(part) > 1)
+        bounded = [o for o in objectives if o.known and o.budget is not None and o.name in space.costs]
+        self._bounded = [o.name for o in bounded]
+        self._signs = np.array([o.loss(1.0) for o in bounded])
+        self._limits = np.array([o.loss(float(o.budget or 0)) for o in bounded])
+        self._list: Ints | None = None
+        self._sums: _Sums | None = None
+        self._some: Ints | None = None
+        if bounded:
+            self._prepare()
+
+    def encode(self, architecture: Mapping[str, Any]) -> Ints:
+        return self.space.encode(architecture).astype(np.int64)
+
+    def decode(self, codes: Codes) -> Choices:
+        return self.space.decode(codes)
+
+    def costs(self, names: Sequence[str], codes: Codes) -> Floats:
+        found = np.empty((len(codes), len(names)))
+        summed = self._parts.costs(codes) if self._parts and len(codes) > 1 else None  # one alone: exactly as the function says
+        for column, name in enumerate(names):
+            if summed is not None and name in self._summed:
+                found[:, column] = summed[:, self._summed.index(name)]
+            else:
+                found[:, column] = self.space.cost_rows(name, codes)
+        return found
+
+    def feasible(self, codes: Codes) -> npt.NDArray[np.bool_]:
+        if not self._bounded or not len(codes):
+            return np.ones(len(codes), bool)
+        losses = self._signs * self.costs(self._bounded, codes)
+        slack = TOLERANCE * np.maximum(np.abs(losses), np.abs(self._limits))
+        within: npt.NDArray[np.bool_] = (losses <= self._limits - slack).all(1)
+        for row in np.flatnonzero(~within & (losses <= self._limits + slack).all(1)):  # at a limit, the function itself decides
+            exact = [self.space.cost_rows(name, codes[row][None])[0] for name in self._bounded]
+            within[row] = (self._signs * exact <= self._limits).all()
+        return within
+
+    def sample(self, rng: np.random.Generator, n: int) -> Ints:
+        if not self._bounded:
+            return draw(self.sizes, n, rng)
+        if self._list is not None:
+            return self._list[rng.integers(len(self._list), size=n)]
+        if self._some is not None:
+            return self._walk(self._some, rng, n)
+        found: list[Ints] = []
+        while sum(map(len, found)) < n:
+            codes = self._draw(rng, max(64, min(CHUNK, 4 * n)))
+            found.append(codes[self.feasible(codes)])
+        return np.concatenate(found)[:n]
+
+    def enumerate(self) -> Iterator[Ints]:
+        if self._list is not None:
+            yield from self._list
+            return
+        chunks = [unravel(range(self.space.size), self.space.sizes)] if self.space.size <= LISTED else spread_order(self.space.sizes, CHUNK)
+        for codes in chunks:
+            yield from codes[self.feasible(codes)]
+
+    @property
+    def count(self) -> int | None:
+        if self._list is not None:
+            return len(self._list)
+        return None if self._bounded else self.space.size
+
+    def last_unseen(self, seen: Collection[Key], rng: np.random.Generator) -> Ints | None:
+        if self._list is not None or self.space.size <= LISTED:
+            return super().last_unseen(seen, rng)
+        for _ in range(GIVE_UP):
+            row: Ints
+            for row in self.sample(rng, CHUNK):
+                if row.tobytes() not in seen:
+                    return row
+        return None
+
+    def _find_parts(self) -> Parts | None:
+        """Tables of all costs that add up; those that do not are left to their functions."""
+
+        def rows(names: Sequence[str], codes: Ints) -> Floats:
+            return np.stack([self.space.cost_rows(name, codes) for name in names], 1)
+
+        alone = [name for name in self.known if find_parts(lambda codes, name=name: rows([name], codes), self.space.sizes)]  # type: ignore[misc]
+        self._summed = alone
+        parts = find_parts(lambda codes: rows(alone, codes), self.space.sizes) if alone else None
+        if parts is None and alone:  # together they take too large tables
+            self._summed = alone[:1]
+            parts = find_parts(lambda codes: rows(alone[:1], codes), self.space.sizes)
+        return parts
+
+    def _prepare(self) -> None:
+        """Choose how feasible architectures are drawn; every way but the walk draws uniformly."""
+        if self.space.size <= LISTED:
+            every = unravel(range(self.space.size), self.space.sizes)
+            self._list = every[self.feasible(every)]
+            if not len(self._list):
+                raise self._none("no architecture is")
+            return
+        rng = np.random.default_rng(0)
+        share = self.feasible(draw(self.sizes, CHUNK, rng)).mean()
+        if share >= RARE:
+            return
+        summed = [i for i, name in enumerate(self._bounded) if self._parts and name in self._summed]
+        if self._parts and summed:
+            columns = [self._summed.index(self._bounded[i]) for i in summed]
+            sums = _Sums(self._parts, columns, self._signs[summed], self._limits[summed])
+            if sums.size == 0:
+                raise self._none("no architecture is")
+            if sums.size <= LISTED:
+                every = np.concatenate(list(sums.enumerate()))
+                self._list = every[self.feasible(every)]
+                if not len(self._list):
+                    raise self._none("no architecture is")
+                return
+            if self.feasible(sums.draw(rng, CHUNK)).mean() >= RARE:
+                self._sums = sums
+                return
+        self._some = self._find_some(rng)
+
+    def _draw(self, rng: np.random.Generator, n: int) -> Ints:
+        return self._sums.draw(rng, n) if self._sums else draw(self.sizes, n, rng)
+
+    def _find_some(self, rng: np.random.Generator) -> Ints:
+        """A few feasible architectures, where they are rare: by chance, else by going down from the least excess."""
+        found = []
+        for _ in range(SEARCH // 4):
+            codes = draw(self.sizes, CHUNK, rng)
+            found.append(codes[self.feasible(codes)])
+            if sum(map(len, found)) >= 64:
+                break
+        some = np.concatenate(found)
+        if len(some):
+            return some
+        scale = np.maximum(np.abs(self._limits), 1e-300)
+        here = draw(self.sizes, 64, rng)
+        for _ in range(SEARCH):
+            near = np.repeat(here, 8, 0)
+            genes = rng.integers(0, len(self.sizes), (len(near), 2))
+            for gene in genes.T:
+                near[np.arange(len(near)), gene] = rng.integers(0, self.sizes[gene])
+            both = np.unique(np.concatenate([here, near]), axis=0)
+            excess = np.maximum((self._signs * self.costs(self._bounded, both) - self._limits) / scale, 0).sum(1)
+            here = both[np.argsort(excess, kind="stable")[:64]]
+            within = self.feasible(here)
+            if within.all():
+                break
+        if not self.feasible(here).any():
+            raise self._none("none was found that is")
+        return here[self.feasible(here)]
+
+    def _walk(self, some: Ints, rng: np.random.Generator, n: int) -> Ints:
+        """Where nothing better is possible: random steps within the limits from the few that are known, in the long run uniform."""
+        here = some[rng.integers(len(some), size=n)]
+        for _ in range(4 * len(self.sizes)):
+            there = here.copy()
+            genes = rng.integers(0, len(self.sizes), len(here))
+            there[np.arange(len(here)), genes] = rng.integers(0, self.sizes[genes])
+            within = self.feasible(there)
+            here = np.where(within[:, None], there, here)
+        return here
+
+    def _none(self, what: str) -> InputError:
+        limits = ", ".join(f"{name} {limit * sign:g}" for name, limit, sign in zip(self._bounded, self._limits, self._signs, strict=True))
+        return InputError(f"{what} within the budgets ({limits})", "loosen one of them", "objectives")
+
+
+class _Sums:
+    """Architectures whose summed costs may meet the limits: all that do, and few others.
+
+    Costs are rounded down to a grid, so that `FeasibleSet` counts a little too much and nothing is left out; what is drawn
+    from it and meets the limits is drawn uniformly from all that do.
+    """
+
+    def __init__(self, parts: Parts, columns: Sequence[int], signs: Floats, limits: Floats) -> None:
+        self._parts = parts
+        tables = [signs * table[:, columns] for table in parts.tables]
+        least = [table.min(0) for table in tables]
+        slack = limits - signs * parts.base[columns] - sum(least)
+        slack = slack + TOLERANCE * np.maximum(np.abs(limits), np.abs(slack))
+        each = int(STEPS ** (1 / len(columns)))
+        step = np.where(slack > 0, slack / each, 1.0)
+        codes = [np.minimum(((table - low) / step).astype(np.int64), 2 * each) for table, low in zip(tables, least, strict=True)]
+        top = np.where(slack >= 0, np.floor(slack / step), -1).astype(np.int64)
+        self._set = FeasibleSet(codes, top)
+        self.size = self._set.size
+
+    def draw(self, rng: np.random.Generator, n: int) -> Ints:
+        return self._parts.codes(self._set.sample_many(rng, n))
+
+    def enumerate(self) -> Iterator[Ints]:
+        for keys in self._set.enumerate():
+            yield self._parts.codes(keys[None])

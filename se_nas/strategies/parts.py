@@ -1,0 +1,114 @@
+"""Costs that add up over parts of an architecture: found by trying, then summed from tables.
+
+Many costs do (the parameters of a network are the sum of its blocks'), though a function of the whole architecture does
+not say so. Two dimensions belong to one part if changing both does not add the two changes; a part's table holds one
+entry for each combination of its dimensions. What was found is checked on random architectures, and not used if it fails.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from se_nas.codes import Codes
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+MAX_DIMENSIONS = 80
+"""Above this, trying every pair takes too long."""
+
+MAX_ENTRIES = 4096
+"""Of one part's table."""
+
+ROUNDS = 3  # architectures on which each pair is tried
+CHECKS = 400
+TOLERANCE = 1e-9  # of a cost's largest size: what rounding may do to a sum
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Dimensions taken together, and what each combination adds to each cost.
+
+    Attributes:
+        members: the dimensions of each part.
+        combinations: of their codes, shape (combinations, dimensions of the part) for each part.
+        tables: what each adds, shape (combinations, costs) for each part.
+        base: what the architecture of zeros costs, shape (costs,).
+    """
+
+    members: tuple[Ints, ...]
+    combinations: tuple[Ints, ...]
+    tables: tuple[Floats, ...]
+    base: Floats
+
+    def costs(self, codes: Codes) -> Floats:
+        """Shape (n, costs) for codes of shape (n, dimensions)."""
+        total = np.repeat(self.base[None], len(codes), 0)
+        for dims, combinations, table in zip(self.members, self.combinations, self.tables, strict=True):
+            sizes = combinations[-1] + 1
+            total += table[np.ravel_multi_index(tuple(codes[:, dims].T), tuple(sizes))]
+        return total
+
+    def codes(self, keys: Ints) -> Ints:
+        """Codes of shape (n, dimensions) from the number of each part's combination, shape (n, parts)."""
+        codes = np.empty((len(keys), sum(map(len, self.members))), np.int64)
+        for dims, combinations, key in zip(self.members, self.combinations, keys.T, strict=True):
+            codes[:, dims] = combinations[key]
+        return codes
+
+
+def find_parts(costs: Callable[[Ints], Floats], sizes: Sequence[int]) -> Parts | None:
+    """The parts over which every cost adds up; None if there are none that tables can hold.
+
+    Args:
+        costs: of codes of shape (n, dimensions), shape (n, costs).
+        sizes: how many values each dimension has.
+    """
+    sizes = list(map(int, sizes))
+    dims = len(sizes)
+    if dims > MAX_DIMENSIONS:
+        return None
+    rng = np.random.default_rng(0)
+    together = _together(costs, sizes, rng)
+    members = [np.flatnonzero(row).tolist() for dim, row in enumerate(together) if row.argmax() == dim]
+    if any(math.prod(sizes[dim] for dim in part) > MAX_ENTRIES for part in members):
+        return None
+    combinations = tuple(np.array(list(itertools.product(*(range(sizes[dim]) for dim in part))), np.int64) for part in members)
+    base = costs(np.zeros((1, dims), np.int64))[0]
+    tables = []
+    for part, rows in zip(members, combinations, strict=True):
+        codes = np.zeros((len(rows), dims), np.int64)
+        codes[:, part] = rows
+        tables.append(costs(codes) - base)
+    parts = Parts(tuple(map(np.array, members)), combinations, tuple(tables), base)
+    checks = rng.integers(0, sizes, (CHECKS, dims))
+    true, summed = costs(checks), parts.costs(checks)
+    return parts if (np.abs(true - summed) <= TOLERANCE * np.abs(true).max(0)).all() else None
+
+
+def _together(costs: Callable[[Ints], Floats], sizes: Sequence[int], rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+    """Whether two dimensions are of one part, shape (dimensions, dimensions)."""
+    dims = len(sizes)
+    together = np.eye(dims, dtype=bool)
+    first, second = np.triu_indices(dims, 1)
+    for _ in range(ROUNDS):
+        here = rng.integers(0, sizes, dims)
+        there = np.where(np.array(sizes) > 1, (here + rng.integers(1, np.maximum(sizes, 2), dims)) % sizes, here)
+        one = np.repeat(here[None], dims, 0)
+        np.fill_diagonal(one, there)
+        two = one[first]
+        two[np.arange(len(second)), second] = there[second]
+        found = costs(np.concatenate([here[None], one, two]))
+        start, alone, both = found[0], found[1 : dims + 1], found[dims + 1 :]
+        extra = np.abs(both - alone[first] - alone[second] + start)
+        met = (extra > TOLERANCE * np.abs(found).max(0)).any(1)
+        together[first[met], second[met]] = together[second[met], first[met]] = True
+    for middle in range(dims):  # what is joined through others is of one part too
+        together |= together[:, [middle]] & together[[middle]]
+    return together

@@ -1,0 +1,176 @@
+"""A Gaussian process over architectures (scikit-learn's), for 10 to 1,000 trials of categorical choices.
+
+Its covariance is a weighted sum of fixed parts, and the weights, the noise among them, are learned:
+
+- linear in the choices' features, and in the logarithms of the known costs: main effects;
+- Gaussian in the number of features that differ (Hamming distance), and in the known costs: what is near is alike.
+
+Weights have a log-normal prior around 1 (noise: 0.02), which ten trials need; a maximum of the likelihood alone overfits.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import Hyperparameter, Kernel
+
+from se_nas.strategies.domain import Floats
+from se_nas.strategies.features import Layout
+
+MAX_FIT = 200
+"""Trials from which the weights are learned at most; all are then conditioned on."""
+
+NOISE = 0.02
+"""What share of the variance is noise, before anything is known."""
+
+PRIOR_WIDTH = 2.0
+"""Standard deviation of the logarithm of a weight."""
+
+JITTER = 1e-8
+
+CHUNK = 4096
+"""Architectures predicted at once."""
+
+
+class ArchitectureKernel(Kernel):  # type: ignore[misc]
+    """The weighted sum; the last column of an input row is the variance of its noise, relative to a single trial's.
+
+    Args:
+        weights: of each component, the noise last.
+        layout: of the columns.
+        kinds: names of the components in `COMPONENTS`.
+    """
+
+    def __init__(self, weights: Floats, layout: Layout, kinds: tuple[str, ...]) -> None:
+        self.weights, self.layout, self.kinds = weights, layout, kinds
+        self._cache: tuple[Any, list[Floats]] | None = None
+
+    @property
+    def hyperparameter_weights(self) -> Hyperparameter:
+        return Hyperparameter("weights", "numeric", (1e-4, 1e3), len(self.weights))
+
+    def clone_with_theta(self, theta: Floats) -> ArchitectureKernel:
+        clone = ArchitectureKernel(np.exp(theta), self.layout, self.kinds)
+        clone._cache = self._cache
+        return clone
+
+    def __call__(self, X: Floats, Y: Floats | None = None, eval_gradient: bool = False) -> Any:
+        if Y is None:
+            if self._cache is None or self._cache[0] is not X:
+                self._cache = (X, [*self.components(X, X), np.diag(X[:, -1])])
+            parts = self._cache[1]
+        else:
+            parts = self.components(X, Y)
+        total = sum(weight * part for weight, part in zip(self.weights, parts, strict=False))
+        if eval_gradient:
+            return total, np.stack([weight * part for weight, part in zip(self.weights, parts, strict=True)], 2)
+        return total
+
+    def components(self, X: Floats, Y: Floats) -> list[Floats]:
+        return [COMPONENTS[kind](X, Y, self.layout) for kind in self.kinds]
+
+    def diag(self, X: Floats) -> Floats:
+        return np.asarray(sum(w * DIAGONALS[kind](X, self.layout) for w, kind in zip(self.weights, self.kinds, strict=False)))
+
+    def is_stationary(self) -> bool:
+        return False
+
+
+def _overlap(X: Floats, Y: Floats, columns: Any) -> Floats:
+    product: Floats = X[:, columns] @ Y[:, columns].T / max(1, X[:, columns].shape[1])
+    return product
+
+
+def _near_costs(X: Floats, Y: Floats, layout: Layout) -> Floats:
+    a, b = X[:, layout.costs], Y[:, layout.costs]
+    squared = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
+    near: Floats = np.exp(squared / -4.5)
+    return near
+
+
+def _near_choices(X: Floats, Y: Floats, layout: Layout) -> Floats:
+    features = layout.choices.stop - layout.choices.start
+    near: Floats = np.exp((_overlap(X, Y, layout.choices) - 1) * features / 20)
+    return near
+
+
+COMPONENTS: dict[str, Callable[[Floats, Floats, Layout], Floats]] = {
+    "constant": lambda X, Y, layout: np.ones((len(X), len(Y))),
+    "linear": lambda X, Y, layout: _overlap(X, Y, layout.choices),
+    "near": _near_choices,
+    "costs": lambda X, Y, layout: _overlap(X, Y, layout.costs),
+    "near costs": _near_costs,
+}
+DIAGONALS: dict[str, Callable[[Floats, Layout], Floats]] = {
+    "constant": lambda X, layout: np.ones(len(X)),
+    "linear": lambda X, layout: (X[:, layout.choices] ** 2).mean(1),
+    "near": lambda X, layout: np.ones(len(X)),
+    "costs": lambda X, layout: (X[:, layout.costs] ** 2).mean(1),
+    "near costs": lambda X, layout: np.ones(len(X)),
+}
+
+
+class Surrogate:
+    """Mean and deviation of one quantity.
+
+    Args:
+        layout: of the rows.
+        kinds: names of the covariance's components in `COMPONENTS`; those that the rows have nothing for are left out.
+    """
+
+    def __init__(self, layout: Layout, kinds: Sequence[str]) -> None:
+        absent = set()
+        if layout.costs.start == layout.costs.stop:
+            absent |= {"costs", "near costs"}
+        self._layout, self._kinds = layout, tuple(kind for kind in kinds if kind not in absent)
+        self._weights = np.array([1.0] * len(self._kinds) + [NOISE])
+        self._prior = np.log(self._weights)
+
+    @property
+    def noise(self) -> float:
+        """Deviation of a single trial, in the quantity's unit."""
+        return float(np.sqrt(self._weights[-1]) * self._scale)
+
+    def learn(self, rows: Floats, values: Floats) -> None:
+        """Learn the weights; `condition` takes them."""
+        if len(rows) > MAX_FIT:  # the first, which are spread out, and the latest, which are near the front
+            some = np.r_[: MAX_FIT // 4, len(rows) - MAX_FIT + MAX_FIT // 4 : len(rows)]
+            rows, values = rows[some], values[some]
+        process = GaussianProcessRegressor(self._kernel(), alpha=JITTER, optimizer=self._optimize)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # a weight at its bound is no harm
+            process.fit(rows, self._standardised(values))
+        self._weights = process.kernel_.weights
+
+    def condition(self, rows: Floats, values: Floats) -> None:
+        """Take these as what is known."""
+        standardised = self._standardised(values)
+        self._process = GaussianProcessRegressor(self._kernel(), alpha=JITTER, optimizer=None).fit(rows, standardised)
+
+    def predict(self, rows: Floats) -> tuple[Floats, Floats]:
+        """Mean and deviation, without a trial's noise, shape (n,) each."""
+        chunks = [self._process.predict(rows[i : i + CHUNK], return_std=True) for i in range(0, len(rows), CHUNK)]
+        mean, deviation = (np.concatenate([chunk[i] for chunk in chunks]) if chunks else np.zeros(0) for i in range(2))
+        return mean * self._scale + self._shift, np.maximum(deviation, 1e-6) * self._scale
+
+    def _standardised(self, values: Floats) -> Floats:
+        self._shift, self._scale = float(values.mean()), float(values.std()) or 1.0
+        return (values - self._shift) / self._scale
+
+    def _kernel(self) -> ArchitectureKernel:
+        return ArchitectureKernel(self._weights, self._layout, self._kinds)
+
+    def _optimize(self, objective: Callable[..., Any], start: Floats, bounds: Floats) -> tuple[Floats, float]:
+        def penalised(theta: Floats) -> tuple[float, Floats]:
+            value, gradient = objective(theta)
+            away = (theta - self._prior) / PRIOR_WIDTH
+            return value + (away**2).sum() / 2, gradient + away / PRIOR_WIDTH
+
+        found = minimize(penalised, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 30})
+        return found.x, float(found.fun)
