@@ -93,8 +93,7 @@ class Features:
         size = int(self._domain.sizes[gene])
         if not len(self._used):
             order: Floats = self._domain.tables[gene].sum(1)
-            found: Floats = order - order.mean()
-        return found
+            return np.asarray(order - order.mean())
         score = self.costs(self.base).sum(1)
         number = np.bincount(self.base[:, gene], minlength=size)
         mean: Floats = np.bincount(self.base[:, gene], score, size) / np.maximum(number, 1)

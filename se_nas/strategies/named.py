@@ -25,11 +25,14 @@ CHUNK = 4096
 RARE = 0.02
 """Where a smaller share is feasible, drawing at random takes long: the feasible ones are drawn by their costs' sums."""
 
-SEARCH = 400
-"""Chunks drawn in looking for the first feasible architecture, and steps down towards it."""
+DRAWN, SEARCH = 8, 300
+"""Chunks drawn in looking for the first feasible architectures, and steps down towards one if there are none in them."""
 
 STEPS = 2**15
 """What one cost may take is told apart in so many steps in drawing by sums."""
+
+KEPT, STRIDE = 1024, 4
+"""Where feasible architectures are rare: so many are kept, and each draw is so many steps from one of them."""
 
 GIVE_UP = 16
 """Chunks without an architecture that is not known yet, after which none is left to find."""
@@ -97,7 +100,7 @@ class NamedDomain(Domain):
         if self._list is not None:
             return self._list[rng.integers(len(self._list), size=n)]
         if self._some is not None:
-            return self._walk(self._some, rng, n)
+            return self._walk(self._some, rng, n, STRIDE)
         found: list[Ints] = []
         while sum(map(len, found)) < n:
             codes = self._draw(rng, max(64, min(CHUNK, 4 * n)))
@@ -107,6 +110,13 @@ class NamedDomain(Domain):
     def enumerate(self) -> Iterator[Ints]:
         if self._list is not None:
             yield from self._list
+            return
+        if self._some is not None:
+            yield from self._wander()
+            return
+        if self._sums is not None:
+            for codes in self._sums.enumerate():
+                yield from codes[self.feasible(codes)]
             return
         chunks = [unravel(range(self.space.size), self.space.sizes)] if self.space.size <= LISTED else spread_order(self.space.sizes, CHUNK)
         for codes in chunks:
@@ -123,7 +133,7 @@ class NamedDomain(Domain):
             return super().last_unseen(seen, rng)
         for _ in range(GIVE_UP):
             row: Ints
-            for row in self.sample(rng, CHUNK):
+            for row in self.sample(rng, CHUNK if self._some is None else KEPT // 4):
                 if row.tobytes() not in seen:
                     return row
         return None
@@ -169,7 +179,7 @@ class NamedDomain(Domain):
             if self.feasible(sums.draw(rng, CHUNK)).mean() >= RARE:
                 self._sums = sums
                 return
-        self._some = self._find_some(rng)
+        self._some = self._walk(self._find_some(rng), rng, KEPT, 2 * len(self.sizes))
 
     def _draw(self, rng: np.random.Generator, n: int) -> Ints:
         return self._sums.draw(rng, n) if self._sums else draw(self.sizes, n, rng)
@@ -177,7 +187,7 @@ class NamedDomain(Domain):
     def _find_some(self, rng: np.random.Generator) -> Ints:
         """A few feasible architectures, where they are rare: by chance, else by going down from the least excess."""
         found = []
-        for _ in range(SEARCH // 4):
+        for _ in range(DRAWN):
             codes = draw(self.sizes, CHUNK, rng)
             found.append(codes[self.feasible(codes)])
             if sum(map(len, found)) >= 64:
@@ -202,10 +212,21 @@ class NamedDomain(Domain):
             raise self._none("none was found that is")
         return here[self.feasible(here)]
 
-    def _walk(self, some: Ints, rng: np.random.Generator, n: int) -> Ints:
+    def _wander(self) -> Iterator[Ints]:
+        """What can be reached where feasible architectures are rare, until nothing new is found."""
+        rng, seen, idle = np.random.default_rng(0), set[bytes](), 0
+        while idle < GIVE_UP:
+            new = [row for row in self.sample(rng, 256) if row.tobytes() not in seen]
+            idle = 0 if new else idle + 1
+            for row in new:
+                if row.tobytes() not in seen:
+                    seen.add(row.tobytes())
+                    yield row
+
+    def _walk(self, some: Ints, rng: np.random.Generator, n: int, steps: int) -> Ints:
         """Where nothing better is possible: random steps within the limits from the few that are known, in the long run uniform."""
         here = some[rng.integers(len(some), size=n)]
-        for _ in range(4 * len(self.sizes)):
+        for _ in range(steps):
             there = here.copy()
             genes = rng.integers(0, len(self.sizes), len(here))
             there[np.arange(len(here)), genes] = rng.integers(0, self.sizes[genes])
