@@ -117,7 +117,7 @@ def test_all_fail_or_all_tie(name: str) -> None:
 def test_what_is_no_number_is_refused(name: str, bad: object) -> None:
     strategy = create_strategy(name, space(), [ACCURACY, PARAMS])
     (a,) = strategy.ask(1)
-    with pytest.raises(InputError, match="accuracy is .*, not a finite number; tell None for a trial that failed"):
+    with pytest.raises(InputError, match=r"accuracy is .*, not a finite number; tell None for a trial that failed"):
         strategy.tell(a, {"accuracy": bad})  # type: ignore[dict-item]
     with pytest.raises(InputError, match="accuracy is missing"):
         strategy.tell(a, {"params": 3})

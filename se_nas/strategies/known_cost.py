@@ -157,8 +157,9 @@ class KnownCostStrategy(Strategy):
             quarter = self._pool // 4
             parents = codes[fronts(losses) == 0]
             bred = self._breed(parents, rng, 2 * quarter)
-            pool = np.unique(np.concatenate([self._features.tilted(rng, quarter), self.domain.sample(rng, quarter), bred]), axis=0)
-        return pool[[not self.is_seen(row) for row in pool]]
+            pool = np.concatenate([self._features.tilted(rng, quarter), self.domain.sample(rng, quarter), bred])
+        places = {row.tobytes(): place for place, row in enumerate(pool)}
+        return pool[[place for key, place in places.items() if key not in self.seen]]
 
     def _breed(self, parents: Ints, rng: np.random.Generator, n: int) -> Ints:
         """Children of one parent or two, with one to four choices changed on average."""

@@ -1,0 +1,87 @@
+"""How many trainings a search spends: hypervolume over evaluations, beside its peers.
+
+    python benchmarks/search/curves.py --problem params --table mnasnet_se_imagenet.csv --seeds 20
+    python benchmarks/search/curves.py --problem throughput --table mnasnet_se_imagenet.csv --seeds 20
+    python benchmarks/search/curves.py --problem analytic
+
+All searches run in this process on the same problem, in batches of 4 as for four workers. Printed: median hypervolume, as a
+share of the best front's, after so many evaluations, and evaluations to the target: what NSGA-II (population 20) has after
+400, its median over the seeds. The plot shows medians and the middle half of the seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from pathlib import Path
+
+import numpy as np
+from mnasnet import Floats
+from peers import PEERS
+from plot import draw_curves
+from problems import Problem, make_problem
+
+from se_nas.hypervolume import dominated_volume
+
+MARKS = (25, 50, 75, 100, 150, 400)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Hypervolume over evaluations, of several searches.")
+    parser.add_argument("--problem", default="params", help="params, macs, throughput or analytic; NAME~0.4: with noise")
+    parser.add_argument("--table", type=Path, help="CSV file of trained networks, see mnasnet.py")
+    parser.add_argument("--searches", nargs="+", default=list(PEERS), choices=list(PEERS), metavar="NAME", help=", ".join(PEERS))
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--evaluations", type=int, default=150)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--target", type=float, help="share of the best hypervolume (default: NSGA-II's at 400, run for it)")
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"), help="where curves and plots go")
+    args = parser.parse_args()
+    problem = make_problem(args.problem, args.table, args.out)
+    print(f"{problem.name}: {problem.about}; {args.seeds} seeds, batches of {args.batch}, Python {platform.python_version()}")
+    target = args.target or float(np.median([run(problem, "nsga2", seed, 400, args.batch)[0][-1] for seed in range(args.seeds)]))
+    print(f"target: {target:.3f} of the best hypervolume" + ("" if args.target else " (NSGA-II, population 20, after 400; median)"))
+    marks = [mark for mark in MARKS if mark <= args.evaluations]
+    print(f"{'search':16}" + "".join(f"{f'at {mark}':>9}" for mark in marks) + f"{'to target':>11}{'middle half':>13}{'s/ask':>7}")
+    curves: dict[str, list[list[float]]] = {}
+    for name in args.searches:
+        runs = [run(problem, name, seed, args.evaluations, args.batch) for seed in range(args.seeds)]
+        curves[name] = [curve.tolist() for curve, _ in runs]
+        print(row(name, np.array(curves[name]), marks, target, float(np.mean([seconds for _, seconds in runs]))), flush=True)
+    stem = args.out / f"{args.problem}-{args.seeds}"
+    stem.with_suffix(".json").write_text(json.dumps({"problem": problem.name, "target": target, "curves": curves}))
+    stem.with_suffix(".svg").write_text(draw_curves(problem.name, {name: np.array(c) for name, c in curves.items()}, target))
+    print(f"{stem}.svg, {stem}.json")
+
+
+def run(problem: Problem, name: str, seed: int, evaluations: int, batch: int) -> tuple[Floats, float]:
+    """Share of the best hypervolume after each evaluation, shape (evaluations,), and seconds of an ask."""
+    search, rng = PEERS[name](problem, seed), np.random.default_rng([seed, 7])
+    gains: list[list[float]] = []
+    asking = asks = 0.0
+    while len(gains) < evaluations:
+        start = time.perf_counter()
+        asked = search.ask(min(batch, evaluations - len(gains)))
+        asking, asks = asking + time.perf_counter() - start, asks + 1
+        for architecture, metrics in zip(asked, problem.measure(asked, rng), strict=True):
+            search.tell(architecture, metrics)
+        gains += problem.gains(asked).tolist()
+    return np.array([dominated_volume(gains[: n + 1]) for n in range(evaluations)]) / problem.best, asking / asks
+
+
+def row(name: str, curves: Floats, marks: list[int], target: float, seconds: float) -> str:
+    """One search's line of the table."""
+    medians = "".join(f"{np.median(curves[:, mark - 1]):9.3f}" for mark in marks)
+    reached = [int(np.argmax(curve >= target)) + 1 if curve.max() >= target else np.inf for curve in curves]
+    low, middle, high = (_count(np.quantile(reached, share, method="closest_observation")) for share in (0.25, 0.5, 0.75))
+    return f"{name:16}{medians}{middle:>11}{f'{low} - {high}':>13}{seconds:7.2f}"
+
+
+def _count(number: float) -> str:
+    return f"{number:.0f}" if np.isfinite(number) else "never"
+
+
+if __name__ == "__main__":
+    main()
