@@ -44,7 +44,7 @@ def main() -> None:
     target = args.target or float(np.median([run(problem, "nsga2", seed, 400, args.batch)[0][-1] for seed in range(args.seeds)]))
     print(f"target: {target:.3f} of the best hypervolume" + ("" if args.target else " (NSGA-II, population 20, after 400; median)"))
     marks = [mark for mark in MARKS if mark <= args.evaluations]
-    print(f"{'search':16}" + "".join(f"{f'at {mark}':>9}" for mark in marks) + f"{'to target':>11}{'middle half':>13}{'s/ask':>7}")
+    print(f"{'search':16}" + "".join(f"{f'at {mark}':>9}" for mark in marks) + f"{'to target':>11}  {'middle half':>15}{'s/ask':>7}")
     curves: dict[str, list[list[float]]] = {}
     for name in args.searches:
         runs = [run(problem, name, seed, args.evaluations, args.batch) for seed in range(args.seeds)]
@@ -76,7 +76,7 @@ def row(name: str, curves: Floats, marks: list[int], target: float, seconds: flo
     medians = "".join(f"{np.median(curves[:, mark - 1]):9.3f}" for mark in marks)
     reached = [int(np.argmax(curve >= target)) + 1 if curve.max() >= target else np.inf for curve in curves]
     low, middle, high = (_count(np.quantile(reached, share, method="closest_observation")) for share in (0.25, 0.5, 0.75))
-    return f"{name:16}{medians}{middle:>11}{f'{low} - {high}':>13}{seconds:7.2f}"
+    return f"{name:16}{medians}{middle:>11}  {f'{low} to {high}':>15}{seconds:7.2f}"
 
 
 def _count(number: float) -> str:

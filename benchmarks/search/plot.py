@@ -25,9 +25,8 @@ def draw_curves(title: str, curves: Mapping[str, Floats], target: float) -> str:
 
     parts = [f'<text x="{LEFT}" y="18" font-size="14">{escape(title)}: share of the best hypervolume over evaluations</text>']
     for share in np.arange(np.ceil(low * 10) / 10, 1.001, 0.1):
-        parts.append(
-            f'<path d="M{LEFT} {y(share):.1f}H{WIDTH - RIGHT}" stroke="#ddd"/><text x="{LEFT - 34}" y="{y(share) + 4:.1f}">{share:.1f}</text>'
-        )
+        parts.append(f'<path d="M{LEFT} {y(share):.1f}H{WIDTH - RIGHT}" stroke="#ddd"/>')
+        parts.append(f'<text x="{LEFT - 34}" y="{y(share) + 4:.1f}">{share:.1f}</text>')
     for n in range(0, most + 1, max(25, most // 200 * 25)):
         parts.append(f'<text x="{x(n) - 8:.1f}" y="{HEIGHT - BOTTOM + 18}">{n}</text>')
     parts.append(f'<path d="M{LEFT} {y(target):.1f}H{WIDTH - RIGHT}" stroke="#000" stroke-dasharray="4 4"/>')

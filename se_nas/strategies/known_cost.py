@@ -83,7 +83,7 @@ class KnownCostStrategy(Strategy):
         return best
 
     def _spread(self, number: int) -> Ints | None:
-        """The first trials: one of each stratum of cost, from cheap to dear."""
+        """The first trials: one of each stratum of cost, in random order, each as unlike those before it as can be."""
         if self._start is None:
             rng = np.random.default_rng([self.seed, 2])
             drawn = self._features.tilted(rng, 3000)
@@ -91,8 +91,20 @@ class KnownCostStrategy(Strategy):
                 drawn = np.concatenate([drawn, self.domain.sample(rng, 4 * self._first)])
             size = self._features.costs(drawn).sum(1) if len(self._features.costs(drawn[:1])[0]) else np.arange(len(drawn))
             order = np.argsort(size, kind="stable")[len(drawn) // 20 :]
-            self._start = np.array([drawn[rng.choice(stratum)] for stratum in np.array_split(order, self._first)])
+            self._start = drawn[self._unlike(drawn, np.array_split(order, self._first), rng)]
         return self._start[number] if number < len(self._start) else None
+
+    def _unlike(self, codes: Ints, strata: Sequence[Ints], rng: np.random.Generator) -> list[int]:
+        """Places of one of each stratum: where a linear model of those taken before is least certain (D-optimal, greedily)."""
+        layout = self._features.layout
+        rows = self._features.rows(codes)
+        rows = np.concatenate([rows[:, part] / max(1, part.stop - part.start) ** 0.5 for part in (layout.choices, layout.costs)], 1)
+        known, taken = np.eye(rows.shape[1]), list[int]()
+        for stratum in rng.permutation(len(strata)):
+            some = rng.choice(strata[stratum], min(len(strata[stratum]), 100), replace=False)
+            taken.append(int(some[np.argmax((rows[some] @ np.linalg.inv(known) * rows[some]).sum(1))]))
+            known += 10 * np.outer(rows[taken[-1]], rows[taken[-1]])
+        return taken
 
     def _learn(self) -> None:
         """Axes and models from what is finished; weights are learned again when there is a twelfth more."""
