@@ -30,8 +30,14 @@ FIRST = 10
 POOL = 20_000
 """Candidates scored for a batch: half drawn at random, half bred from the front; spaces up to this size as a whole."""
 
+WORK = 4_000_000
+"""Candidates times trials, at most: fewer candidates once there are many trials."""
+
 SHORT = 400
 """The best of them, scored again for each further place of the batch."""
+
+CHUNK = 4096
+"""Candidates scored together."""
 
 KINDS = ("constant", "linear", "near", "costs", "near costs")
 
@@ -70,7 +76,7 @@ class KnownCostStrategy(Strategy):
             self._learn()
             self._believe()
             pool = self._candidates(codes, losses, rng)
-            scores = self._score(pool)
+            scores = self.score(pool)
             self._short = (self._told, pool[np.argsort(-scores, kind="stable")[:SHORT]])
         else:
             self._believe()
@@ -78,7 +84,7 @@ class KnownCostStrategy(Strategy):
         short = short[[not self.is_seen(row) for row in short]] if len(short) else short
         if not len(short):
             return None
-        scores = self._score(short)
+        scores = self.score(short)
         best: Ints = short[int(np.argmax(scores))] if scores.max() > 0 else short[rng.integers(len(short))]
         return best
 
@@ -157,16 +163,19 @@ class KnownCostStrategy(Strategy):
                 deviations.append(None)
         return means, deviations
 
-    def _score(self, codes: Ints) -> Floats:
-        """Expected hypervolume improvement, shape (n,)."""
-        return expected_improvement(*self._predict(codes, self._features.rows(codes)), self._front)
+    def score(self, codes: Ints) -> Floats:
+        """Expected hypervolume improvement of many candidates, shape (n,), once an `ask` has fitted the models."""
+        if not len(codes):
+            return np.zeros(0)
+        chunks = (codes[start : start + CHUNK] for start in range(0, len(codes), CHUNK))
+        return np.concatenate([expected_improvement(*self._predict(c, self._features.rows(c)), self._front) for c in chunks])
 
     def _candidates(self, codes: Ints, losses: Floats, rng: np.random.Generator) -> Ints:
         """Feasible architectures that are not known yet: at random, tilted to cheap and dear, and bred from the front."""
         if self.domain.count is not None and self.domain.count <= self._pool and self.domain.exact:
             pool = self.domain.every
         else:
-            quarter = self._pool // 4
+            quarter = min(self._pool, WORK // len(codes)) // 4
             parents = codes[fronts(losses) == 0]
             bred = self._breed(parents, rng, 2 * quarter)
             pool = np.concatenate([self._features.tilted(rng, quarter), self.domain.sample(rng, quarter), bred])

@@ -29,13 +29,10 @@ MAX_FIT = 200
 NOISE = 0.02
 """What share of the variance is noise, before anything is known."""
 
-PRIOR_WIDTH = 2.0
+PRIOR_WIDTH = 1.0
 """Standard deviation of the logarithm of a weight."""
 
 JITTER = 1e-8
-
-CHUNK = 4096
-"""Architectures predicted at once."""
 
 
 class ArchitectureKernel(Kernel):  # type: ignore[misc]
@@ -155,8 +152,7 @@ class Surrogate:
 
     def predict(self, rows: Floats) -> tuple[Floats, Floats]:
         """Mean and deviation, without a trial's noise, shape (n,) each."""
-        chunks = [self._process.predict(rows[i : i + CHUNK], return_std=True) for i in range(0, len(rows), CHUNK)]
-        mean, deviation = (np.concatenate([chunk[i] for chunk in chunks]) if chunks else np.zeros(0) for i in range(2))
+        mean, deviation = self._process.predict(rows, return_std=True)
         return mean * self._scale + self._shift, np.maximum(deviation, 1e-6) * self._scale
 
     def _standardised(self, values: Floats) -> Floats:

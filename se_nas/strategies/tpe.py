@@ -18,7 +18,7 @@ TRIES = 5
 
 
 class TPEStrategy(Strategy):
-    """Optuna's TPE at its defaults, over the genes; known costs are told it like measurements.
+    """Optuna's TPE, all choices modelled together, over the genes; known costs are told it like measurements.
 
     Each proposal comes from a study that holds what was told, made again when there is more. A proposal over budget is
     repaired, one that is known already is asked for again.
@@ -41,7 +41,7 @@ class TPEStrategy(Strategy):
         for _ in range(TRIES):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                self._study.sampler = optuna.samplers.TPESampler(seed=int(rng.integers(2**31)))
+                self._study.sampler = optuna.samplers.TPESampler(seed=int(rng.integers(2**31)), multivariate=True)
                 trial = self._study.ask(self._distributions)
                 self._study.tell(trial, state=TrialState.FAIL)  # so that it leaves no trace: what it becomes is told later
             codes = self.domain.repair(np.array([trial.params[name] for name in self.domain.names], np.int64), rng)
