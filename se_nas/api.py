@@ -23,6 +23,7 @@ from se_nas.run import Run
 from se_nas.settings import SearchSettings, resolve_settings
 from se_nas.space import SearchSpace
 from se_nas.trial import Trial
+from se_nas.warmstart import load_earlier, read_earlier, save_earlier
 
 
 def search(
@@ -39,6 +40,7 @@ def search(
     threads: int | None = None,
     device: str | None = None,
     keep_weights: str | None = None,
+    warm_start: str | None = None,
     train: Mapping[str, Any] | None = None,
     evaluator: Evaluator | None = None,
     observer: Observer | None = None,
@@ -50,7 +52,7 @@ def search(
         out: the run's directory, new or empty; by default a new one below ``runs/``.
         evaluator: what gives an architecture its metrics, instead of training on ``data``.
         observer: hears what happens; silent by default.
-        data, epochs, trials, seed, strategy, objectives, repeats, threads, device, keep_weights, train: see
+        data, epochs, trials, seed, strategy, objectives, repeats, threads, device, keep_weights, warm_start, train: see
             `se_nas.settings.SearchSettings`, whose defaults stand for None.
 
     Returns:
@@ -70,6 +72,7 @@ def search(
         "threads": threads,
         "device": device,
         "keep_weights": keep_weights,
+        "warm_start": warm_start,
         "train": train,
     }
     return start(space, resolve_settings({}, "search", flags), out or default_directory("search"), evaluator, observer)
@@ -88,7 +91,8 @@ def start(
     trained = evaluator is None
     device = choose_device(settings.device)
     evaluator = evaluator or make_evaluator(space, settings)
-    plan = Plan(space, settings, objectives, [])
+    earlier = read_earlier(settings, objectives)
+    plan = Plan(space, settings, objectives, [], earlier)
     config = {
         **(about or {}),
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -101,6 +105,7 @@ def start(
         "environment": describe_environment(),
     }
     run = Run.create(out, config)
+    save_earlier(run, earlier)
     with run.lock():
         return _go(run, plan, evaluator, device, observer or Observer())
 
@@ -138,7 +143,7 @@ def resume(
     evaluator = evaluator or make_evaluator(space, settings)
     with run.lock():
         finished = run.trials
-        plan = Plan(space, settings, parse_objectives(settings.objectives), finished)
+        plan = Plan(space, settings, parse_objectives(settings.objectives), finished, load_earlier(run))
         if not plan.replayed:
             observer.note("the strategy no longer proposes what the ledger holds (another version of a library?); going on from here")
         run.config["search"] = settings.to_dict()

@@ -65,7 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--trials", type=int, metavar="N", help="trials to have at the end, both references among them")
     sub.add_argument("--epochs", type=int, metavar="N", help="epochs of each trial")
     sub.add_argument("--seed", type=int, metavar="N", help="of the strategy and of each trial")
-    sub.add_argument("--strategy", metavar="NAME", help="random, grid or nsga2")
+    sub.add_argument("--strategy", metavar="NAME", help="known-cost (default), random, grid, nsga2, evolution, local-search or tpe")
+    sub.add_argument("--warm-start", metavar="RUN", help="an earlier run on the same data, whose trials are taken as data")
     sub.add_argument(
         "--objective", action="append", metavar="NAME", dest="objectives", help="accuracy, loss, params, macs; may be given again"
     )

@@ -27,6 +27,7 @@ class SearchSettings:
         threads: of the CPU in training; 0 chooses by how much work a step is.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         keep_weights: of which trials: ``front`` (and references), ``all`` or ``none``.
+        warm_start: directory of an earlier run whose trials the strategy is told first; it does not try them again.
         train: how networks are trained.
     """
 
@@ -35,12 +36,13 @@ class SearchSettings:
     epochs: int = 3
     trials: int = 30
     seed: int = 0
-    strategy: str = "nsga2"
+    strategy: str = "known-cost"
     objectives: tuple[str, ...] = ("accuracy", "params")
     repeats: int = 1
     threads: int = 0
     device: str = "auto"
     keep_weights: str = "front"
+    warm_start: str = ""
     train: TrainSettings = field(default_factory=TrainSettings)
 
     def __post_init__(self) -> None:
@@ -65,6 +67,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "threads": (int,),
     "device": (str,),
     "keep_weights": (str,),
+    "warm_start": (str,),
     "train": (dict,),
 }
 _TRAIN_TYPES: dict[str, tuple[type, ...]] = {f.name: (type(f.default),) for f in fields(TrainSettings)}

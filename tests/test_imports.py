@@ -21,7 +21,7 @@ FLOORS = [
     ["space"],
     ["observer", "strategies", "evaluate", "exporter"],
     ["settings"],
-    ["report", "environment"],
+    ["report", "environment", "warmstart"],
     ["engines"],
     ["api"],
     ["cli"],

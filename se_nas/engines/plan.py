@@ -37,16 +37,26 @@ class Plan:
         settings: how.
         objectives: what for.
         trials: the ledger so far, in the order in which the trials ended.
+        earlier: trials of another run, of which the strategy is told first.
 
     Attributes:
         replayed: whether the strategy proposed again just what the ledger holds.
     """
 
-    def __init__(self, space: SearchSpace, settings: SearchSettings, objectives: Sequence[Objective], trials: Sequence[Trial]) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        settings: SearchSettings,
+        objectives: Sequence[Objective],
+        trials: Sequence[Trial],
+        earlier: Sequence[Trial] = (),
+    ) -> None:
         self._space = space
         self._settings = settings
         self._finished = len(trials)
         self._strategy: Strategy = create_strategy(settings.strategy, space, objectives, settings.seed)
+        for trial in earlier:
+            tell(self._strategy, trial)
         self.replayed = replay(self._strategy, trials)
         done = {trial.number for trial in trials}
         self._numbers: Iterator[int] = (number for number in range(settings.trials) if number not in done)
