@@ -16,6 +16,7 @@ from se_nas.errors import InputError
 from se_nas.evaluate import Evaluator
 from se_nas.evaluate.data import load_data
 from se_nas.evaluate.device import find_device
+from se_nas.evaluate.paper import PaperEvaluator
 from se_nas.evaluate.training import TrainingEvaluator
 from se_nas.objective import parse_objectives
 from se_nas.observer import Observer
@@ -42,7 +43,7 @@ def search(
     keep_weights: str | None = None,
     warm_start: str | None = None,
     train: Mapping[str, Any] | None = None,
-    evaluator: Evaluator | None = None,
+    evaluator: Evaluator | str | None = None,
     observer: Observer | None = None,
 ) -> Run:
     """Search a space; the run's ``front`` is what was found.
@@ -50,7 +51,8 @@ def search(
     Args:
         space: what to search, its budgets included.
         out: the run's directory, new or empty; by default a new one below ``runs/``.
-        evaluator: what gives an architecture its metrics, instead of training on ``data``.
+        evaluator: what gives an architecture its metrics, instead of training on ``data``; ``"paper"`` estimates them
+            from the SENet paper's tables.
         observer: hears what happens; silent by default.
         data, epochs, trials, seed, strategy, objectives, repeats, threads, device, keep_weights, warm_start, train: see
             `se_nas.settings.SearchSettings`, whose defaults stand for None.
@@ -73,9 +75,11 @@ def search(
         "device": device,
         "keep_weights": keep_weights,
         "warm_start": warm_start,
+        "evaluator": evaluator if isinstance(evaluator, str) else None,
         "train": train,
     }
-    return start(space, resolve_settings({}, "search", flags), out or default_directory("search"), evaluator, observer)
+    own = None if isinstance(evaluator, str) else evaluator
+    return start(space, resolve_settings({}, "search", flags), out or default_directory("search"), own, observer)
 
 
 def start(
@@ -88,7 +92,7 @@ def start(
 ) -> Run:
     """`search` with its settings resolved; ``about`` is added to ``run.yaml``."""
     objectives = parse_objectives(settings.objectives)
-    trained = evaluator is None
+    kind = settings.evaluator if evaluator is None else "own"
     device = choose_device(settings.device)
     evaluator = evaluator or make_evaluator(space, settings)
     earlier = read_earlier(settings, objectives)
@@ -99,7 +103,7 @@ def start(
         "space": space.to_dict(),
         "search": _resolved(settings, evaluator),
         "budgets": [vars(budget) for budget in space.budgets],
-        "evaluator": "training" if trained else "own",
+        "evaluator": kind,
         "validation_images": len(evaluator.data.val.labels) if isinstance(evaluator, TrainingEvaluator) else None,
         "backbone": _describe_backbone(space),
         "environment": describe_environment(),
@@ -242,8 +246,10 @@ def _score_front(run: Run, evaluator: TrainingEvaluator, device: str) -> None:
     run.save_test_scores(scores)
 
 
-def make_evaluator(space: SearchSpace, settings: SearchSettings) -> TrainingEvaluator:
-    """Training on the settings' data."""
+def make_evaluator(space: SearchSpace, settings: SearchSettings) -> Evaluator:
+    """Training on the settings' data, or what else they name."""
+    if settings.evaluator == "paper":
+        return PaperEvaluator(space)
     return TrainingEvaluator(space, load_data(settings.data, space.input_size, settings.data_root), settings.train, settings.threads)
 
 

@@ -60,6 +60,9 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("search", _search, "search a space and show the front; flags override the file's search section", "SPACE", space)
     sub.add_argument("--out", metavar="DIR", help="directory of the run, new or empty (default: a new one below runs/)")
+    sub.add_argument(
+        "--evaluator", metavar="NAME", help="training (default), or paper: estimates from the SENet paper's tables, no training"
+    )
     sub.add_argument("--data", metavar="DATA", help="digits, cifar10, ..., folder:PATH or package.module:callable")
     sub.add_argument("--data-root", metavar="DIR", help="where torchvision's data sets lie or are downloaded to (default: data)")
     sub.add_argument("--trials", type=int, metavar="N", help="trials to have at the end, both references among them")

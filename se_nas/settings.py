@@ -28,6 +28,7 @@ class SearchSettings:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         keep_weights: of which trials: ``front`` (and references), ``all`` or ``none``.
         warm_start: directory of an earlier run whose trials the strategy is told first; it does not try them again.
+        evaluator: ``training``, or ``paper``: estimates from the SENet paper's tables, see `se_nas.evaluate.paper`.
         train: how networks are trained.
     """
 
@@ -43,12 +44,14 @@ class SearchSettings:
     device: str = "auto"
     keep_weights: str = "front"
     warm_start: str = ""
+    evaluator: str = "training"
     train: TrainSettings = field(default_factory=TrainSettings)
 
     def __post_init__(self) -> None:
         for key, least in [("epochs", 1), ("trials", 1), ("repeats", 1), ("seed", 0), ("threads", 0)]:
             if getattr(self, key) < least:
                 raise InputError(f"{getattr(self, key)} is below {least}", f"take {least} or more", key)
+        known(self.evaluator, ("training", "paper"), "evaluator")
         known(self.keep_weights, ("front", "all", "none"), "keep_weights")
 
     def to_dict(self) -> dict[str, Any]:
@@ -68,6 +71,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "device": (str,),
     "keep_weights": (str,),
     "warm_start": (str,),
+    "evaluator": (str,),
     "train": (dict,),
 }
 _TRAIN_TYPES: dict[str, tuple[type, ...]] = {f.name: (type(f.default),) for f in fields(TrainSettings)}
@@ -83,6 +87,9 @@ def resolve_settings(section: Mapping[str, Any], source: str, flags: Mapping[str
     check_keys(section.get("train", {}), _TRAIN_TYPES, f"{source}, train")
     given = {key: value for key, value in flags.items() if value is not None}
     merged = {**section, **given}
+    if merged.get("evaluator") == "paper":
+        own = {"accuracy": "max:estimated_accuracy"}  # so that no estimate is taken for a measurement
+        merged["objectives"] = [own.get(str(name), name) for name in merged.get("objectives", SearchSettings.objectives)]
     if "objectives" in merged:
         merged["objectives"] = tuple(map(str, merged["objectives"]))
     try:

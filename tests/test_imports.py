@@ -19,7 +19,7 @@ FLOORS = [
     ["group"],
     ["costtable"],
     ["space"],
-    ["observer", "strategies", "evaluate", "exporter"],
+    ["observer", "strategies", "evaluate", "exporter", "integrations"],
     ["settings"],
     ["report", "environment", "warmstart"],
     ["engines"],

@@ -5,8 +5,8 @@
     python benchmarks/search/curves.py --problem analytic
 
 All searches run in this process on the same problem, in batches of 4 as for four workers. Printed: median hypervolume, as a
-share of the best front's, after so many evaluations, and evaluations to the target: what NSGA-II (population 20) has after
-400, its median over the seeds. The plot shows medians and the middle half of the seeds.
+share of the best front's, after so many evaluations, and evaluations to the target: what Optuna's NSGA-II (population 20)
+has after 400, its median over the seeds. The plot shows medians and the middle half of the seeds.
 """
 
 from __future__ import annotations
@@ -36,23 +36,26 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--evaluations", type=int, default=150)
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--target", type=float, help="share of the best hypervolume (default: NSGA-II's at 400, run for it)")
+    parser.add_argument("--target", type=float, help="share of the best hypervolume (default: that of Optuna's NSGA-II at 400, run for it)")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"), help="where curves and plots go")
     args = parser.parse_args()
     problem = make_problem(args.problem, args.table, args.out)
     print(f"{problem.name}: {problem.about}; {args.seeds} seeds, batches of {args.batch}, Python {platform.python_version()}")
-    target = args.target or float(np.median([run(problem, "nsga2", seed, 400, args.batch)[0][-1] for seed in range(args.seeds)]))
-    print(f"target: {target:.3f} of the best hypervolume" + ("" if args.target else " (NSGA-II, population 20, after 400; median)"))
+    target = args.target or float(np.median([run(problem, "optuna-nsga2-20", seed, 400, args.batch)[0][-1] for seed in range(args.seeds)]))
+    print(
+        f"target: {target:.3f} of the best hypervolume" + ("" if args.target else " (Optuna's NSGA-II, population 20, after 400; median)"),
+        flush=True,
+    )
     marks = [mark for mark in MARKS if mark <= args.evaluations]
     print(f"{'search':16}" + "".join(f"{f'at {mark}':>9}" for mark in marks) + f"{'to target':>11}  {'middle half':>15}{'s/ask':>7}")
     curves: dict[str, list[list[float]]] = {}
+    stem = args.out / f"{args.problem}-{args.seeds}"
     for name in args.searches:
         runs = [run(problem, name, seed, args.evaluations, args.batch) for seed in range(args.seeds)]
         curves[name] = [curve.tolist() for curve, _ in runs]
         print(row(name, np.array(curves[name]), marks, target, float(np.mean([seconds for _, seconds in runs]))), flush=True)
-    stem = args.out / f"{args.problem}-{args.seeds}"
-    stem.with_suffix(".json").write_text(json.dumps({"problem": problem.name, "target": target, "curves": curves}))
-    stem.with_suffix(".svg").write_text(draw_curves(problem.name, {name: np.array(c) for name, c in curves.items()}, target))
+        stem.with_suffix(".json").write_text(json.dumps({"problem": problem.name, "target": target, "curves": curves}))
+        stem.with_suffix(".svg").write_text(draw_curves(problem.name, {name: np.array(c) for name, c in curves.items()}, target))
     print(f"{stem}.svg, {stem}.json")
 
 

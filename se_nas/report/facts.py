@@ -60,8 +60,9 @@ class Facts:
     @property
     def subject(self) -> str:
         """``resnet20 on cifar10``."""
-        own = self.run.config.get("evaluator") == "own"
-        return f"{self.backbone.get('name') or 'network'} on {'an own evaluator' if own else self.run.config['search'].get('data')}"
+        where = {"own": "on an own evaluator", "paper": "as the SENet paper's tables imply (an estimate, nothing was trained)"}
+        what = where.get(str(self.run.config.get("evaluator")), f"on {self.run.config['search'].get('data')}")
+        return f"{self.backbone.get('name') or 'network'} {what}"
 
     @property
     def backbone(self) -> Mapping[str, Any]:
