@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from se_nas.front import Entry, Front
+from se_nas.hypervolume import hypervolume
 from se_nas.run import Run
 from se_nas.trial import Trial
 
@@ -85,6 +86,28 @@ class Facts:
         if measured is None or other is None or other is entry:
             return None
         return measured.loss(other.values[measured.name]) - measured.loss(entry.values[measured.name])
+
+    def per_million(self, entry: Entry, reference: str, cost: str) -> float | None:
+        """`gain` for each million of a cost that was added to a reference's; None if nothing was added."""
+        gained, other = self.gain(entry, reference), self.front.references.get(reference)
+        if gained is None or other is None or not {cost} <= entry.values.keys() & other.values.keys():
+            return None
+        added = entry.values[cost] - other.values[cost]
+        return gained / added * 1e6 if added > 0 else None
+
+    @property
+    def worst(self) -> dict[str, float] | None:
+        """The reference point of the hypervolume: in each objective the worse of both references; None before both are trained."""
+        known = self.front.references.values()
+        if len(known) < len(REFERENCES):
+            return None
+        return {o.name: max((entry.values[o.name] for entry in known), key=o.loss) for o in self.front.objectives}
+
+    @property
+    def volume(self) -> float | None:
+        """Hypervolume of the front from that point, in the product of the objectives' units."""
+        worst = self.worst
+        return None if worst is None else hypervolume([entry.values for entry in self.front.front], self.front.objectives, worst)
 
     def tied(self, entry: Entry, reference: str) -> bool:
         """Whether noise hides the difference to a reference."""

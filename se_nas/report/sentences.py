@@ -23,7 +23,14 @@ def findings(facts: Facts) -> list[str]:
     best = facts.front.best()
     if best is None:
         return ["No architecture within the budgets has a complete trial yet."]
-    found = [_best(facts, best), *_cheapest(facts, best), *_references(facts), *_test(facts, best)]
+    found = [
+        _best(facts, best),
+        *_cheapest(facts, best),
+        *_per_million(facts, best),
+        *_references(facts),
+        *_volume(facts),
+        *_test(facts, best),
+    ]
     return found
 
 
@@ -137,6 +144,28 @@ def _cheapest(facts: Facts, best: Entry) -> list[str]:
     if first is best:
         return []
     return [f"Cheapest that beats plain by more than noise: {_who(facts, first)}, {costs(facts, first)}; {compared(facts, first)}."]
+
+
+def _per_million(facts: Facts, best: Entry) -> list[str]:
+    """What the best gains for each million of a cost that it adds to the references."""
+    measured = facts.front.measured
+    if measured is None:
+        return []
+    parts = []
+    for reference in REFERENCES:
+        for cost in COSTS:
+            rate = facts.per_million(best, reference, cost)
+            if rate is not None:
+                parts.append(f"{gain(measured, rate)} over {reference} for each added million {heading(cost)}")
+    return [f"The best gains {', '.join(parts)}" + (" (points)." if is_share(measured.name) else ".")] if parts else []
+
+
+def _volume(facts: Facts) -> list[str]:
+    """Hypervolume with its reference point."""
+    if facts.worst is None or facts.volume is None or len(facts.front.objectives) < 2:
+        return []
+    point = ", ".join(amount_of(name, value) for name, value in facts.worst.items())
+    return [f"Hypervolume of the front: {facts.volume:.4g}, from the worse of both references in each objective ({point})."]
 
 
 def _references(facts: Facts) -> list[str]:
