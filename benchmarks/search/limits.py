@@ -2,7 +2,9 @@
 
     python benchmarks/search/limits.py
 
-Seconds are of the processor, which other work on the machine disturbs least. Asks after 500 finished trials in a space of 1.04e11; seconds to score a million candidates; 10,000 proposals of each
+Seconds are of the processor, which other work on the machine disturbs least.
+
+Asks after 500 finished trials in a space of 1.04e11; seconds to score a million candidates; 10,000 proposals of each
 strategy under a budget that 1 % of the space meets; chi-squared of drawing within a budget, over listed architectures.
 """
 
@@ -124,9 +126,8 @@ def uniform(draws: int = 200_000) -> None:
     statistic, freedom = float(((counts[within] - expected) ** 2 / expected).sum()), len(within) - 1
     print(f"\n{draws:,} draws within a budget that {len(within)} of {3**10:,} architectures meet:")
     away = (statistic - freedom) / (2 * freedom) ** 0.5
-    print(
-        f"  {counts.sum() - counts[within].sum()} over it; chi-squared {statistic:.0f} with {freedom} degrees of freedom ({away:+.1f} deviations)"
-    )
+    over = counts.sum() - counts[within].sum()
+    print(f"  {over} over it; chi-squared {statistic:.0f} with {freedom} degrees of freedom ({away:+.1f} standard deviations)")
 
 
 if __name__ == "__main__":

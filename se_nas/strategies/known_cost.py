@@ -39,6 +39,9 @@ SHORT = 400
 CHUNK = 4096
 """Candidates scored together."""
 
+BELIEVED = 64
+"""Pending trials whose expectation counts as if it had come true; of more, the latest."""
+
 KINDS = ("constant", "linear", "near", "costs", "near costs")
 
 
@@ -78,12 +81,11 @@ class KnownCostStrategy(Strategy):
             pool = self._candidates(codes, losses, rng)
             scores = self.score(pool)
             self._short = (self._told, pool[np.argsort(-scores, kind="stable")[:SHORT]])
-        else:
-            self._believe()
         short = self._short[1]
         short = short[[not self.is_seen(row) for row in short]] if len(short) else short
         if not len(short):
             return None
+        self._believe()
         scores = self.score(short)
         best: Ints = short[int(np.argmax(scores))] if scores.max() > 0 else short[rng.integers(len(short))]
         return best
@@ -138,7 +140,7 @@ class KnownCostStrategy(Strategy):
         codes, _, _ = self.finished
         within = self.domain.feasible(codes)
         self._front = self._gains[within]
-        pending = self.pending
+        pending = self.pending[-BELIEVED:]
         if not len(pending):
             return
         rows = self._features.rows(pending)

@@ -22,7 +22,7 @@ LISTED = 2**20
 CHUNK = 4096
 """Architectures looked at together."""
 
-RARE = 0.02
+RARE = 0.003
 """Where a smaller share is feasible, drawing at random takes long: the feasible ones are drawn by their costs' sums."""
 
 DRAWN, SEARCH = 8, 300
@@ -64,6 +64,7 @@ class NamedDomain(Domain):
         self._list: Ints | None = None
         self._sums: _Sums | None = None
         self._some: Ints | None = None
+        self._share = 1.0
         if bounded:
             self._prepare()
 
@@ -103,7 +104,7 @@ class NamedDomain(Domain):
             return self._walk(self._some, rng, n, STRIDE)
         found: list[Ints] = []
         while sum(map(len, found)) < n:
-            codes = self._draw(rng, max(64, min(CHUNK, 4 * n)))
+            codes = self._draw(rng, min(CHUNK, max(16, int(1.5 * n / self._share))))
             found.append(codes[self.feasible(codes)])
         return np.concatenate(found)[:n]
 
@@ -161,8 +162,8 @@ class NamedDomain(Domain):
                 raise self._none("no architecture is")
             return
         rng = np.random.default_rng(0)
-        share = self.feasible(draw(self.sizes, CHUNK, rng)).mean()
-        if share >= RARE:
+        self._share = float(self.feasible(draw(self.sizes, CHUNK, rng)).mean())
+        if self._share >= RARE:
             return
         summed = [i for i, name in enumerate(self._bounded) if self._parts and name in self._summed]
         if self._parts and summed:
@@ -176,7 +177,8 @@ class NamedDomain(Domain):
                 if not len(self._list):
                     raise self._none("no architecture is")
                 return
-            if self.feasible(sums.draw(rng, CHUNK)).mean() >= RARE:
+            self._share = float(self.feasible(sums.draw(rng, CHUNK)).mean())
+            if self._share >= RARE:
                 self._sums = sums
                 return
         self._some = self._walk(self._find_some(rng), rng, KEPT, 2 * len(self.sizes))
