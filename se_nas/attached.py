@@ -76,7 +76,8 @@ def public_paths(network: nn.Module) -> dict[str, str]:
     taken = set(paths.values())
     for path, home, owner, place in homes:
         alone = tenants[home] == 1 and home != "" and not isinstance(owner, nn.Sequential)
-        public = join(home, "se" if not place or alone and join(home, "se") not in taken else "new_se" if place == "se" else f"{place}_se")
+        short = not place or (alone and join(home, "se") not in taken)
+        public = join(home, "se" if short else "new_se" if place == "se" else f"{place}_se")
         while public in taken:
             public += "_"
         taken.add(public)
@@ -92,8 +93,8 @@ def public_modules(network: nn.Module) -> dict[str, nn.Module]:
 def use_public_names(network: nn.Module) -> None:
     """Let a network's ``state_dict`` write and read public names; it still reads those of the modules as they are."""
     if _write_public not in network._state_dict_hooks.values():
-        network._register_state_dict_hook(_write_public)
-        network._register_load_state_dict_pre_hook(_read_public, with_module=True)
+        network._register_state_dict_hook(_write_public)  # type: ignore[no-untyped-call]
+        network._register_load_state_dict_pre_hook(_read_public, with_module=True)  # type: ignore[no-untyped-call]
 
 
 def _write_public(network: nn.Module, tensors: dict[str, Any], prefix: str, *_: Any) -> None:

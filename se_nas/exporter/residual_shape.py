@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from se_nas.exporter.check import Unsupported
 from se_nas.attached import public_modules
+from se_nas.exporter.check import Unsupported
 
 NETWORKS = ("se_nas.backbones.resnet.ResNet", "torchvision.models.resnet.ResNet")
 BLOCKS = {
