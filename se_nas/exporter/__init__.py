@@ -14,7 +14,6 @@ from se_nas.architecture import Architecture
 from se_nas.errors import InputError
 from se_nas.exporter import residual
 from se_nas.exporter.check import Unsupported, compare, count_parameters
-from se_nas.exporter.names import plain_names
 from se_nas.exporter.write import Destination, check_free, write_files
 from se_nas.space import SearchSpace
 
@@ -87,17 +86,17 @@ def source(space: SearchSpace, architecture: Architecture, network: nn.Module, a
 def _safetensors(weights: Mapping[str, Tensor], network: nn.Module, architecture: Architecture) -> bytes:
     from safetensors.torch import save
 
-    names = plain_names(network)
     fix = "give the state_dict of the network that space.build(architecture) makes"
-    for key, tensor in network.state_dict().items():
+    own = network.state_dict()
+    for key, tensor in own.items():
         if key not in weights:
             raise InputError(f"{key} is missing", fix, "weights")
         if weights[key].shape != tensor.shape:
             raise InputError(f"{key} has shape {list(weights[key].shape)} instead of {list(tensor.shape)}", fix, "weights")
     for key in weights:
-        if key not in names:
+        if key not in own:
             raise InputError(f"{key} is no tensor of the network", fix, "weights")
-    tensors = {new: weights[old].detach().cpu().clone(memory_format=torch.contiguous_format) for old, new in names.items()}
+    tensors = {key: weights[key].detach().cpu().clone(memory_format=torch.contiguous_format) for key in own}
     return save(tensors, {"format": "pt", "architecture": architecture.id})
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from se_nas.exporter.names import plain_modules, plain_names
+from se_nas.attached import public_modules
 
 
 class Unsupported(Exception):
@@ -34,13 +34,12 @@ def compare(text: str, network: nn.Module) -> None:
     with torch.device("meta"):
         written: nn.Module = namespace["build"]()
     copies = dict(written.named_modules())
-    for path, module in plain_modules(network).items():
+    for path, module in public_modules(network).items():
         if "forward" in vars(module) or module._forward_hooks or module._forward_pre_hooks:
             raise Unsupported(f"{path or 'the network'} has hooks or a forward of its own")
         if not next(module.children(), None) and not _same(module, copies.get(path), path):
             raise Unsupported(f"{path} is {module}, and the file cannot say so")
-    tensors, found = network.state_dict(), written.state_dict()
-    expected = {new: tensors[old] for old, new in plain_names(network).items()}
+    expected, found = network.state_dict(), written.state_dict()
     for key in expected | found:
         if _form(expected.get(key)) != _form(found.get(key)):
             raise Unsupported(f"{key} is {_form(expected.get(key))}, and would be {_form(found.get(key))} in the file")

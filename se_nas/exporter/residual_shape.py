@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from se_nas.attached import public_modules
 from se_nas.exporter.check import Unsupported
-from se_nas.exporter.names import plain_modules
 
 NETWORKS = ("se_nas.backbones.resnet.ResNet", "torchvision.models.resnet.ResNet")
 BLOCKS = {
@@ -87,7 +87,7 @@ def read_shape(network: nn.Module) -> Shape:
     """
     if _kind(network) not in NETWORKS:
         raise Unsupported(f"{type(network).__name__} is no residual network of se-nas or torchvision")
-    modules = plain_modules(network)
+    modules = public_modules(network)
     names = [name for name in modules if re.fullmatch(r"layer\d+", name)]
     stages = tuple(_read_stage(modules, name) for name in names)
     blocks = [modules[block] for stage in stages for block in stage.blocks]
