@@ -175,7 +175,7 @@ def main(folder: Path) -> None:
         result["apart"][name] = distance(outputs, chosen(expected, name))
     tensors, buffers = network.state_dict(), chosen(expected, STATE)
     result["apart"][STATE] = distance({key: tensors[key] for key in buffers if key in tensors}, buffers)
-    result["gradients"] = [name for name, parameter in network.named_parameters() if parameter.grad is not None]
+    result["gradients"] = [name for name, parameter in network.named_parameters(remove_duplicate=False) if parameter.grad is not None]
     roots = {name.partition(".")[0] for name in sys.modules}
     result["entered"] = sorted(roots.intersection(request["refused"]))
     (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")

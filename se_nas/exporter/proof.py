@@ -22,11 +22,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from se_nas.attached import join, public_paths
 from se_nas.cost import Cost
 from se_nas.errors import InputError
 from se_nas.exporter import alone
 from se_nas.exporter.check import count_parameters
-from se_nas.exporter.names import plain_names
 from se_nas.exporter.randomise import randomise
 
 TOLERANCE = 1e-6
@@ -135,8 +135,7 @@ def _prove(
         randomise(network, passes[alone.TRAIN], SEED)
     else:
         network.load_state_dict(weights)
-    names = plain_names(network)
-    start = {names[key]: tensor.clone(memory_format=torch.contiguous_format) for key, tensor in network.state_dict().items()}
+    start = {key: tensor.clone(memory_format=torch.contiguous_format) for key, tensor in network.state_dict().items()}
     request = {
         "seed": SEED,
         "threads": torch.get_num_threads(),
@@ -148,13 +147,13 @@ def _prove(
     with _interpreter(text, request, start, passes) as ask:  # which gets ready while the searched network is run here
         expected, left_out = _observe(network, passes)
         kept = {name: images for name, images in passes.items() if name not in left_out}
-        buffers = {key for key, _ in network.named_buffers()}
-        state = {names[key]: tensor for key, tensor in network.state_dict().items() if key in buffers}
+        parameters = _public_parameters(network)
+        state = {key: tensor for key, tensor in network.state_dict().items() if key not in parameters}
         result = ask(list(kept), {**expected, **alone.labelled(state, alone.STATE)})
     apart = {_label(name, kept[name]): result["apart"][name] for name in kept}
     if state:
         apart["batch norm statistics"] = result["apart"][alone.STATE]
-    _compare(result, apart, network, claim, names)
+    _compare(result, apart, network, claim)
     return Proof(
         imports=imports,
         weights="random" if weights is None else "given",
@@ -204,7 +203,9 @@ def _observe(network: nn.Module, passes: Mapping[str, Tensor]) -> tuple[dict[str
                 raise InputError(left_out[name], "correct the network or input_size", "export") from error
             continue
         if not outputs or not all(bool(tensor.isfinite().all()) for tensor in outputs.values()):
-            raise InputError("the searched network's outputs are not finite tensors: nothing can be compared", "give other weights", "export")
+            raise InputError(
+                "the searched network's outputs are not finite tensors: nothing can be compared", "give other weights", "export"
+            )
         expected |= alone.labelled(outputs, name)
     return expected, left_out
 
@@ -240,7 +241,7 @@ def _interpreter(
                 process.kill()
 
 
-def _compare(result: Mapping[str, Any], apart: Mapping[str, float], network: nn.Module, claim: Cost, names: Mapping[str, str]) -> None:
+def _compare(result: Mapping[str, Any], apart: Mapping[str, float], network: nn.Module, claim: Cost) -> None:
     """Raise for the first thing that differs."""
     if result["entered"]:
         raise _failed(f"run apart, it imported {', '.join(result['entered'])}")
@@ -254,9 +255,15 @@ def _compare(result: Mapping[str, Any], apart: Mapping[str, float], network: nn.
     ):
         if found != wanted:
             raise _failed(f"{what}: {found:,}, and {wanted:,} were claimed")
-    reached = {names[name] for name, parameter in network.named_parameters() if parameter.grad is not None}
+    reached = {name for name, parameter in _public_parameters(network).items() if parameter.grad is not None}
     if missing := sorted(reached - set(result["gradients"])):
         raise _failed(f"no gradient reaches {', '.join(missing[:3])}")
+
+
+def _public_parameters(network: nn.Module) -> dict[str, nn.Parameter]:
+    paths = public_paths(network)
+    parts = {name: name.rpartition(".") for name, _ in network.named_parameters(remove_duplicate=False)}
+    return {join(paths[owner], last): network.get_parameter(name) for name, (owner, _, last) in parts.items()}
 
 
 def _captured(found: Mapping[str, str], network: nn.Module, passes: Mapping[str, Tensor]) -> dict[str, str]:
