@@ -70,7 +70,11 @@ $lines                                              #? lines
     if weights is not None:
         from safetensors.torch import load_file
 
-        network.load_state_dict(load_file(weights))
+        tensors, state = load_file(weights), network.state_dict()
+        if tensors.keys() != state.keys():
+            raise ValueError(f"{weights} holds the weights of another network")
+        state.update(tensors)  # which keeps the versions of its modules
+        network.load_state_dict(state)
     return network
 
 

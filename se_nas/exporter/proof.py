@@ -134,14 +134,14 @@ def _prove(
     if weights is None:
         randomise(network, passes[alone.TRAIN], SEED)
     else:
-        network.load_state_dict(weights)
+        alone.load_state(network, weights)
     start = {key: tensor.clone(memory_format=torch.contiguous_format) for key, tensor in network.state_dict().items()}
     request = {
         "seed": SEED,
         "threads": torch.get_num_threads(),
         "input_size": list(input_size),
         "tolerance": TOLERANCE,
-        "refused": [package for package in ("se_nas", "torchvision", "timm") if package == "se_nas" or package not in imports],
+        "refused": ["se_nas", *(["torchvision", "timm"] if imports == ("torch",) else [])],
         "paths": [str(Path(torch.__file__).parents[1]), *paths],
     }
     with _interpreter(text, request, start, passes) as ask:  # which gets ready while the searched network is run here
