@@ -124,7 +124,7 @@ def export(
             files[entry] = write(space, architecture, weights is not None).encode()
     if place.about and place.card:
         files[place.about] = record_file(record(space, architecture, network, about, proof))
-        files[place.card] = readme(space, architecture, network, about, proof, remarks).encode()
+        files[place.card] = readme(space, architecture, network, about, proof, remarks, written.notes).encode()
     write_files(place.folder, files)
     return Exported(place.folder / place.module, tuple(place.folder / name for name in names), written.notes, proof)
 

@@ -53,6 +53,7 @@ def readme(
     about: Mapping[str, object],
     proof: Proof | None,
     files: Mapping[str, str],
+    notes: Sequence[str] = (),
 ) -> str:
     """``README.md``.
 
@@ -63,6 +64,7 @@ def readme(
         about: where it came from and what it scored, name by name.
         proof: what was checked; None if nothing was.
         files: name -> what there is to say of it, of the files beside this one.
+        notes: what else a user of the file should know.
     """
     cost, plain = space.cost(architecture), space.plain_cost
     rows = block_rows(space, architecture)
@@ -75,6 +77,7 @@ def readme(
                 f"Architecture `{architecture.id}`, found by se-nas {__version__}; {size} images.",
                 "## Use",
                 *_use(space, architecture, files),
+                *map(text, notes),
                 "## Architecture",
                 _table(HEADER, rows),
                 "## Cost",

@@ -85,6 +85,9 @@ if __name__ == "__main__":
 '''
 
 
+OURS = "the backbone is of se-nas, which the file must not import"
+
+
 def source(space: SearchSpace, architecture: Architecture, network: nn.Module, about: Mapping[str, str]) -> str:
     """The file of any network whose backbone a package has.
 
@@ -132,13 +135,15 @@ def find_import(backbone: Any) -> tuple[str, str, list[str]]:
     if not all(part.isidentifier() and not keyword.iskeyword(part) for part in (*library.split("."), rest)):
         raise Unsupported(f"{backbone!r} is no name that a file can import")
     if library.partition(".")[0] == "se_nas":
-        raise Unsupported("the backbone is of se-nas, which the file must not import")
+        raise Unsupported(OURS)
     return f"import {library} as package", f"package.{rest}", []
 
 
 def _home(backbone: str) -> tuple[str, str]:
     """Module and name of a registered builder."""
     builder = BACKBONES[backbone]
+    if str(getattr(getattr(builder, "func", builder), "__module__", "")).partition(".")[0] == "se_nas":
+        raise Unsupported(OURS)
     module, name = getattr(builder, "__module__", None), getattr(builder, "__qualname__", "<unnamed>")
     if not module or module == "__main__" or not name.isidentifier():
         raise Unsupported(f"the builder registered as {backbone!r} is no function of a module that a file could import")
