@@ -10,6 +10,7 @@ from torch import Tensor
 from se_nas.errors import InputError
 from se_nas.exporter import Exported, export
 from se_nas.exporter.options import ExportOptions
+from se_nas.exporter.template import printable
 from se_nas.exporter.write import check_free, staged
 from se_nas.run import Run
 from se_nas.space import SearchSpace
@@ -63,7 +64,7 @@ def find_trial(run: Run, name: str) -> Trial:
         numbers = f"it has 0 to {len(trials) - 1}" if trials else "none is finished"
         raise InputError(f"{name!r} is no trial of {run.path}", f"take best, all-front, or a number ({numbers})", "--trial")
     if not trials[name].complete:
-        raise InputError(f"trial {name} failed: {trials[name].error}", "take one that is complete", "--trial")
+        raise InputError(f"trial {name} failed: {printable(trials[name].error)}", "take one that is complete", "--trial")
     return trials[name]
 
 
