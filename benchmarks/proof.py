@@ -36,9 +36,8 @@ def main() -> None:
         text = source(space, space.reference("paper"), network, {}).text
         start = processor_time()
         found = prove(text, network, space.cost(space.reference("paper")), space.input_size)
-        print(
-            f"{name}, SE everywhere, {side}x{side}: {found.seconds:.1f} s ({processor_time() - start:.1f} s of the processor), at most {max(found.apart.values()):.1g} apart"
-        )
+        spent = f"{found.seconds:.1f} s ({processor_time() - start:.1f} s of the processor)"
+        print(f"{name}, SE everywhere, {side}x{side}: {spent}, at most {max(found.apart.values()):.1g} apart")
     parts()
 
 
