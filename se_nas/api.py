@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from se_nas.architecture import Architecture
 from se_nas.engines.local import run_local
 from se_nas.engines.plan import Plan
 from se_nas.environment import describe_environment
@@ -22,7 +23,9 @@ from se_nas.observer import Observer
 from se_nas.run import Run
 from se_nas.settings import SearchSettings, resolve_settings
 from se_nas.space import SearchSpace
-from se_nas.trial import Trial
+
+if TYPE_CHECKING:
+    from se_nas.exporter import Exported
 
 
 def search(
@@ -97,6 +100,7 @@ def start(
         "budgets": [vars(budget) for budget in space.budgets],
         "evaluator": "training" if trained else "own",
         "validation_images": len(evaluator.data.val.labels) if isinstance(evaluator, TrainingEvaluator) else None,
+        "normalisation": _normalisation(evaluator),
         "backbone": _describe_backbone(space),
         "environment": describe_environment(),
     }
@@ -148,61 +152,44 @@ def resume(
 
 def export(
     space: SearchSpace,
-    architecture: Any,
+    architecture: Architecture,
     directory: str | Path,
     *,
     weights: Mapping[str, torch.Tensor] | None = None,
-    about: Mapping[str, str] | None = None,
-    force: bool = False,
-) -> Path:
-    """Write an architecture as PyTorch code that runs without se-nas, see `se_nas.exporter.export`."""
+    about: Mapping[str, object] | None = None,
+    **options: bool,
+) -> Exported:
+    """Write an architecture as PyTorch code that runs without se-nas, see `se_nas.exporter.export`.
+
+    Args:
+        options: fields of `se_nas.exporter.ExportOptions`: ``force``, ``onnx``, ``program``, ``hub``, ``timm``, ``prove``.
+    """
     from se_nas import exporter
 
-    return exporter.export(space, architecture, directory, weights, about, force)
+    return exporter.export(space, architecture, directory, weights, about, exporter.ExportOptions.of(options))
 
 
-def export_trial(run: Run, trial: str, target: str | Path, force: bool = False) -> list[str]:
-    """Export one trial of a run with its weights; returns lines that say what was written.
+def export_trial(run: Run, trial: str, target: str | Path, untrained: bool = False, **options: bool) -> list[Exported]:
+    """Export one trial of a run with its weights, or every trial on its front.
 
     Args:
         run: the run.
-        trial: its number, or ``best``: the front's best in the first objective.
+        trial: its number, ``best`` (the front's best in the first objective), or ``all-front``: each into a folder
+            ``trial-N`` of the target.
         target: ``NAME.py`` or a directory.
-        force: overwrite.
+        untrained: leave the weights out.
+        options: fields of `se_nas.exporter.ExportOptions`.
 
     Raises:
-        InputError: if there is no such trial, or it failed.
+        InputError: if there is no such trial, it failed, or its weights were not kept.
     """
-    chosen = _find_trial(run, trial)
-    weights = run.load_weights(chosen.number)
-    metrics = ", ".join(f"{name} {value:.4f}" for name, value in chosen.metrics.items())
-    about = {
-        "trial": f"{chosen.number} of {run.path.name}, seed {chosen.seed}",
-        "data": f"{run.config['search']['data']}, {chosen.fidelity['epochs']} epochs",
-        "validation": metrics,
-    }
-    if chosen.number in run.test_scores:
-        about["test"] = ", ".join(f"{name.removeprefix('test_')} {value:.4f}" for name, value in run.test_scores[chosen.number].items())
-    path = export(space_of(run), chosen.architecture, target, weights=weights, about=about, force=force)
-    if weights is None:
-        why = "its evaluator gave none" if run.config["evaluator"] == "own" else "--keep-weights all keeps those off the front too"
-        return [str(path), f"without weights: those of trial {chosen.number} were not kept ({why})"]
-    return [str(path)]
+    from se_nas.exporter import ExportOptions
+    from se_nas.exporter.trial import export_front, export_one, find_trial
 
-
-def _find_trial(run: Run, name: str) -> Trial:
-    trials = {str(trial.number): trial for trial in run.trials}
-    if name == "best":
-        best = run.front.best()
-        if best is None:
-            raise InputError("no trial is complete", f"go on with the search: se-nas resume {run.path}", str(run.path))
-        return best.trials[0]
-    if name not in trials:
-        numbers = f"it has 0 to {len(trials) - 1}" if trials else "none is finished"
-        raise InputError(f"{name!r} is no trial of {run.path}", f"take best, or a number ({numbers})", "--trial")
-    if not trials[name].complete:
-        raise InputError(f"trial {name} failed: {trials[name].error}", "take one that is complete", "--trial")
-    return trials[name]
+    chosen = ExportOptions.of(options)
+    if trial == "all-front":
+        return export_front(run, space_of(run), Path(target), untrained, chosen)
+    return [export_one(run, space_of(run), find_trial(run, trial), Path(target), untrained, chosen)]
 
 
 def _go(run: Run, plan: Plan, evaluator: Evaluator, device: str, observer: Observer) -> Run:
@@ -224,6 +211,13 @@ def _resolved(settings: SearchSettings, evaluator: Evaluator) -> dict[str, Any]:
     """The settings with the number of threads in place of 0: a resumed search must not choose another one."""
     chosen = {"threads": evaluator.threads} if isinstance(evaluator, TrainingEvaluator) else {}
     return {**settings.to_dict(), **chosen}
+
+
+def _normalisation(evaluator: Evaluator) -> dict[str, list[float]] | None:
+    """What training does to pixels in 0..1, of each channel: whoever uses the weights must do it too."""
+    if not isinstance(evaluator, TrainingEvaluator):
+        return None
+    return {"mean": list(evaluator.data.mean), "std": list(evaluator.data.std)}
 
 
 def _score_front(run: Run, evaluator: TrainingEvaluator, device: str) -> None:

@@ -65,4 +65,6 @@ class Trial:
         if data["schema"] > SCHEMA:
             raise ValueError(f"written by a newer se-nas (schema {data['schema']}, this one reads {SCHEMA})")
         fields = {key: value for key, value in data.items() if key not in ("schema", "id")}
+        if type(fields["number"]) is not int or not all(type(value) in (int, float) for value in fields["metrics"].values()):
+            raise ValueError("its number or its metrics are no numbers")
         return cls(**{**fields, "architecture": Architecture.from_json(data["architecture"])})
