@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from se_nas.architecture import Architecture
 from se_nas.errors import InputError
-from se_nas.exporter import fallback, residual
+from se_nas.exporter import fallback, generic
 from se_nas.exporter.alone import load_state
 from se_nas.exporter.card import readme, record, record_file
 from se_nas.exporter.check import Unsupported, compare
@@ -30,7 +30,7 @@ __all__ = ["GENERATORS", "ExportOptions", "Exported", "Written", "export", "sour
 Generator = Callable[[SearchSpace, Architecture, nn.Module, Mapping[str, str]], str]
 """(space, architecture, the network built from both, further facts) -> source of the file; raises `Unsupported`."""
 
-GENERATORS: list[Generator] = [residual.source, fallback.source]
+GENERATORS: list[Generator] = [generic.source, fallback.source]
 """Asked in turn; the first that can write the network does."""
 
 
@@ -109,8 +109,9 @@ def export(
     network = space.build(architecture)
     if weights is not None:
         check_weights(weights, network)
-        load_state(network, weights)
     written = source(space, architecture, network, {name: str(value) for name, value in about.items()})
+    if weights is not None:
+        load_state(network, weights)
     proof = prove(written.text, network, space.cost(architecture), space.input_size, weights, written.paths) if options.prove else None
 
     files, remarks = {place.module: written.text.encode()}, dict.fromkeys(names, "")

@@ -17,8 +17,7 @@ from se_nas.backbones import BACKBONES
 from se_nas.exporter.check import Unsupported
 from se_nas.exporter.heading import backbone_name, docstring
 from se_nas.exporter.operators import refuse_clashes
-from se_nas.exporter.residual_template import OPERATOR
-from se_nas.exporter.seblock import SECode
+from se_nas.exporter.seblock import OPERATOR, SECode
 from se_nas.exporter.template import WIDTH, assemble, printable, render
 from se_nas.group import attachment
 from se_nas.placement import Removed

@@ -9,22 +9,23 @@ from typing import Any
 import torch
 from torch import nn
 
-from se_nas.architecture import Architecture, SEOptions, hidden_width
+from se_nas.architecture import Architecture
 from se_nas.attached import public_modules
 from se_nas.exporter.bodies import Training
-from se_nas.exporter.check import Unsupported, count_parameters
+from se_nas.exporter import initialisation
+from se_nas.exporter.check import Unsupported
 from se_nas.exporter.classes import Classes
 from se_nas.exporter.construction import Builder
 from se_nas.exporter.definitions import Definition, annotation
 from se_nas.exporter.expressions import MISSING, Optional
 
 from se_nas.exporter.forward import Writer
+from se_nas.exporter.heading import docstring
 from se_nas.exporter.layout import Brackets, Joined, Text, flat, lay_out, literal
 from se_nas.exporter.operators import refuse_clashes
 from se_nas.exporter.recording import Ref
-from se_nas.exporter.residual_template import OPERATOR
-from se_nas.exporter.seblock import SECode
-from se_nas.exporter.template import IMPORTS, WIDTH, assemble, facts, table
+from se_nas.exporter.seblock import OPERATOR, SECode
+from se_nas.exporter.template import IMPORTS, WIDTH, assemble
 from se_nas.se import SEBlock
 from se_nas.space import SearchSpace
 
@@ -55,7 +56,7 @@ BUILD = '''
 def build(weights: str | None = None) -> nn.Module:
     """The network, with the weights of a safetensors file if one is given."""
     network = {root}()
-    if weights is not None:
+{begin}    if weights is not None:
         from safetensors.torch import load_file
 
         network.load_state_dict(load_file(weights))
@@ -88,33 +89,11 @@ def source(space: SearchSpace, architecture: Architecture, network: nn.Module, a
     outputs = _outputs(finder.definitions)
     body = finder.definitions[root.name].body
     call = f"network(torch.zeros(1, {', '.join(map(str, space.input_size))}))"
-    build = BUILD.format(root=root.name, shape=f"tuple({call}.shape)" if body and _type(body.result).startswith("Tensor") else call).strip()
+    build = BUILD.format(root=root.name, begin=initialisation.text(network), shape=f"tuple({call}.shape)" if body and _type(body.result).startswith("Tensor") else call).strip()
     rest = [se.block(), *outputs, *classes, build]
     refuse_clashes(operators, "\n".join(rest))
-    return assemble(_docstring(space, architecture, network, about, blocks), [*settings, *rest])
-
-
-def _docstring(space: SearchSpace, architecture: Architecture, network: nn.Module, about: Mapping[str, str], blocks: Mapping[str, Any]) -> str:
-    name = space.backbone if isinstance(space.backbone, str) else getattr(space.backbone, "__name__", type(space.backbone).__name__)
-    heading = {
-        "architecture": architecture.id,
-        "backbone": name,
-        "input": "x".join(map(str, space.input_size)),
-        "parameters": f"{count_parameters(network):,}",
-        "MACs": f"{space.cost(architecture).macs:,} an image",
-    }
-    rows = [_row(path, block, space.options) for path, block in blocks.items()]
-    sections = [
-        f"{type(network).__name__} {'with' if blocks else 'without'} Squeeze-and-Excitation, found by se-nas.",
-        facts({**heading, **about, **heading}),
-        table(("SE block", "channels", "r", "hidden", "squeeze", "gate", "placement"), rows) if blocks else "",
-    ]
-    return "\n\n".join(filter(None, sections))
-
-
-def _row(path: str, block: Any, options: SEOptions) -> tuple[object, ...]:
-    spec, channels = block.spec, block.fc2.weight.shape[0]
-    return path, channels, spec.reduction, hidden_width(channels, spec.reduction, options.divisor), spec.squeeze, spec.gate, spec.placement
+    title = f"{type(network).__name__} {'with' if blocks else 'without'} Squeeze-and-Excitation, found by se-nas."
+    return assemble(docstring(title, space, architecture, network, about), [*settings, *rest])
 
 
 def _class(definition: Definition, builder: Builder, modules: Mapping[str, nn.Module]) -> str:

@@ -11,12 +11,13 @@ from se_nas.exporter.operators import operators_source
 from se_nas.exporter.template import WIDTH, render
 from se_nas.se import GATES, SQUEEZES
 
+OPERATOR = "Operator = Callable[[Tensor], Tensor]"
 FIELDS = ("reduction", "squeeze", "gate", "placement")
 
 SETTINGS = '''
 class SE(NamedTuple):
     """The settings of one SE block."""                               #? !placement
-    """The settings of one SE block. Its places in a residual block:  #? placement
+    """The settings of one SE block. Its places in a block:            #? placement
                                                                       #? placement
 $places                                                               #? placement
     """                                                               #? placement
@@ -63,7 +64,7 @@ class SECode:
     """The SE part of one exported file.
 
     Attributes:
-        settings: of each residual block, by its name.
+        settings: of each block, by its name.
         options: what all blocks have in common.
     """
 
@@ -95,7 +96,7 @@ class SECode:
 
     @property
     def names(self) -> dict[str, str]:
-        """For the templates of residual blocks: how a setting is declared, named, and given to an SE block."""
+        """How a setting is declared, named, and given to an SE block."""
         arguments = [f"se.{field}" for field in self.fields if field != "placement"] if self.structured else ["reduction"]
         name, kind = ("se", "SE") if self.structured else ("reduction", "int")
         return {"setting": name, "kind": kind, "arguments": ", ".join(arguments)}
