@@ -104,14 +104,18 @@ class SECode:
         """A setting as source text."""
         if spec is None:
             return "None"
+        arguments = ", ".join(self.values(spec, self.fields))
+        return f"SE({arguments})" if self.structured else arguments
+
+    def values(self, spec: SESpec, fields: Collection[str]) -> list[str]:
+        """Fields of a setting as source text."""
         values = {
             "reduction": str(spec.reduction),
             "squeeze": SQUEEZES[spec.squeeze].function.__name__,
             "gate": GATES[spec.gate].__name__,
             "placement": f'"{spec.placement}"',
         }
-        arguments = ", ".join(values[field] for field in self.fields)
-        return f"SE({arguments})" if self.structured else arguments
+        return [values[field] for field in fields]
 
     def data(self, name: str, specs: Collection[SESpec | None]) -> str:
         """``name = [...]``, a setting each."""

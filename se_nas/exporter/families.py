@@ -1,0 +1,428 @@
+"""Modules that compute alike, so that one class with arguments can make them all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from se_nas.exporter.bodies import Body, Branch, Item, numbered, reads, steps_of, with_reads
+from se_nas.exporter.check import Unsupported
+from se_nas.exporter.expressions import MISSING, SE, Container, Expression, Initial, Layer, map_constants, skeleton
+from se_nas.exporter.recording import Ref, Step
+
+
+@dataclass
+class Template:
+    """One module that gets a class: what it is made of and what it does.
+
+    Attributes:
+        path: its public path.
+        base: the layer of torch.nn that it extends.
+        container: the container that it extends, such as ``nn.Sequential``, or "".
+        children: by name; those that do nothing are left out.
+        tensors: its own parameters and buffers, by name.
+        body: its ``forward``; None if it is the container's.
+        attributes: numbers, texts and tuples that its module has: names for constants in the body.
+    """
+
+    path: str
+    base: Layer | None
+    container: str
+    children: dict[str, Expression]
+    tensors: dict[str, Initial]
+    body: Body | None
+    attributes: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where a child that not all have stands in the code of the others.
+
+    Attributes:
+        child: its name.
+        after: how many items come before its call.
+        edges: the reads that see its result: (number of the item, which of its reads); item -1 is what is returned.
+    """
+
+    child: str
+    after: int
+    edges: frozenset[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Hole:
+    """A constant in the code of a family, by its number: each module may have another value there."""
+
+    number: int
+
+
+@dataclass
+class Family:
+    """Modules that one class can make.
+
+    Attributes:
+        templates: of the modules.
+        body: what they do; calls of children that not all have are in it, and a `Hole` for each constant.
+        values: of each module, the constants of the body; those of a branch that it does not take are missing.
+        optional: these children, which are an identity where they are missing.
+        placed: the child (an SE block) that stands at different places, chosen by its placement; or "".
+        tailed: which of the modules do the body's last branch; empty if it has none.
+    """
+
+    templates: list[Template]
+    body: Body | None
+    values: list[list[Any]]
+    optional: tuple[str, ...] = ()
+    placed: str = ""
+    tailed: tuple[bool, ...] = ()
+
+
+def find_families(templates: Sequence[Template]) -> list[Family]:
+    """Sort the modules of one Python class into as few families as can be."""
+    return _sort(_padded(templates), required=frozenset())
+
+
+def _padded(templates: Sequence[Template]) -> list[Template]:
+    """Modules whose containers differ only in which SE blocks are there, with an absent SE block where others have one."""
+    templates = list(templates)
+    for name in dict.fromkeys(name for template in templates for name in template.children):
+        alike: dict[str, list[int]] = {}
+        for i, template in enumerate(templates):
+            child = template.children.get(name)
+            if isinstance(child, Container):
+                plain = Container(child.name, tuple((key, item) for key, item in child.items if not isinstance(item, SE)))
+                alike.setdefault(skeleton(plain), []).append(i)
+        for members in alike.values():
+            found = [dict(_container(templates[i].children[name]).items) for i in members]
+            blocks = dict.fromkeys(key for items in found for key, item in items.items() if isinstance(item, SE))
+            if len({tuple(items) for items in found}) > 1:
+                order = _order(found)
+                for i, items in zip(members, found, strict=True):
+                    filled = tuple((key, items.get(key, SE(MISSING, None))) for key in order if key in items or key in blocks)
+                    child = replace(_container(templates[i].children[name]), items=filled)
+                    templates[i] = replace(templates[i], children={**templates[i].children, name: child})
+    return templates
+
+
+def _container(value: Expression) -> Container:
+    assert isinstance(value, Container)
+    return value
+
+
+def _order(found: Sequence[dict[str, Any]]) -> list[str]:
+    """All names, each behind those that it follows wherever it is."""
+    order: list[str] = []
+    for items in found:
+        last = -1
+        for key in items:
+            if key not in order:
+                order.insert(last + 1, key)
+            last = order.index(key)
+    return order
+
+
+def _sort(templates: Sequence[Template], required: frozenset[str]) -> list[Family]:
+    optional = {
+        name
+        for template in templates
+        for name, child in template.children.items()
+        if name not in required and (isinstance(child, SE) or any(name not in other.children for other in templates))
+    }
+    callable_once = {name for name in optional if all(_unary(name, template) for template in templates if name in template.children)}
+    bare = [_without(template.body, callable_once) for template in templates]
+    groups: dict[str, list[int]] = {}
+    for i, template in enumerate(templates):
+        names = [name for name in template.children if name not in callable_once]
+        key = repr((names if template.container != "nn.Sequential" or template.body else len(template.children) > 0,
+                    skeleton(template.base), skeleton(template.tensors), template.container, _code(bare[i])))  # fmt: skip
+        groups.setdefault(key, []).append(i)
+    families = []
+    members = [part for group in groups.values() for part in _by_children(templates, group)]
+    while members:
+        group = members.pop(0)
+        alike = [other for other in members if _same_parts(templates[other[0]], templates[group[0]])]
+        longer = next((other for other in alike if _extends(bare[other[0]], bare[group[0]])), None)
+        shorter = next((other for other in alike if _extends(bare[group[0]], bare[other[0]])), None)
+        if longer is not None:
+            members.remove(longer)
+            short, long = group, longer
+        elif shorter is not None:
+            members.remove(shorter)
+            short, long = shorter, group
+        else:
+            short, long = group, []
+        chosen = sorted([*short, *long])
+        try:
+            families.append(_family([templates[i] for i in chosen], [bare[i] for i in chosen], callable_once, [i in long for i in chosen]))
+        except _Conflict as conflict:
+            return _sort(templates, required | {conflict.child})
+    return families
+
+
+def _by_children(templates: Sequence[Template], group: list[int]) -> list[list[int]]:
+    """A group apart, if its modules have parts of few kinds: each then is a class that makes its parts itself."""
+    kinds: dict[str, list[int]] = {}
+    for i in group:
+        parts = {name: skeleton(child) for name, child in templates[i].children.items() if not isinstance(child, Layer)}
+        kinds.setdefault(repr(parts), []).append(i)
+    names = {name for i in group for name in templates[i].children if not isinstance(templates[i].children[name], (Layer, SE))}
+    everywhere = all(names <= templates[i].children.keys() for i in group)
+    return list(kinds.values()) if everywhere and len(kinds) <= max(2, len(group) // 3) else [group]
+
+
+def _same_parts(a: Template, b: Template) -> bool:
+    """Whether the children that both have are made in the same way."""
+    both = [name for name in a.children if name in b.children and not isinstance(a.children[name], Layer)]
+    return all(skeleton(a.children[name]) == skeleton(b.children[name]) for name in both)
+
+
+class _Conflict(Exception):
+    """A child that cannot be optional: it stands at different places."""
+
+    def __init__(self, child: str) -> None:
+        super().__init__(child)
+        self.child = child
+
+
+def _unary(name: str, template: Template) -> bool:
+    """Whether a child is called just once, with one tensor, and gives one."""
+    if template.body is None:
+        return True
+    calls = [step for step in steps_of(template.body.items) if step.kind == "module" and step.name.split(".")[0] == name]
+    plain = [step for step in template.body.items if isinstance(step, Step) and step in calls]
+    return len(calls) == len(plain) == 1 and calls[0].name == name and _is_unary(calls[0])
+
+
+def _is_unary(step: Step) -> bool:
+    return len(step.args) == 1 and isinstance(step.args[0], Ref) and not step.kwargs and isinstance(step.out, Ref)
+
+
+@dataclass
+class _Bare:
+    """A body without the calls of optional children, and where they stood."""
+
+    body: Body
+    slots: list[Slot]
+    values: list[Any]
+
+
+def _with_holes(body: Body) -> tuple[Body, list[Any]]:
+    """A body with a numbered hole in the place of each constant, and the constants."""
+    values: list[Any] = []
+
+    def hole(_: Any, value: Any) -> Hole:
+        values.append(value)
+        return Hole(len(values) - 1)
+
+    return map_body(body, hole), values
+
+
+def map_body(body: Body, change: Callable[[tuple[str, ...], Any], Any]) -> Body:
+    """A body with its constants changed, see `map_constants`."""
+
+    def step(item: Step) -> Step:
+        context = ("step", item.name)
+        return replace(item, args=map_constants(item.args, change, context), kwargs=map_constants(item.kwargs, change, context))
+
+    def item(item: Item) -> Item:
+        if isinstance(item, Branch):
+            return replace(item, train=tuple(map(step, item.train)), evaluation=tuple(map(step, item.evaluation)))
+        return step(item)
+
+    return replace(body, items=tuple(map(item, body.items)))
+
+
+def _without(body: Body | None, children: Collection[str]) -> _Bare | None:
+    if body is None:
+        return None
+    made: dict[Ref, tuple[str, Ref]] = {}  # result of an optional call -> the child, and what it was given
+    after: dict[str, int] = {}
+    edges: dict[str, set[tuple[int, int]]] = {}
+    items: list[Item] = []
+
+    def resolve(ref: Ref, edge: tuple[int, int]) -> Ref:
+        while ref in made:
+            child, ref = made[ref]
+            edges[child].add(edge)
+        return ref
+
+    for item in body.items:
+        if isinstance(item, Step) and item.kind == "module" and item.name in children:
+            made[item.out] = (item.name, item.args[0])
+            after[item.name], edges[item.name] = len(items), set()
+        else:
+            refs = [resolve(ref, (len(items), i)) for i, ref in enumerate(reads(item))]
+            items.append(with_reads(item, iter(refs)))
+    refs = [resolve(ref, (-1, i)) for i, ref in enumerate(reads(body.result))]
+    result = with_reads(body.result, iter(refs))
+    slots = [Slot(child, after[child], frozenset(edges[child])) for child in after]
+    return _Bare(*_ordered(numbered(replace(body, items=tuple(items), result=result)), slots))
+
+
+def _ordered(body: Body, slots: list[Slot]) -> tuple[Body, list[Slot], list[Any]]:
+    body, values = _with_holes(body)
+    return body, slots, values
+
+
+def _code(bare: _Bare | None) -> str:
+    return "" if bare is None else _body_code(bare.body)
+
+
+def _body_code(body: Body) -> str:
+    return repr((len(body.names), body.params, body.lists, [_item_code(item) for item in body.items], skeleton(body.result)))
+
+
+def _item_code(item: Item) -> str:
+    if isinstance(item, Branch):
+        return repr((item.condition, [[_item_code(step) for step in steps] for steps in (item.train, item.evaluation)]))
+    return repr((item.kind, item.name, skeleton(item.args, ("step",)), skeleton(item.kwargs, ("step",)), item.out))
+
+
+def _extends(long: _Bare | None, short: _Bare | None) -> bool:
+    """Whether one body is another and then some more, with one tensor as result."""
+    if long is None or short is None or not short.body.items or len(long.body.items) <= len(short.body.items):
+        return False
+    n = len(short.body.items)
+    same = [_item_code(a) == _item_code(b) for a, b in zip(long.body.items, short.body.items, strict=False)]
+    single = isinstance(short.body.result, Ref) and isinstance(long.body.result, Ref)
+    plain = all(isinstance(item, Step) for item in long.body.items[n:])
+    return all(same) and single and plain and long.body.params == short.body.params and short.body.result not in short.body.params
+
+
+def _family(templates: list[Template], bare: list[_Bare | None], children: Collection[str], tailed: list[bool]) -> Family:
+    optional = tuple(dict.fromkeys(name for t in templates for name in t.children if any(name not in o.children for o in templates)))
+    slotted = tuple(dict.fromkeys(slot.child for b in bare if b for slot in b.slots))
+    optional = tuple(dict.fromkeys((*optional, *(name for name in slotted if name in optional))))
+    if bare[0] is None:
+        return Family(templates, None, [[] for _ in templates], optional)
+    present = [b for b in bare if b is not None]
+    short = next((b for b, long in zip(present, tailed, strict=True) if not long), present[0])
+    body, slots = short.body, [slot for b, long in zip(present, tailed, strict=True) if not long for slot in b.slots]
+    if any(tailed) and not all(tailed):
+        long_body = present[tailed.index(True)].body
+        body, n = _with_tail(body, long_body), len(short.body.items)
+        late = [_moved(slot, n, long_body) for b, long in zip(present, tailed, strict=True) if long for slot in b.slots]
+        slots, late = _aligned(slots, late, n)
+        slots += late
+    elif all(tailed):
+        slots = [slot for b in present for slot in b.slots]
+    placed = ""
+    unique: dict[tuple[str, frozenset[tuple[int, int]]], Slot] = {}
+    for slot in slots:
+        unique.setdefault((slot.child, slot.edges), slot)
+    for child, count in Counter(child for child, _ in unique).items():
+        if count > 1:
+            if placed or not any(isinstance(template.children.get(child), SE) for template in templates):
+                raise _Conflict(child)
+            placed = child
+    labels = _labels(templates, bare, unique, placed) if placed else {}
+    blocks = {name for template in templates for name, child in template.children.items() if isinstance(child, SE)}
+    others = [slot for slot in unique.values() if slot.child not in blocks]
+
+    def order(slot: Slot) -> tuple[int, int]:
+        """SE blocks first, but for those on the result of another optional child."""
+        behind = any(other.edges & slot.edges for other in others)
+        return slot.after, 0 if slot.child in blocks and not behind else 1 if slot.child not in blocks else 2
+
+    ordered = sorted(unique.values(), key=order)
+    mixed = any(tailed) and not all(tailed)
+    values = [b.values for b in present]
+    return Family(templates, _insert(body, ordered, labels), values, optional, placed, tuple(tailed) if mixed else ())
+
+
+def _labels(templates: Sequence[Template], bare: Sequence[_Bare | None], unique: dict[Any, Slot], child: str) -> dict[Slot, str]:
+    """The placement that each place of an SE block stands for."""
+    labels: dict[Slot, str] = {}
+    for template, b in zip(templates, bare, strict=True):
+        block = template.children.get(child)
+        for slot in b.slots if b else ():
+            if slot.child == child and isinstance(block, SE):
+                kept = next((known for known in unique.values() if known.child == child and known.edges == slot.edges), None)
+                if kept is None or labels.setdefault(kept, block.spec.placement) != block.spec.placement:
+                    raise _Conflict(child)
+    if len(set(labels.values())) != len(labels) or len(labels) != sum(slot.child == child for slot in unique.values()):
+        raise _Conflict(child)
+    return labels
+
+
+def _with_tail(short: Body, long: Body) -> Body:
+    """A body whose last items are a branch of their own, which only some modules take."""
+    n = len(short.items)
+    tail = Branch(tuple(step for step in long.items[n:] if isinstance(step, Step)), (), "self.residual")
+    body = replace(short, items=(*short.items, tail))
+    assert isinstance(long.result, Ref)
+    renamed = {long.result: short.result}
+    steps = tuple(replace(step, out=renamed.get(step.out, step.out) if isinstance(step.out, Ref) else step.out) for step in tail.train)
+    return replace(body, items=(*short.items, replace(tail, train=steps)))
+
+
+def _aligned(early: Sequence[Slot], late: Sequence[Slot], n: int) -> tuple[list[Slot], list[Slot]]:
+    """Slots of modules without the tail, and of those with it (item ``n``), so that one child has one place in both."""
+    within = {slot.child: slot for slot in late if all(item == n for item, _ in slot.edges)}
+    result: list[Slot] = []
+    for slot in early:
+        if not all(item == -1 for item, _ in slot.edges):
+            result.append(slot)
+        elif slot.child in within:  # before the tail, and seen by what is returned without it
+            result.append(replace(slot, after=n, edges=slot.edges | within[slot.child].edges))
+        else:
+            result.append(replace(slot, after=n + 1))
+    joint = {slot.child: slot for slot in result if slot.child in within}
+    return result, [joint.get(slot.child, slot) if slot is within.get(slot.child) or slot in within.values() else slot for slot in late]
+
+
+def _moved(slot: Slot, start: int, long: Body) -> Slot:
+    """A slot of a body whose items from ``start`` on are now one branch."""
+    offsets = {i: sum(len(reads(item)) for item in long.items[start:i]) for i in range(start, len(long.items))}
+    edges = frozenset((start, offsets[item] + k) if item >= start else (item, k) for item, k in slot.edges)
+    return Slot(slot.child, slot.after if slot.after < start else start + (slot.after >= len(long.items)), edges)
+
+
+def _insert(body: Body, slots: Sequence[Slot], labels: dict[Slot, str]) -> Body:
+    """Put the calls of optional children back."""
+    current = {(i, k): ref for i, item in enumerate(body.items) for k, ref in enumerate(reads(item))}
+    current |= {(-1, k): ref for k, ref in enumerate(reads(body.result))}
+    count = 1 + max((ref.number for ref in _refs(body)), default=0)
+    items: list[Item] = []
+
+    def call(slot: Slot) -> Step:
+        nonlocal count
+        given = {current[edge] for edge in slot.edges}
+        if len(given) != 1:
+            raise _Conflict(slot.child)
+        out = Ref(count)
+        count += 1
+        current.update(dict.fromkeys(slot.edges, out))
+        args = (given.pop(), labels[slot]) if slot in labels else (given.pop(),)
+        return Step("placed" if slot in labels else "module", slot.child, args, {}, out)
+
+    for i, item in enumerate((*body.items, None)):
+        due = [slot for slot in slots if slot.after == i and slot.edges]
+        inner = [slot for slot in due if isinstance(item, Branch) and all(edge[0] == i for edge in slot.edges)]
+        items += [call(slot) for slot in due if slot not in inner]
+        if item is not None:
+            first = [call(slot) for slot in inner]
+            item = with_reads(item, iter([current[i, k] for k in range(len(reads(item)))]))
+            if isinstance(item, Branch) and item.condition == "self.residual":
+                item = replace(item, train=(*item.train[:-1], replace(item.train[-1], out=current[-1, 0])))
+            items.append(replace(item, train=(*first, *item.train)) if isinstance(item, Branch) and first else item)
+    result = with_reads(body.result, iter([current[-1, k] for k in range(len(reads(body.result)))]))
+    return numbered(replace(body, items=tuple(items), result=result))
+
+
+def _refs(body: Body) -> list[Ref]:
+    from se_nas.exporter.recording import refs_of
+
+    made = [ref for step in steps_of(body.items) for ref in refs_of(step.out)]
+    return [*refs_of(body.params), *made, *(ref for item in body.items for ref in reads(item)), *reads(body.result)]
+
+
+Describe = Callable[[Template], str]
+
+
+def check_called(template: Template) -> None:
+    """Raise if a module has children that hold tensors and are never called in a way that the file can say."""
+    if template.body is None and not template.container:
+        raise Unsupported(f"{template.path or 'the network'} is never called")
