@@ -26,8 +26,9 @@ def randomise(network: nn.Module, images: Tensor, seed: int) -> None:
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             noise = torch.rand(parameter.shape, generator=generator)
-            if id(parameter) in inside:  # positive, lest a ReLU shuts a block
-                parameter.copy_(noise * 2 / max(1, parameter[0].numel()) if parameter.dim() > 1 else noise)
+            if id(parameter) in inside:  # positive, lest a ReLU shuts a block, and with sums that differ from channel to channel
+                rows = torch.rand(parameter.shape[:1], generator=generator).reshape(-1, *[1] * (parameter.dim() - 1))
+                parameter.copy_(4 * noise * rows / parameter[0].numel() if parameter.dim() > 1 else noise)
             elif name.endswith("bias"):
                 parameter.copy_(noise * 0.5)
             elif parameter.dim() <= 1 or bool((parameter == parameter.flatten()[0]).all()):

@@ -27,7 +27,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "every placement": ("torchvision:resnet18", {"placement": ["standard", "pre", "post", "identity", "inner"], "allow_none": False}),
     "own SE blocks replaced": ("torchvision:mobilenet_v3_small", {"backbone_args": {"num_classes": 7}}),
     "own SE blocks taken out": ("timm:seresnet18", {"reduction": [2], "init": "identity"}),
-    "a plain stack": ("torchvision:vgg11_bn", {"squeeze": ["none"], "bias": True}),
+    "blocks in sequences": ("torchvision:mnasnet0_5", {"squeeze": ["none"], "bias": True}),
     "no squeeze and squeezes": ("torchvision:squeezenet1_1", {"squeeze": ["none", "std"]}),
 }
 
@@ -93,7 +93,7 @@ def test_what_a_text_says(texts: dict[str, tuple[str, nn.Module]]) -> None:
 
 
 def test_plain_backbones_need_no_helpers() -> None:
-    space = space_of("a plain stack")
+    space = space_of("blocks in sequences")
     text = fallback.source(space, space.reference("plain"), space.build(space.reference("plain")), {})
     assert "Gate" not in text and "SEBlock" not in text and text.count("\n") < 40
 
@@ -131,7 +131,7 @@ class Net(nn.Module):
 
     def forward(self, x):
         x = torch.relu(self.bn1(self.conv1(x)))
-        x = torch.relu(self.bn2(self.conv2(x)) + (x if float(x.sum()) > -1e30 else 0))
+        x = torch.relu(self.bn2(self.conv2(x)) + (x if float(x.detach().sum()) > -1e30 else 0))
         y = self.fc(self.drop(x.mean((2, 3))))
         return {"out": y, "maps": [x]} if self.training else y
 '''
@@ -253,6 +253,7 @@ def test_hostile_arguments_stay_arguments(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("backbone", "size", "arguments"),
     [
+        ("torchvision:vgg11_bn", 64, {}),
         ("torchvision:mobilenet_v2", 64, {}),
         ("torchvision:mnasnet0_5", 64, {}),
         ("torchvision:efficientnet_b0", 64, {}),
