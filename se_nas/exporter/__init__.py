@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from se_nas.architecture import Architecture
 from se_nas.errors import InputError
-from se_nas.exporter import fallback, generic
+from se_nas.exporter import fallback
 from se_nas.exporter.alone import load_state
 from se_nas.exporter.card import readme, record, record_file
 from se_nas.exporter.check import Unsupported, compare
 from se_nas.exporter.compiled import onnx_file, program_file
 from se_nas.exporter.entries import hubconf, timm_model
+from se_nas.exporter.generator import network as generator
 from se_nas.exporter.options import ExportOptions
 from se_nas.exporter.proof import Proof, prove
 from se_nas.exporter.write import Destination, check_free, write_files
@@ -30,7 +31,7 @@ __all__ = ["GENERATORS", "ExportOptions", "Exported", "Written", "export", "sour
 Generator = Callable[[SearchSpace, Architecture, nn.Module, Mapping[str, str]], str]
 """(space, architecture, the network built from both, further facts) -> source of the file; raises `Unsupported`."""
 
-GENERATORS: list[Generator] = [generic.source, fallback.source]
+GENERATORS: list[Generator] = [generator.source, fallback.source]
 """Asked in turn; the first that can write the network does."""
 
 
@@ -137,10 +138,10 @@ def source(space: SearchSpace, architecture: Architecture, network: nn.Module, a
         InputError: if none can.
     """
     reasons: list[str] = []
-    for generator in GENERATORS:
+    for generate in GENERATORS:
         try:
-            text = generator(space, architecture, network, about)
-            if generator is not fallback.source:
+            text = generate(space, architecture, network, about)
+            if generate is not fallback.source:
                 compare(text, network)
                 return Written(text)
         except Unsupported as reason:

@@ -15,9 +15,9 @@ from se_nas import __version__
 from se_nas.architecture import Architecture
 from se_nas.exporter.check import count_parameters
 from se_nas.exporter.entries import hub_name, timm_name
+from se_nas.exporter.generator.template import printable
 from se_nas.exporter.heading import HEADER, backbone_name, block_rows
 from se_nas.exporter.proof import Proof
-from se_nas.exporter.template import printable
 from se_nas.space import SearchSpace
 
 

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 
-
 class Unsupported(Exception):
     """What keeps a generator from writing a network, in words: another generator may still do it."""
 

@@ -15,10 +15,10 @@ from se_nas.architecture import Architecture
 from se_nas.attached import Attached, public_paths
 from se_nas.backbones import BACKBONES
 from se_nas.exporter.check import Unsupported
+from se_nas.exporter.generator.operators import refuse_clashes
+from se_nas.exporter.generator.seblock import OPERATOR, SECode
+from se_nas.exporter.generator.template import WIDTH, assemble, printable, render
 from se_nas.exporter.heading import backbone_name, docstring
-from se_nas.exporter.operators import refuse_clashes
-from se_nas.exporter.seblock import OPERATOR, SECode
-from se_nas.exporter.template import WIDTH, assemble, printable, render
 from se_nas.group import attachment
 from se_nas.placement import Removed
 from se_nas.space import SearchSpace

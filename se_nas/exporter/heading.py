@@ -8,7 +8,7 @@ from torch import nn
 
 from se_nas.architecture import Architecture, hidden_width
 from se_nas.exporter.check import count_parameters
-from se_nas.exporter.template import facts, table
+from se_nas.exporter.generator.template import facts, table
 from se_nas.space import SearchSpace
 
 HEADER = ("block", "channels", "r", "hidden", "squeeze", "gate", "placement")

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from se_nas.exporter.check import Unsupported
-from se_nas.exporter.recording import Frame, Own, Ref, Size, Step, refs_of, substitute
+from se_nas.exporter.generator.recording import Frame, Own, Ref, Size, Step, refs_of, substitute
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,11 @@ def _merged(evaluation: Body, train: Body) -> Body:
                 items.append(replace(a, args=unify(a.args, b.args), kwargs=unify(a.kwargs, b.kwargs), out=unify(a.out, b.out)))
         else:
             items.append(Branch(tuple(train.items[b0:b1]), tuple(evaluation.items[a0:a1])))  # type: ignore[arg-type]
-    result = unify(evaluation.result, train.result) if type(evaluation.result) is type(train.result) else Training(train.result, evaluation.result)
+    result = (
+        unify(evaluation.result, train.result)
+        if type(evaluation.result) is type(train.result)
+        else Training(train.result, evaluation.result)
+    )
     body = rewritten(Body(evaluation.names, evaluation.params, tuple(items), result), lambda ref: same.get(ref, ref))
     _check_reassigned(body, evaluation)
     return numbered(body)

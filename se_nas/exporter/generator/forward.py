@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from se_nas.exporter.bodies import Body, Branch, Training, reads, steps_of
-from se_nas.exporter.expressions import Name
-from se_nas.exporter.layout import Brackets, Joined, Text, arguments, flat, lay_out, literal
-from se_nas.exporter.recording import Like, Own, Ref, Size, Step, refs_of
+from se_nas.exporter.generator.bodies import Body, Branch, Training, reads, steps_of
+from se_nas.exporter.generator.expressions import Name
+from se_nas.exporter.generator.layout import Brackets, Joined, Text, arguments, flat, lay_out, literal
+from se_nas.exporter.generator.recording import Like, Own, Ref, Size, Step, refs_of
 
 OPERATORS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "matmul": "@", "__pow__": "**", "pow": "**", "floor_divide": "//"}
 REVERSED = {"__rsub__": "-", "__rtruediv__": "/", "__rdiv__": "/", "__rpow__": "**"}
@@ -101,7 +101,10 @@ class Writer:
     # Names.
 
     def _taken(self, name: str) -> bool:
-        return any(known == name and self.last.get(ref, -1) >= self.position for ref, known in self.names.items()) or name in self.lists.values()
+        return (
+            any(known == name and self.last.get(ref, -1) >= self.position for ref, known in self.names.items())
+            or name in self.lists.values()
+        )
 
     def _fresh(self, *wanted: str) -> str:
         names = [name for name in wanted if name.isidentifier() and not keyword.iskeyword(name) and name not in RESERVED]
@@ -119,8 +122,15 @@ class Writer:
             old = self.names.get(read, "")
             if len(set(sources)) > 1 and old not in PLAIN:
                 continue
-            dead = (self.last.get(read, -1) <= self.position or read in self.replaced) and old.isidentifier() and old not in self.lists.values()
-            if dead and not any(known == old and other != read and other not in self.replaced and self.last.get(other, -1) > self.position for other, known in self.names.items()):
+            dead = (
+                (self.last.get(read, -1) <= self.position or read in self.replaced)
+                and old.isidentifier()
+                and old not in self.lists.values()
+            )
+            if dead and not any(
+                known == old and other != read and other not in self.replaced and self.last.get(other, -1) > self.position
+                for other, known in self.names.items()
+            ):
                 return old
         child = step.name.rpartition(".")[2] if step.kind == "module" else ""
         own = [] if not child or GENERIC.match(child) else [child]
@@ -321,7 +331,9 @@ class Writer:
             return _Expression(Joined((left, f" {symbol} ", self._operand(args[1], symbol))), depth, True)
         if not named and len(args) == 2 and step.name in REVERSED:
             symbol = REVERSED[step.name]
-            return _Expression(Joined((self._operand(args[1], symbol, first=True), f" {symbol} ", self._operand(args[0], symbol))), depth, True)
+            return _Expression(
+                Joined((self._operand(args[1], symbol, first=True), f" {symbol} ", self._operand(args[0], symbol))), depth, True
+            )
         if not named and len(args) == 1 and step.name == "neg":
             return _Expression(Joined(("-", self._atom(args[0]))), depth, True)
         if step.name == "__getitem__":
@@ -423,4 +435,21 @@ def axes_read(values: Any) -> dict[Ref, set[int]]:
 
 
 PLAIN = {"x", "out", "y", "z"}
-RESERVED = {"self", "torch", "nn", "F", "Tensor", "input", "super", "len", "list", "tuple", "range", "block", "layer", "branch", "type", "id"}
+RESERVED = {
+    "self",
+    "torch",
+    "nn",
+    "F",
+    "Tensor",
+    "input",
+    "super",
+    "len",
+    "list",
+    "tuple",
+    "range",
+    "block",
+    "layer",
+    "branch",
+    "type",
+    "id",
+}

@@ -6,26 +6,24 @@ import builtins
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import nn
 
 from se_nas.architecture import Architecture
 from se_nas.attached import public_modules
-from se_nas.exporter.bodies import Training
-from se_nas.exporter import initialisation
 from se_nas.exporter.check import Unsupported
-from se_nas.exporter.classes import Classes
-from se_nas.exporter.construction import Builder
-from se_nas.exporter.definitions import Definition, annotation
-from se_nas.exporter.expressions import MISSING, Optional
-
-from se_nas.exporter.forward import Writer
+from se_nas.exporter.generator import initialisation
+from se_nas.exporter.generator.bodies import Training
+from se_nas.exporter.generator.classes import Classes
+from se_nas.exporter.generator.construction import Builder
+from se_nas.exporter.generator.definitions import Definition, annotation
+from se_nas.exporter.generator.expressions import MISSING, Optional
+from se_nas.exporter.generator.forward import Writer
+from se_nas.exporter.generator.layout import Brackets, Joined, Text, flat, lay_out, literal
+from se_nas.exporter.generator.operators import refuse_clashes
+from se_nas.exporter.generator.recording import Ref
+from se_nas.exporter.generator.seblock import OPERATOR, SECode
+from se_nas.exporter.generator.template import IMPORTS, WIDTH, assemble
 from se_nas.exporter.heading import docstring
-from se_nas.exporter.layout import Brackets, Joined, Text, flat, lay_out, literal
-from se_nas.exporter.operators import refuse_clashes
-from se_nas.exporter.recording import Ref
-from se_nas.exporter.seblock import OPERATOR, SECode
-from se_nas.exporter.template import IMPORTS, WIDTH, assemble
 from se_nas.se import SEBlock
 from se_nas.space import SearchSpace
 
@@ -89,7 +87,11 @@ def source(space: SearchSpace, architecture: Architecture, network: nn.Module, a
     outputs = _outputs(finder.definitions)
     body = finder.definitions[root.name].body
     call = f"network(torch.zeros(1, {', '.join(map(str, space.input_size))}))"
-    build = BUILD.format(root=root.name, begin=initialisation.text(network), shape=f"tuple({call}.shape)" if body and _type(body.result).startswith("Tensor") else call).strip()
+    build = BUILD.format(
+        root=root.name,
+        begin=initialisation.text(network),
+        shape=f"tuple({call}.shape)" if body and _type(body.result).startswith("Tensor") else call,
+    ).strip()
     rest = [se.block(), *outputs, *classes, build]
     refuse_clashes(operators, "\n".join(rest))
     title = f"{type(network).__name__} {'with' if blocks else 'without'} Squeeze-and-Excitation, found by se-nas."
@@ -163,7 +165,9 @@ def _forward(definition: Definition, builder: Builder, modules: Mapping[str, nn.
 
     def small(child: str) -> bool:
         module = find(child)
-        return isinstance(module, SEBlock) or (module is not None and type(module).__module__.startswith("torch.nn.modules") and not isinstance(module, (nn.Sequential)))
+        return isinstance(module, SEBlock) or (
+            module is not None and type(module).__module__.startswith("torch.nn.modules") and not isinstance(module, (nn.Sequential))
+        )
 
     def mapping(child: str) -> bool:
         module = find(child) if child else modules[path]
@@ -195,10 +199,11 @@ def _outputs(definitions: Mapping[str, Definition]) -> list[str]:
         for result in [part for r in results for part in ((r.train, r.evaluation) if isinstance(r, Training) else (r,))]:
             if isinstance(result, tuple) and hasattr(result, "_fields"):
                 name = type(result).__name__
-                fields = "\n".join(f"    {key}: {'Tensor' if isinstance(item, Ref) else 'Tensor | None'}" for key, item in zip(result._fields, result, strict=True))
+                fields = "\n".join(
+                    f"    {key}: {'Tensor' if isinstance(item, Ref) else 'Tensor | None'}"
+                    for key, item in zip(result._fields, result, strict=True)
+                )
                 if name in RESERVED or name in definitions or not name.isidentifier():
                     raise Unsupported(f"what it returns is called {name}")
                 found[name] = f'class {name}(NamedTuple):\n    """What the network returns in training."""\n\n{fields}'
     return list(found.values())
-
-

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from se_nas.exporter.check import Unsupported
-from se_nas.exporter.recording import Like, Ref, Size, base_layer, is_layer
-from se_nas.exporter.recording import Own as OwnTensor
+from se_nas.exporter.generator.recording import Like, Ref, Size, base_layer, is_layer
+from se_nas.exporter.generator.recording import Own as OwnTensor
 
 PAIRS = {"kernel_size", "stride", "padding", "dilation", "output_padding", "output_size"}
 """Arguments whose ``(3, 3)`` is written ``3``."""
@@ -89,7 +89,7 @@ def layer(module: nn.Module) -> Layer:
         Unsupported: if its arguments cannot be told from it.
     """
     base = base_layer(module)
-    assert base is not None
+    assert base is not None, f"{type(module).__name__} is no layer of torch.nn"
     if torch.nn.utils.parametrize.is_parametrized(module):
         raise Unsupported(f"a {type(module).__name__} is parametrized")
     args: dict[str, Any] = {}
@@ -99,13 +99,11 @@ def layer(module: nn.Module) -> Layer:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise Unsupported(f"the arguments of a {base.__name__} cannot be told")
         args[name] = _argument(module, name, parameter.default)
-    found = Layer(f"nn.{base.__name__}" if getattr(nn, base.__name__, None) is base else _refuse(base), tuple(args.items()))
+    if getattr(nn, base.__name__, None) is not base:
+        raise Unsupported(f"{base.__module__}.{base.__name__} is not public")
+    found = Layer(f"nn.{base.__name__}", tuple(args.items()))
     _check(module, base, args)
     return found
-
-
-def _refuse(base: type) -> str:
-    raise Unsupported(f"{base.__module__}.{base.__name__} is not public")
 
 
 def _argument(module: nn.Module, name: str, default: Any) -> Any:
@@ -129,7 +127,9 @@ def _check(module: nn.Module, base: type[nn.Module], args: dict[str, Any]) -> No
         copy = base(**args)
     for name, value in vars(copy).items():
         if not name.startswith("_") and name != "training" and _plain(name, getattr(module, name, None)) != _plain(name, value):
-            raise Unsupported(f"{name} of a {type(module).__name__} is {getattr(module, name, None)!r:.60}, and its arguments cannot say so")
+            raise Unsupported(
+                f"{name} of a {type(module).__name__} is {getattr(module, name, None)!r:.60}, and its arguments cannot say so"
+            )
     for tensors, others in ((copy._parameters, module._parameters), (copy._buffers, module._buffers)):
         for name, tensor in tensors.items():
             other = others.get(name)
@@ -150,7 +150,9 @@ def initial(module: nn.Module) -> dict[str, Initial]:
         for name, tensor in tensors.items():
             if tensor is not None and name not in known:
                 passing = kind == "buffer" and name in module._non_persistent_buffers_set
-                found[name] = Initial("constant" if passing else kind, tuple(tensor.shape), _begins(name, tensor, kind), str(tensor.dtype)[6:])
+                found[name] = Initial(
+                    "constant" if passing else kind, tuple(tensor.shape), _begins(name, tensor, kind), str(tensor.dtype)[6:]
+                )
     return found
 
 
@@ -188,7 +190,11 @@ def map_constants(value: Any, change: Callable[[tuple[str, ...], Any], Any], con
     if isinstance(value, Container):
         return Container(value.name, tuple((name, go(item, name)) for name, item in value.items))
     if isinstance(value, New):
-        return New(value.name, tuple((name, (change if _is_stateless(item) else _go(change))((*context, value.name, name), item)) for name, item in value.args))
+        args = []
+        for name, item in value.args:
+            where = (*context, value.name, name)
+            args.append((name, change(where, item) if _is_stateless(item) else map_constants(item, change, where)))
+        return New(value.name, tuple(args))
     if isinstance(value, Optional):
         return Optional(go(value.module), value.condition)
     if isinstance(value, Initial):
@@ -212,10 +218,6 @@ def map_constants(value: Any, change: Callable[[tuple[str, ...], Any], Any], con
     if isinstance(value, (tuple, list)):
         return type(value)(go(item, str(i)) for i, item in enumerate(value))
     return change(context, value)
-
-
-def _go(change: Callable[[tuple[str, ...], Any], Any]) -> Callable[[tuple[str, ...], Any], Any]:
-    return lambda context, item: map_constants(item, change, context)
 
 
 STATELESS = {

@@ -15,12 +15,12 @@ import torch
 from torch import nn
 
 from se_nas.attached import Attached, join, public_paths
-from se_nas.exporter.bodies import Body, Branch, Item, merge, numbered, reads, steps_of
 from se_nas.exporter.check import Unsupported
-from se_nas.exporter.definitions import Definition, define
-from se_nas.exporter.expressions import NOTHING, SE, Container, Expression, Name, New, initial, kind_of, layer
-from se_nas.exporter.families import Template, find_families
-from se_nas.exporter.recording import Own, Ref, Step, base_layer, is_layer, record, refs_of
+from se_nas.exporter.generator.bodies import Body, Branch, Item, merge, numbered, reads, steps_of
+from se_nas.exporter.generator.definitions import Definition, define
+from se_nas.exporter.generator.expressions import NOTHING, SE, Container, Expression, Name, New, initial, kind_of, layer
+from se_nas.exporter.generator.families import Template, find_families
+from se_nas.exporter.generator.recording import Own, Ref, Step, base_layer, is_layer, record, refs_of
 from se_nas.placement import Removed
 from se_nas.se import SEBlock
 
@@ -87,7 +87,9 @@ class Classes:
     def shared(self) -> None:
         """Raise if a module or a tensor is in the network twice: each gets a name of its own in the file."""
         tensors = [tensor for module in self.modules.values() for tensor in module._parameters.values() if tensor is not None]
-        if len({id(tensor) for tensor in tensors}) < len(tensors) or len({id(module) for module in self.modules.values()}) < len(self.modules):
+        if len({id(tensor) for tensor in tensors}) < len(tensors) or len({id(module) for module in self.modules.values()}) < len(
+            self.modules
+        ):
             raise Unsupported("some of its modules share parameters")
         names = dict(self.network.named_modules(remove_duplicate=False))
         if len(names) > len(dict(self.network.named_modules())):
@@ -104,14 +106,23 @@ class Classes:
                 raise
             except Exception as error:
                 reason = " ".join(f"{type(error).__name__}: {error}".split())
-                raise Unsupported(f"it could not be run without arithmetic in {'training' if training else 'evaluation'} ({reason[:160]})") from error
+                raise Unsupported(
+                    f"it could not be run without arithmetic in {'training' if training else 'evaluation'} ({reason[:160]})"
+                ) from error
         self.silent = {path for path, module in self.modules.items() if type(module) is nn.Identity or isinstance(module, Removed)}
         for path in {*frames[False], *frames[True]}:
             both = [frame[path] for frame in (frames[False], frames[True]) if path in frame]
-            if all(not frame.steps and frame.result == frame.params[0] and len(frame.params) == 1 for frame in both) and not _holds(self.modules[path]):
+            if all(not frame.steps and frame.result == frame.params[0] and len(frame.params) == 1 for frame in both) and not _holds(
+                self.modules[path]
+            ):
                 self.silent.add(path)
-        self.silent |= {path for path, module in self.modules.items() if kind_of(module) == "own" and not _holds(module)} - {*frames[False], *frames[True]}
-        self.bodies = {path: merge(frames[False].get(path), frames[True].get(path), self.silent) for path in {*frames[False], *frames[True]}}
+        self.silent |= {path for path, module in self.modules.items() if kind_of(module) == "own" and not _holds(module)} - {
+            *frames[False],
+            *frames[True],
+        }
+        self.bodies = {
+            path: merge(frames[False].get(path), frames[True].get(path), self.silent) for path in {*frames[False], *frames[True]}
+        }
 
     def _runnable(self) -> tuple[nn.Module, torch.Tensor]:
         plain = copy.deepcopy(self.network).to("meta")
@@ -122,9 +133,17 @@ class Classes:
     @cached_property
     def kinds(self) -> dict[str, Key]:
         """Modules that get a class, and what modules of one class have in common."""
-        own = [path for path, module in self.modules.items() if kind_of(module) == "own" and not isinstance(module, SEBlock) and path not in self.silent]
-        nested = {type(self.modules[a]) for a in own for b in own if a != b and _within(a, b) and type(self.modules[a]) is type(self.modules[b])}
-        heights = {path: max((inner.count(".") for inner in self.modules if _within(inner, path)), default=0) - path.count(".") for path in own}
+        own = [
+            path
+            for path, module in self.modules.items()
+            if kind_of(module) == "own" and not isinstance(module, SEBlock) and path not in self.silent
+        ]
+        nested = {
+            type(self.modules[a]) for a in own for b in own if a != b and _within(a, b) and type(self.modules[a]) is type(self.modules[b])
+        }
+        heights = {
+            path: max((inner.count(".") for inner in self.modules if _within(inner, path)), default=0) - path.count(".") for path in own
+        }
         return {path: (type(self.modules[path]), heights[path] if type(self.modules[path]) in nested else 0) for path in own}
 
     def _order(self) -> list[Key]:
@@ -189,7 +208,7 @@ class Classes:
         if path in self.silent:
             return NOTHING
         if isinstance(module, SEBlock):
-            return SE(module.fc2.weight.shape[0], module.spec)
+            return SE(len(module.fc2.state_dict()["weight"]), module.spec)
         if kind_of(module) == "layer":
             return layer(module)
         return self._filled(CONTAINERS[type(module)], path)
@@ -254,7 +273,9 @@ def _listed(body: Body) -> Body:
         def swap(value: Any, refs: list[Any] = refs, whole: Ref = whole) -> Any:
             return whole if isinstance(value, (list, tuple)) and list(value) == refs else value
 
-        swapped = _map_steps(body, lambda step: replace(step, args=tuple(map(swap, step.args)), kwargs={k: swap(v) for k, v in step.kwargs.items()}))  # noqa: B023
+        swapped = _map_steps(
+            body, lambda step: replace(step, args=tuple(map(swap, step.args)), kwargs={k: swap(v) for k, v in step.kwargs.items()})
+        )
         if not set(refs) & {ref for item in swapped.items for ref in reads(item)} and not set(refs) & set(reads(body.result)):
             params = tuple(whole if n == i else other for n, other in enumerate(body.params))
             body = replace(numbered(replace(swapped, params=params)), lists=(*body.lists, i))
@@ -349,7 +370,11 @@ def _roll(body: Body, owner: str, names: list[str]) -> Body:
     reads_after = [ref for item in (*body.items[:start], *body.items[start + len(names) :]) for ref in reads(item)] + reads(body.result)
     outs = [step.out for step in steps]
     first = steps[0].args[0]
-    if all(a.args == (b.out,) for a, b in zip(steps[1:], steps, strict=False)) and isinstance(first, Ref) and not set(outs[:-1]) & set(reads_after):
+    if (
+        all(a.args == (b.out,) for a, b in zip(steps[1:], steps, strict=False))
+        and isinstance(first, Ref)
+        and not set(outs[:-1]) & set(reads_after)
+    ):
         loop = Step("loop", owner, (first,), {}, outs[-1])
         return numbered(replace(body, items=(*body.items[:start], loop, *body.items[start + len(names) :])))
     uses = [item for item in (*body.items[start + len(names) :],) if set(reads(item)) & set(outs)]
@@ -376,5 +401,3 @@ def _collected(body: Body, start: int, length: int, loop: Step, refs: list[Ref],
     items = [replace(item, args=args) if item is use else item for item in body.items]
     items[start : start + length] = [replace(loop, out=Ref(whole))]
     return numbered(replace(body, items=tuple(items)))
-
-

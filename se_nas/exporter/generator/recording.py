@@ -351,7 +351,11 @@ def _tensor_arguments(bound: dict[str, Any]) -> dict[str, Any]:
     given: dict[str, Any] = {}
     for name, value in list(bound.items())[1:]:
         if any(isinstance(leaf, Tensor) for leaf in tree_leaves(value)):
-            items = enumerate(value) if isinstance(value, tuple) and name in ("args", "input", "inputs") and not hasattr(value, "_fields") else None
+            items = (
+                enumerate(value)
+                if isinstance(value, tuple) and name in ("args", "input", "inputs") and not hasattr(value, "_fields")
+                else None
+            )
             given |= {name: value} if items is None else {f"{name}{i}": item for i, item in items}
     return given
 

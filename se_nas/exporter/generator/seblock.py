@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from se_nas.architecture import SEOptions, SESpec
-from se_nas.exporter.operators import operators_source
-from se_nas.exporter.template import WIDTH, render
+from se_nas.exporter.generator.operators import operators_source
+from se_nas.exporter.generator.template import WIDTH, render
 from se_nas.se import GATES, SQUEEZES
 
 OPERATOR = "Operator = Callable[[Tensor], Tensor]"

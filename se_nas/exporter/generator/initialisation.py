@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-
+from typing import Any
 
 from torch import Tensor, nn
 
+ZERO = "nn.init.zeros_(module.bias)"
 ENOUGH = 1000
 """Values that a weight must have for its spread to tell anything."""
 
@@ -23,7 +24,7 @@ class Rule:
         normal: whether the values are of a normal distribution; otherwise they are uniform.
     """
 
-    spread: Callable[[nn.Module], float]
+    spread: Callable[[Any], float]
     code: str
     normal: bool = True
 
@@ -38,7 +39,9 @@ RULES = (
         'nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")',
     ),
     Rule(lambda m: math.sqrt(2 / _fan(m.weight, out=False)), 'nn.init.kaiming_normal_(module.weight, nonlinearity="relu")'),
-    Rule(lambda m: math.sqrt(1 / _fan(m.weight, out=True)), 'nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="linear")'),
+    Rule(
+        lambda m: math.sqrt(1 / _fan(m.weight, out=True)), 'nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="linear")'
+    ),
     Rule(lambda m: 0.02, "nn.init.normal_(module.weight, std=0.02)"),
     Rule(lambda m: 0.01, "nn.init.normal_(module.weight, std=0.01)"),
     Rule(
@@ -72,16 +75,13 @@ def statements(network: nn.Module) -> dict[str, list[str]]:
     return found
 
 
-ZERO = "nn.init.zeros_(module.bias)"
+def _default(module: Any) -> float:
+    return 1 / math.sqrt(3 * _fan(module.weight, out=False))
 
 
-def _default(module: nn.Module) -> float:
-    return 1 / math.sqrt(3 * _fan(module.weight, out=False))  # type: ignore[arg-type]
-
-
-def _fits(module: nn.Module, rule: Rule) -> bool:
+def _fits(module: Any, rule: Rule) -> bool:
     """Whether a weight looks as if a rule had made it: its spread, and how often it is far out."""
-    weight: Tensor = module.weight.detach()  # type: ignore[operator, assignment]
+    weight: Tensor = module.weight.detach()
     spread = rule.spread(module)
     error = 4 / math.sqrt(weight.numel())  # several times that of a standard deviation
     if weight.is_meta or abs(weight.std().item() / spread - 1) > error:
@@ -98,5 +98,3 @@ def text(network: nn.Module) -> str:
         lines.append(f"    {'elif' if i else 'if'} isinstance(module, {kind}):")
         lines += [f"        {line}" for line in body]
     return "".join(f"    {line}\n" for line in lines)
-
-

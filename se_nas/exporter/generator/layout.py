@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from se_nas.exporter.template import WIDTH
+from se_nas.exporter.generator.template import WIDTH
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from se_nas.exporter.bodies import Body, Branch, Item, numbered, reads, steps_of, with_reads
 from se_nas.exporter.check import Unsupported
-from se_nas.exporter.expressions import MISSING, SE, Container, Expression, Initial, Layer, map_constants, skeleton
-from se_nas.exporter.recording import Ref, Step
+from se_nas.exporter.generator.bodies import Body, Branch, Item, numbered, reads, steps_of, with_reads
+from se_nas.exporter.generator.expressions import MISSING, SE, Container, Expression, Initial, Layer, map_constants, skeleton
+from se_nas.exporter.generator.recording import Ref, Step
 
 
 @dataclass
@@ -413,7 +413,7 @@ def _insert(body: Body, slots: Sequence[Slot], labels: dict[Slot, str]) -> Body:
 
 
 def _refs(body: Body) -> list[Ref]:
-    from se_nas.exporter.recording import refs_of
+    from se_nas.exporter.generator.recording import refs_of
 
     made = [ref for step in steps_of(body.items) for ref in refs_of(step.out)]
     return [*refs_of(body.params), *made, *(ref for item in body.items for ref in reads(item)), *reads(body.result)]

@@ -10,11 +10,35 @@ from typing import Any
 from torch import nn
 
 from se_nas.architecture import SESpec
-from se_nas.exporter.bodies import Body
-from se_nas.exporter.expressions import MISSING, NOTHING, SE, Container, Expression, Initial, Layer, Name, New, Optional, constants, map_constants, skeleton
-from se_nas.exporter.families import Family, Hole, map_body
+from se_nas.exporter.generator.bodies import Body
+from se_nas.exporter.generator.expressions import (
+    MISSING,
+    NOTHING,
+    SE,
+    Container,
+    Expression,
+    Initial,
+    Layer,
+    Name,
+    New,
+    Optional,
+    constants,
+    map_constants,
+    skeleton,
+)
+from se_nas.exporter.generator.families import Family, Hole, map_body
 
-CHANNELS = {"in_channels", "out_channels", "num_features", "in_features", "out_features", "num_channels", "normalized_shape", "shape", "groups"}
+CHANNELS = {
+    "in_channels",
+    "out_channels",
+    "num_features",
+    "in_features",
+    "out_features",
+    "num_channels",
+    "normalized_shape",
+    "shape",
+    "groups",
+}
 
 
 @dataclass
@@ -97,12 +121,21 @@ class Formula:
 
 
 def _formulas(kind: str, of: str) -> list[tuple[str, Callable[[int], int]]]:
+    """Formulas that an argument of one kind may be of one of another."""
     if kind == of == "channels":
-        factors = range(2, 9)
-        return [(f"{k} * {{}}", lambda n, k=k: n * k) for k in factors] + [(f"{{}} // {k}", lambda n, k=k: n // k) for k in factors]  # type: ignore[misc]
-    if kind == "padding" and of == "kernel_size":
-        return [("{} // 2", lambda n: n // 2)]
-    return []
+        return MULTIPLES
+    return [("{} // 2", lambda n: n // 2)] if (kind, of) == ("padding", "kernel_size") else []
+
+
+def _times(factor: int) -> Callable[[int], int]:
+    return lambda n: n * factor
+
+
+def _over(factor: int) -> Callable[[int], int]:
+    return lambda n: n // factor
+
+
+MULTIPLES = [(f"{k} * {{}}", _times(k)) for k in range(2, 9)] + [(f"{{}} // {k}", _over(k)) for k in range(2, 9)]
 
 
 def define(family: Family, name: str) -> tuple[Definition, list[New]]:
@@ -121,7 +154,7 @@ def define(family: Family, name: str) -> tuple[Definition, list[New]]:
         stored["residual"] = flags.condition("residual", list(family.tailed))
     if family.placed:
         spec = next(p for p in finder.parameters if p.kind == "se")
-        stored["place"] = f"{spec.name}.placement if {spec.name} else \"\""
+        stored["place"] = f'{spec.name}.placement if {spec.name} else ""'
     parameters = _with_defaults(finder.parameters)
 
     def named(_: Any, value: Any) -> Any:

@@ -10,10 +10,10 @@ from typing import Any
 from torch import nn
 
 from se_nas.architecture import SESpec
-from se_nas.exporter.definitions import Definition
-from se_nas.exporter.expressions import MISSING, SE, Container, Expression, Initial, Layer, Name, New, Optional
-from se_nas.exporter.layout import Brackets, Comprehension, Joined, Text, arguments, flat, literal
-from se_nas.exporter.seblock import SECode
+from se_nas.exporter.generator.definitions import Definition
+from se_nas.exporter.generator.expressions import MISSING, SE, Container, Expression, Initial, Layer, Name, New, Optional
+from se_nas.exporter.generator.layout import Brackets, Comprehension, Joined, Text, arguments, flat, literal
+from se_nas.exporter.generator.seblock import SECode
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,16 @@ class Builder:
 
     def _layer(self, value: Layer) -> Text:
         signature = inspect.signature(getattr(nn, value.name.removeprefix("nn."))).parameters
-        positional, named = [], []
+        positional: list[Text] = []
+        named: list[tuple[str, Text]] = []
         for name, item in value.args:
             default = signature[name].default
             if default is inspect.Parameter.empty and not named:
                 positional.append(self.text(item))
             elif isinstance(item, Name) or type(item) is not type(default) or item != default:
-                if not (isinstance(item, (int, str)) and name == "stride" and default is None and dict(value.args).get("kernel_size") == item):
-                    named.append((name, self.text(item)))
+                named.append((name, self.text(item)))
+        if value.name.endswith(("Pool1d", "Pool2d", "Pool3d")) and _kernel(value) == dict(value.args).get("stride"):
+            named = [(name, text) for name, text in named if name != "stride"]  # which is the kernel's size by default
         return Brackets(value.name, arguments(positional, named))
 
     def _new(self, value: New, hidden: str = "", shown: str = "") -> Text:
@@ -74,7 +76,8 @@ class Builder:
             own = [(name, self.text(item)) for name, item in value.args if name != "modules"]
             return Brackets(value.name, (*self._filled(definition.container, dict(value.args)["modules"]), *arguments([], own)))
         defaults = {parameter.name: parameter.default for parameter in definition.parameters}
-        positional, named = [], []
+        positional: list[Text] = []
+        named: list[tuple[str, Text]] = []
         for name, item in value.args:
             text = shown if name == hidden else self.text(item)
             if defaults[name] is MISSING and not isinstance(item, SESpec):
@@ -136,6 +139,10 @@ class Builder:
         if value.kind == "parameter":
             return f"self.{name} = nn.Parameter({text})"
         return f"self.register_buffer({literal(name)}, {text}{', persistent=False' if value.kind == 'constant' else ''})"
+
+
+def _kernel(value: Layer) -> Any:
+    return dict(value.args).get("kernel_size", ())
 
 
 SIMPLE = (int, float, str, SESpec, type(None))
