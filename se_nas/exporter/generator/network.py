@@ -12,16 +12,18 @@ from se_nas.architecture import Architecture
 from se_nas.attached import public_modules
 from se_nas.exporter.check import Unsupported
 from se_nas.exporter.generator import initialisation
+from se_nas.exporter.generator.arguments import annotation
 from se_nas.exporter.generator.bodies import Training
 from se_nas.exporter.generator.classes import Classes
 from se_nas.exporter.generator.construction import Builder
-from se_nas.exporter.generator.definitions import Definition, annotation
+from se_nas.exporter.generator.definitions import Definition
 from se_nas.exporter.generator.expressions import MISSING, Optional
+from se_nas.exporter.generator.formulas import Formulas
 from se_nas.exporter.generator.forward import Writer
 from se_nas.exporter.generator.layout import Brackets, Joined, Text, flat, lay_out, literal
 from se_nas.exporter.generator.operators import refuse_clashes
-from se_nas.exporter.generator.recording import Ref
 from se_nas.exporter.generator.seblock import OPERATOR, SECode
+from se_nas.exporter.generator.symbols import Ref
 from se_nas.exporter.generator.template import IMPORTS, WIDTH, assemble
 from se_nas.exporter.heading import docstring
 from se_nas.se import SEBlock
@@ -173,7 +175,7 @@ def _forward(definition: Definition, builder: Builder, modules: Mapping[str, nn.
         module = find(child) if child else modules[path]
         return isinstance(module, nn.ModuleDict)
 
-    parameters, lines = Writer(body, small, mapping).write()
+    parameters, lines = Writer(body, small, Formulas(mapping)).write()
     head = lay_out(Brackets("def forward", ("self", *parameters)), 4, after=f" -> {_type(body.result)}:")
     gate = ["", *SE_AT.format(name=definition.placed).strip("\n").splitlines()] if definition.placed else []
     return [f"    {head}", *lines, *gate]
