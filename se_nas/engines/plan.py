@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from se_nas.architecture import Architecture
 from se_nas.objective import Objective
@@ -61,6 +61,14 @@ class Plan:
             return self._job(number, role, self._space.reference(role), self._settings.seed + number // 2)
         asked = self._strategy.ask(1)
         return self._job(number, "proposal", asked[0], self._settings.seed) if asked else None
+
+    def copy(self, job: Job) -> Job | None:
+        """A further trial that goes on from where another is, with other settings of its training; None when none is left.
+
+        Its fidelity is none that a search asks for: it is compared with nothing, and no strategy hears of it.
+        """
+        number = next(self._numbers, None)
+        return None if number is None else replace(job, number=number, role="copy", fidelity={**job.fidelity, "copied": 1}, after=self._finished)
 
     def _job(self, number: int, role: str, architecture: Architecture, seed: int) -> Job:
         costs = self._space.cost(architecture)._asdict()

@@ -78,5 +78,7 @@ def replay(strategy: Strategy, trials: Sequence[Trial]) -> bool:
 
 
 def tell(strategy: Strategy, trial: Trial) -> None:
-    """Tell a strategy of a finished trial."""
+    """Tell a strategy of a finished trial; a copy (population based training) is no architecture's own result."""
+    if trial.role == "copy":
+        return
     strategy.tell(trial.architecture, trial.values if trial.complete else None)
