@@ -224,7 +224,8 @@ def _find_trial(run: Run, name: str) -> Trial:
         numbers = f"it has 0 to {len(trials) - 1}" if trials else "none is finished"
         raise InputError(f"{name!r} is no trial of {run.path}", f"take best, or a number ({numbers})", "--trial")
     if not trials[name].complete:
-        raise InputError(f"trial {name} failed: {trials[name].error}", "take one that is complete", "--trial")
+        why = "was stopped early" if trials[name].stopped else f"failed: {trials[name].error}"
+        raise InputError(f"trial {name} {why}", "take one that is complete", "--trial")
     return trials[name]
 
 

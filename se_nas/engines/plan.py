@@ -68,7 +68,8 @@ class Plan:
         Its fidelity is none that a search asks for: it is compared with nothing, and no strategy hears of it.
         """
         number = next(self._numbers, None)
-        return None if number is None else replace(job, number=number, role="copy", fidelity={**job.fidelity, "copied": 1}, after=self._finished)
+        fidelity = {**job.fidelity, "copied": 1}
+        return None if number is None else replace(job, number=number, role="copy", fidelity=fidelity, after=self._finished)
 
     def _job(self, number: int, role: str, architecture: Architecture, seed: int) -> Job:
         costs = self._space.cost(architecture)._asdict()

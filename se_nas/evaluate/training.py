@@ -106,9 +106,7 @@ class TrainingEvaluator:
             accuracy, loss = self._measure(network, self.data, self.data.test, place)
         return {"test_accuracy": accuracy, "test_loss": loss}
 
-    def _train(
-        self, architecture: Architecture, epochs: int, device: torch.device, report: Report, checkpoint: Path | None
-    ) -> Evaluation:
+    def _train(self, architecture: Architecture, epochs: int, device: torch.device, report: Report, checkpoint: Path | None) -> Evaluation:
         settings = self.settings
         # drawn before the network is built: every architecture sees the same images in the same order
         seeds = torch.randint(2**31, (2,)).tolist()

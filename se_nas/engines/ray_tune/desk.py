@@ -183,9 +183,15 @@ class Desk:
         fidelity: Mapping[str, int] | None = None,
         weights: Any = None,
     ) -> None:
-        fields = {**vars(live.job), "fidelity": fidelity or live.job.fidelity}
-        more = {"started": live.started or _now(), "seconds": round(seconds, 3)}
-        trial = Trial(**fields, status=status, metrics=dict(metrics or {}), error=error, worker=worker, **more)
+        trial = Trial(
+            **{**vars(live.job), "fidelity": fidelity or live.job.fidelity},
+            status=status,
+            metrics=dict(metrics or {}),
+            error=error,
+            worker=worker,
+            started=live.started or _now(),
+            seconds=round(seconds, 3),
+        )
         live.recorded = True
         self._recorder.finished(trial, weights)
 
@@ -257,5 +263,3 @@ def _last_error(trial: TuneTrial) -> str:
 
 def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
-
-

@@ -73,7 +73,9 @@ def _share(settings: SearchSettings, gpus: float) -> float:
     if share > 1 and share != int(share):
         raise InputError(f"{share:g} GPUs cannot be given to a trial", "take a share of one, or a whole number", "--gpus-per-trial")
     if share > gpus:
-        raise InputError(f"a trial asks for {share:g} GPUs, and {gpus:g} are there", "take fewer, or --gpus-per-trial 0", "--gpus-per-trial")
+        raise InputError(
+            f"a trial asks for {share:g} GPUs, and {gpus:g} are there", "take fewer, or --gpus-per-trial 0", "--gpus-per-trial"
+        )
     if share and settings.device == "cpu":
         raise InputError(f"trials on the CPU ask for {share:g} GPUs each", "take --device auto, or --gpus-per-trial 0", "--gpus-per-trial")
     if not share and settings.device.startswith("cuda"):
@@ -95,10 +97,11 @@ def check_memory(need: int, packing: Packing, memory: int) -> None:
         packing: how many share one.
         memory: bytes of the smallest GPU.
     """
-    fitting = memory // need
-    if packing.to_a_gpu > max(fitting, 1):
+    fitting = max(memory // need, 1)
+    if packing.to_a_gpu > fitting:
+        size, largest = f"{memory / 2**30:.1f} GiB", f"{need / 2**30:.1f} GiB"
         raise InputError(
-            f"{packing.to_a_gpu} trials to a GPU of {memory / 2**30:.1f} GiB, where the largest candidate needs about {need / 2**30:.1f} GiB",
-            f"take --gpus-per-trial {math.ceil(100 / max(fitting, 1)) / 100:g} or more, or a smaller train.batch_size",
+            f"{packing.to_a_gpu} trials to a GPU of {size}, where the largest candidate needs about {largest}",
+            f"take --gpus-per-trial {math.ceil(100 / fitting) / 100:g} or more, or a smaller train.batch_size",
             "--gpus-per-trial",
         )

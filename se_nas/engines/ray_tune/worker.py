@@ -21,8 +21,8 @@ import torch
 from ray import tune
 
 from se_nas.engines.plan import Job
-from se_nas.engines.recorder import check_finite
 from se_nas.engines.ray_tune.operators import Operators
+from se_nas.engines.recorder import check_finite
 from se_nas.errors import InputError, OutOfMemory, TrialFailed
 from se_nas.evaluate import Evaluation, Evaluator, takes_checkpoint
 from se_nas.space import REFERENCES
@@ -253,8 +253,8 @@ class TrialActor(tune.Trainable):
 
     def _tidy(self) -> None:
         """Give memory back: others may share the GPU."""
-        gc.collect()
         if self._kit.device != "cpu" and torch.cuda.is_available():
+            gc.collect()
             torch.cuda.empty_cache()
 
 
