@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import math
 import os
@@ -77,14 +78,10 @@ def own_cluster(cpus: float, gpus: float, threads: int) -> Iterator[None]:
     directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_short_directory()))
     closed = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     try:
-        with environment(closed), _read_again(), _loopback():
-            _init(
-                num_cpus=math.ceil(cpus),
-                num_gpus=math.ceil(gpus),
-                include_dashboard=False,
-                _temp_dir=str(directory),
-                runtime_env={"env_vars": worker_variables(threads, gpus > 0)},
-            )
+        with environment(closed), _read_again():
+            # workers inherit this: with a runtime environment Ray would not use those that it starts beforehand
+            with environment(worker_variables(threads, gpus > 0)), _loopback():
+                _init(num_cpus=math.ceil(cpus), num_gpus=math.ceil(gpus), include_dashboard=False, _temp_dir=str(directory))
             try:
                 yield
             finally:
@@ -228,11 +225,11 @@ def _init(**arguments: Any) -> None:
 @contextlib.contextmanager
 def _read_again() -> Iterator[None]:
     """Ray keeps what it has read of the environment, the secret too: it is to read that again now, and later."""
-    from ray._raylet import AuthenticationTokenLoader, Config
+    raylet = importlib.import_module("ray._raylet")
 
     def read() -> None:
-        Config.initialize("")
-        AuthenticationTokenLoader.instance().reset_cache()
+        raylet.Config.initialize("")
+        raylet.AuthenticationTokenLoader.instance().reset_cache()
 
     read()
     try:

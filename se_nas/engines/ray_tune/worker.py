@@ -203,7 +203,7 @@ class Work:
 class TrialActor(tune.Trainable):
     """Tune's side of a worker. A step is an epoch; the config holds a `Task`."""
 
-    def setup(self, config: dict[str, Any], kit: Kit) -> None:  # type: ignore[override]
+    def setup(self, config: dict[str, Any], kit: Kit) -> None:
         kit.operators.install()
         self._kit = kit
         self._begin(config)
