@@ -48,9 +48,10 @@ class RayEngine:
         self._packing = None if settings.address else pack(settings, self._threads, *_this_machine())
 
     def __call__(self, run: Run, plan: Plan, observer: Observer) -> str:
-        from se_nas.engines.ray_tune.cluster import QUIET, environment, remove_tree
+        from se_nas.engines.ray_tune.cluster import QUIET, environment, remove_mark, remove_tree, write_mark
 
         storage = _storage(run, self._settings.storage)
+        remove_mark(storage, write_mark(storage))
         with environment(QUIET), self._cluster():
             try:
                 recorder = Recorder(run, plan, observer)
@@ -72,7 +73,8 @@ class RayEngine:
 
         from se_nas.engines.ray_tune.cluster import survey
 
-        machines = survey(storage)
+        alone = self._packing is not None and len(ray.nodes()) == 1
+        machines = [] if alone and self._packing and self._packing.to_a_gpu <= 1 else survey(storage)
         blind = [machine.name for machine in machines if not machine.sees_storage]
         if blind:
             raise InputError(f"not seen from {', '.join(blind)}", "give a directory or URI that all machines share (--storage)", storage)

@@ -81,7 +81,9 @@ def own_cluster(cpus: float, gpus: float, threads: int) -> Iterator[None]:
         with environment(closed), _read_again():
             # workers inherit this: with a runtime environment Ray would not use those that it starts beforehand
             with environment(worker_variables(threads, gpus > 0)), _loopback():
-                _init(num_cpus=math.ceil(cpus), num_gpus=math.ceil(gpus), include_dashboard=False, _temp_dir=str(directory))
+                # one further down: Ray opens the directory that it is given to everybody
+                place = str(directory / "r")
+                _init(num_cpus=math.ceil(cpus), num_gpus=math.ceil(gpus), include_dashboard=False, _temp_dir=place)
             try:
                 yield
             finally:
@@ -138,8 +140,7 @@ def survey(storage: str, timeout: float = 120.0) -> list[Machine]:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    mark = f"probe-{secrets.token_hex(8)}"
-    write_mark(storage, mark)
+    mark = write_mark(storage)
     look = ray.remote(num_cpus=0, max_retries=0)(look_around)
     nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
     answers = [look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(storage, mark) for node in nodes]
@@ -172,17 +173,19 @@ def look_around(storage: str, mark: str) -> tuple[str, bool, tuple[int, ...]]:
     return platform.node(), seen, memory
 
 
-def write_mark(storage: str, mark: str) -> None:
-    """Write a small file into the storage.
+def write_mark(storage: str) -> str:
+    """Write a small file into the storage; its name, which is also what is in it.
 
     Raises:
         InputError: if that cannot be.
     """
+    mark = f"probe-{secrets.token_hex(8)}"
     try:
         filesystem, path = _filesystem(storage)
         filesystem.create_dir(path, recursive=True)
         with filesystem.open_output_stream(f"{path}/{mark}") as file:
             file.write(mark.encode())
+        return mark
     except (OSError, ValueError) as error:
         raise InputError(f"cannot be written: {error}", "take a directory or URI that can be (--storage)", storage) from None
 
