@@ -124,7 +124,7 @@ def test_a_reference_that_cannot_be_run_ends_the_search(tmp_path) -> None:
 
 def test_what_cannot_be_sent_is_said(tmp_path, lookup: Lookup) -> None:
     lookup.bad = {"": threading.Lock()}  # type: ignore[dict-item]
-    with pytest.raises(se_nas.InputError, match="the evaluator cannot be sent to workers: .*lock"):
+    with pytest.raises(se_nas.InputError, match=r"the evaluator cannot be sent to workers: .*lock"):
         se_nas.search(digits_space(), trials=8, evaluator=lookup, out=tmp_path / "run", **RAY)
 
 

@@ -104,7 +104,7 @@ class RayEngine:
                 tune.with_resources(_with_kit(TrialActor, kit), resources),
                 tune_config=tune.TuneConfig(
                     search_alg=Ask(desk),
-                    scheduler=make_scheduler(settings.scheduler, settings.epochs, desk.copy),
+                    scheduler=make_scheduler(settings.scheduler, settings.epochs, desk.copy, lambda: desk.over),
                     num_samples=-1,
                     reuse_actors=True,
                     trial_name_creator=_name,

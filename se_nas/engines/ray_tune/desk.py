@@ -62,6 +62,14 @@ class Desk:
         self._quiet_since = time.monotonic()
         self.fatal: BaseException | None = None
 
+    def __reduce__(self) -> Any:
+        return object, ()  # Tune pickles what it is given, to restore it: nobody does, a search goes on from its ledger
+
+    @property
+    def over(self) -> bool:
+        """Whether there will be no further trials."""
+        return self._over and not self._again
+
     # What Tune asks.
 
     def suggest(self, tune_id: str) -> dict[str, Any] | str | None:
@@ -217,7 +225,7 @@ class Ask(Searcher):
         raise NotImplementedError("a search goes on from its ledger: se-nas resume")
 
     def __reduce__(self) -> Any:
-        return Searcher, ()  # Tune pickles its arguments to restore them, which nobody does
+        return Searcher, ()
 
 
 class Tell(Callback):

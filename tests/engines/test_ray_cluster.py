@@ -1,0 +1,78 @@
+"""A search on several machines: real nodes of Ray, all of them here, with GPUs that are not."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from conftest import digits_space
+from engines.evaluators import Epochs
+
+import se_nas
+from se_nas.engines import ray_tune
+from se_nas.engines.ray_tune import cluster as ray_cluster
+from se_nas.engines.ray_tune.cluster import QUIET, environment
+from se_nas.run import Run
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A head without GPUs and two machines with two each."""
+    with environment({**QUIET, "RAY_AUTH_MODE": "disabled"}):
+        from ray.cluster_utils import Cluster
+
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        cluster.nodes = [cluster.add_node(num_cpus=1, num_gpus=2) for _ in range(2)]
+        yield cluster
+        cluster.shutdown()
+
+
+def search(cluster: Any, tmp_path, evaluator: Epochs, **more: object) -> Run:
+    arguments = {"trials": 14, "epochs": 8, "strategy": "random", "cpus_per_trial": 0.25, "gpus_per_trial": 0.5, **more}
+    space = digits_space()
+    return se_nas.search(space, evaluator=evaluator, out=tmp_path / "run", engine="ray", address=cluster.address, **arguments)
+
+
+def test_storage_that_machines_do_not_share_is_said_before_anything_is_trained(cluster, tmp_path, monkeypatch) -> None:
+    """The head writes its mark; what the machines look at is moved away, as a disk of their own would be."""
+    evaluator = Epochs(tmp_path / "log")
+    look = ray_cluster.look_around
+    monkeypatch.setattr(ray_cluster, "look_around", lambda storage, mark: look(storage + "-of-my-own", mark))
+    with pytest.raises(se_nas.InputError, match=r"not seen from .*; give a directory or URI that all machines share \(--storage\)"):
+        search(cluster, tmp_path, evaluator)
+    assert not (tmp_path / "log").exists() and Run.open(tmp_path / "run").trials == []
+
+
+def test_an_address_where_nothing_is_is_said(tmp_path) -> None:
+    with pytest.raises(se_nas.InputError, match=r"ray's client|cannot run through"):
+        se_nas.search(
+            digits_space(), evaluator=Epochs(tmp_path / "log"), out=tmp_path / "run", engine="ray", address="ray://10.0.0.1:10001"
+        )
+
+
+def test_a_machine_that_dies_costs_no_trial(cluster, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(ray_tune, "CHECKPOINT_SECONDS", 0.0)
+    evaluator = Epochs(tmp_path / "log", seconds=0.5)
+    killed: list[float] = []
+
+    def kill() -> None:
+        while len(set(name for name, _ in evaluator.epochs)) < 6:
+            time.sleep(0.2)
+        cluster.remove_node(cluster.nodes[0], allow_graceful=False)
+        killed.append(time.monotonic())
+
+    threading.Thread(target=kill, daemon=True).start()
+    run = search(cluster, tmp_path, evaluator)
+    assert killed and [t.error for t in run.trials] == [None] * 14
+    assert sorted(t.number for t in run.trials) == list(range(14)) and run.config["ended"] == "complete"
+    assert {t.worker.split(":")[-1] for t in run.trials} == {"cuda"}
+    again = len(evaluator.epochs) - 14 * 8
+    print(f"\nepochs worked again: {again}; {time.monotonic() - killed[0]:.0f} s from the kill to the end")
+    assert again <= 8  # of each trial that was there, no more than the epoch it was in and one
+    whole = se_nas.search(digits_space(), trials=14, epochs=8, strategy="random", evaluator=Epochs(tmp_path / "2"), out=tmp_path / "whole")
+    assert {t.number: t.architecture for t in run.trials} == {t.number: t.architecture for t in whole.trials}
