@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import digits_space
-from engines.evaluators import Epochs
+from worker_evaluators import Epochs
 
 import se_nas
 from se_nas.engines import ray_tune

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import digits_space
-from engines.evaluators import Epochs, Lookup, accuracy
+from worker_evaluators import Epochs, Lookup, accuracy
 
 import se_nas
 from se_nas.engines import ray_tune

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from conftest import digits_space
-from engines.evaluators import Lookup
+from worker_evaluators import Lookup
 
 import se_nas
 from se_nas.engines import ray_tune
