@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -78,12 +79,16 @@ class RayEngine:
         blind = [machine.name for machine in machines if not machine.sees_storage]
         if blind:
             raise InputError(f"not seen from {', '.join(blind)}", "give a directory or URI that all machines share (--storage)", storage)
-        resources = ray.cluster_resources()
-        packing = self._packing or pack(self._settings, self._threads, resources.get("CPU", 1), resources.get("GPU", 0))
+        packing = self._packing or pack(self._settings, self._threads, *self._cluster_holds(ray.cluster_resources()))
         memory = min((size for machine in machines for size in machine.gpu_memory), default=0)
         if memory and packing.to_a_gpu > 1 and (need := _largest(self._evaluator)):
             check_memory(need, packing, memory)
         return packing
+
+    def _cluster_holds(self, resources: Mapping[str, float]) -> tuple[float, float]:
+        """Cores and GPUs; those that a number of workers needs are believed in: a cloud starts machines when they are asked for."""
+        workers, share = self._settings.workers, self._settings.gpus_per_trial or 0
+        return max(resources.get("CPU", 1), workers), max(resources.get("GPU", 0), workers * share)
 
     def _tune(self, plan: Plan, recorder: Recorder, packing: Packing, storage: str) -> None:
         from ray import tune
