@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import digits_space
+from conftest import ROOT, digits_space
 from worker_evaluators import Epochs
 
 import se_nas
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A head without GPUs and two machines with two each."""
-    with environment({**QUIET, "RAY_AUTH_MODE": "disabled"}):
+    with environment({**QUIET, "RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(ROOT / "tests")}):
         from ray.cluster_utils import Cluster
 
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
@@ -32,7 +33,7 @@ def cluster() -> Iterator[Any]:
         cluster.shutdown()
 
 
-def search(cluster: Any, tmp_path, evaluator: Epochs, **more: object) -> Run:
+def search(cluster: Any, tmp_path, evaluator: Any, **more: object) -> Run:
     arguments = {"trials": 14, "epochs": 8, "strategy": "random", "cpus_per_trial": 0.25, "gpus_per_trial": 0.5, **more}
     space = digits_space()
     return se_nas.search(space, evaluator=evaluator, out=tmp_path / "run", engine="ray", address=cluster.address, **arguments)
@@ -42,10 +43,18 @@ def test_storage_that_machines_do_not_share_is_said_before_anything_is_trained(c
     """The head writes its mark; what the machines look at is moved away, as a disk of their own would be."""
     evaluator = Epochs(tmp_path / "log")
     look = ray_cluster.look_around
-    monkeypatch.setattr(ray_cluster, "look_around", lambda storage, mark: look(storage + "-of-my-own", mark))
+    monkeypatch.setattr(ray_cluster, "look_around", lambda storage, mark, needs: look(storage + "-of-my-own", mark))
     with pytest.raises(se_nas.InputError, match=r"not seen from .*; give a directory or URI that all machines share \(--storage\)"):
         search(cluster, tmp_path, evaluator)
     assert not (tmp_path / "log").exists() and Run.open(tmp_path / "run").trials == []
+
+
+def test_what_machines_cannot_import_is_said_before_anything_is_trained(cluster, tmp_path, monkeypatch) -> None:
+    (tmp_path / "of_my_own.py").write_text("def evaluate(architecture, seed, fidelity, device, report): ...")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(se_nas.InputError, match=r"cannot run trials: .*No module named 'of_my_own'; install what is missing there"):
+        search(cluster, tmp_path, importlib.import_module("of_my_own").evaluate)
+    assert Run.open(tmp_path / "run").trials == []
 
 
 def test_an_address_where_nothing_is_is_said(tmp_path) -> None:

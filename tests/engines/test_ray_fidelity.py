@@ -91,6 +91,7 @@ def test_population_based_training_records_its_copies_as_trials_of_their_own(tmp
     assert resumed.trials[:16] == before and len(set(proposed)) == len(proposed)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_loses_no_epoch_that_was_kept(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_tune, "CHECKPOINT_SECONDS", 0.0)
     evaluator = Epochs(tmp_path / "log", dies=digits_space().reference("paper").id)

@@ -18,7 +18,10 @@ import pytest
 from conftest import ROOT
 
 import se_nas
+from se_nas.api import start as start_search
 from se_nas.run import Run
+from se_nas.settings import resolve_settings
+from se_nas.spacefile import load_space
 
 SPACE = str(ROOT / "search_spaces/digits_resnet8.yaml")
 
@@ -90,10 +93,12 @@ def test_closed_quiet_and_killed_without_loss(tmp_path) -> None:
     assert gone([child for child in children if child not in helpers])
     finished = Run.open(run).trials
     assert 3 <= len(finished) < 60
-    subprocess.run(command("resume", run, "--engine", "local", "--trials", len(finished) + 3, "--quiet"), check=True, cwd=ROOT)
+    total = len(finished) + 3
+    se_nas.resume(run, engine="local", trials=total)
     assert Run.open(run).trials[: len(finished)] == finished
-    flags = ["--trials", len(finished) + 3, "--epochs", 1, "--repeats", 1, "--seed", 3, "--strategy", "random", "--quiet"]
-    subprocess.run(command("search", SPACE, "--out", whole, *flags), check=True, cwd=ROOT)
+    section = load_space(SPACE)[1]
+    settings = resolve_settings(section, SPACE, {"trials": total, "epochs": 1, "repeats": 1, "seed": 3, "strategy": "random"})
+    start_search(se_nas.SearchSpace.from_yaml(SPACE), settings, whole)
     assert proposals(run) == proposals(whole)
 
 

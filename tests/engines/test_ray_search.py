@@ -43,7 +43,8 @@ def test_one_worker_tries_what_this_process_would_in_the_same_order(tmp_path, lo
     assert [t.worker.split(":")[0] for t in again.trials] == ["ray"] * 12 + ["local"] * 4
 
 
-@pytest.mark.parametrize("strategy", ["grid", pytest.param("random", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["grid", "random"])
 def test_several_workers_try_the_same_architectures(tmp_path, strategy: str) -> None:
     arguments = {"trials": 14, "strategy": strategy}
     here = se_nas.search(digits_space(), out=tmp_path / "here", **arguments, evaluator=Lookup(tmp_path / "local"))
@@ -56,6 +57,7 @@ def test_several_workers_try_the_same_architectures(tmp_path, strategy: str) -> 
     assert set(lookup.count.values()) == {1}
 
 
+@pytest.mark.slow
 def test_training_gives_the_same_networks(tmp_path) -> None:
     train = {"batch_size": 256}
     arguments = {"trials": 3, "epochs": 2, "strategy": "random", "train": train, "keep_weights": "all"}
@@ -147,6 +149,7 @@ def _half() -> Callable[[object], object]:
     return lambda x: x * 0.5  # type: ignore[operator, no-any-return]
 
 
+@pytest.mark.slow
 def test_an_interrupted_search_goes_on_on_either_engine(tmp_path, lookup: Lookup) -> None:
     class Impatient(se_nas.Observer):
         def trial_finished(self, trial: Trial, front: object) -> None:

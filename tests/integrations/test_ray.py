@@ -127,6 +127,7 @@ def conditional(trial: Any) -> None:
     trial.suggest_float("lr", 1e-3, 1e-1, log=True)
 
 
+@pytest.mark.slow
 def test_with_optuna_several_objectives_and_conditions(tmp_path) -> None:
     searcher = OptunaSearch(space=conditional, metric=["accuracy", "params"], mode=["max", "min"], seed=1)
     results = fit(tmp_path, None, tune.TuneConfig(num_samples=4, search_alg=searcher, max_concurrent_trials=2, reuse_actors=True))

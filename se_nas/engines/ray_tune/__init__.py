@@ -6,6 +6,7 @@ Nothing here imports Ray before the engine is used.
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -75,7 +76,8 @@ class RayEngine:
         from se_nas.engines.ray_tune.cluster import survey
 
         alone = self._packing is not None and len(ray.nodes()) == 1
-        machines = [] if alone and self._packing and self._packing.to_a_gpu <= 1 else survey(storage)
+        needs = self._evaluator if inspect.isfunction(self._evaluator) else type(self._evaluator)
+        machines = [] if alone and self._packing and self._packing.to_a_gpu <= 1 else survey(storage, needs)
         blind = [machine.name for machine in machines if not machine.sees_storage]
         if blind:
             raise InputError(f"not seen from {', '.join(blind)}", "give a directory or URI that all machines share (--storage)", storage)
@@ -128,6 +130,9 @@ class RayEngine:
             except TuneError:
                 if desk.fatal is None:
                     raise
+            except KeyboardInterrupt:
+                desk.leave()
+                raise
         if desk.fatal:
             raise desk.fatal
 

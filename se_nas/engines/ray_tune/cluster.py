@@ -127,11 +127,12 @@ def worker_variables(threads: int, gpus: bool, here: bool = True) -> dict[str, s
     return values
 
 
-def survey(storage: str, timeout: float = 120.0) -> list[Machine]:
+def survey(storage: str, needs: object = None, timeout: float = 120.0) -> list[Machine]:
     """Look at every machine of the cluster from a worker on it.
 
     Args:
         storage: a directory, or a URI; a file that this process writes there is looked for.
+        needs: a class or function that workers must be able to import.
         timeout: seconds that a machine has to answer.
 
     Raises:
@@ -143,17 +144,21 @@ def survey(storage: str, timeout: float = 120.0) -> list[Machine]:
     mark = write_mark(storage)
     look = ray.remote(num_cpus=0, max_retries=0)(look_around)
     nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
-    answers = [look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(storage, mark) for node in nodes]
+    answers = [
+        look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(storage, mark, needs) for node in nodes
+    ]
     try:
         return [Machine(*answer) for answer in ray.get(answers, timeout=timeout)]
     except ray.exceptions.RayError as error:
-        reason = str(error).strip().splitlines()
-        raise InputError(f"a machine of the cluster runs no worker: {reason[-1] if reason else error}", "look at it", "--address") from None
+        lines = [line.strip() for line in str(error).strip().splitlines()]
+        reason = next((line for line in lines if "Error: " in line and "Ray" not in line), lines[-1] if lines else type(error).__name__)
+        fix = "install what is missing there (modules of your own, too), or look at that machine"
+        raise InputError(f"a machine of the cluster cannot run trials: {reason}", fix, "--address") from None
     finally:
         remove_mark(storage, mark)
 
 
-def look_around(storage: str, mark: str) -> tuple[str, bool, tuple[int, ...]]:
+def look_around(storage: str, mark: str, needs: object = None) -> tuple[str, bool, tuple[int, ...]]:
     """Runs on each machine: its name, whether it sees the mark and can write beside it, and its GPUs' memory in bytes."""
     import platform
 
@@ -263,5 +268,15 @@ def _sweep() -> None:
     """Remove what a search left that was killed."""
     for path in Path(_short_directory()).glob(f"{PREFIX}*"):
         process = path.name.removeprefix(PREFIX).partition("-")[0]
-        if process.isdigit() and path.stat().st_uid == os.getuid() and not Path(f"/proc/{process}").exists():
+        if process.isdigit() and path.stat().st_uid == os.getuid() and not _runs(int(process)):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

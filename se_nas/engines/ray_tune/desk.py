@@ -158,6 +158,12 @@ class Desk:
             need = f"{self._packing.cpus:g} CPUs and {self._packing.gpus:g} GPUs"
             self._recorder.observer.note(f"no trial is running: no machine has room for one ({need})")
 
+    def leave(self) -> None:
+        """End the workers that are at work: in a session that goes on, nobody else would."""
+        for live in self._live.values():
+            if live.tune and live.tune.temporary_state.ray_actor:
+                ray.kill(live.tune.temporary_state.ray_actor)
+
     # What becomes of a trial.
 
     def _ended(self, live: Live, outcome: Outcome) -> None:
