@@ -5,7 +5,7 @@
 Overhead: seconds a trial of an evaluator that does nothing, with one worker: from the first trial's end to the last one's,
 so that starting is apart. ``local`` is the engine in this process, ``ray`` ours, ``tune`` a function in a Tuner with Tune's
 defaults (one process a trial) on the same Ray session settings. Scaling: an evaluator that only sleeps, workers started
-beforehand; the share of the ideal is (rounds x seconds of sleep) / (seconds from the first trial's beginning to the last one's end).
+beforehand; the share of the ideal is (rounds x seconds of sleep) / (seconds from all workers being there to the last trial's end).
 """
 
 from __future__ import annotations
@@ -26,16 +26,23 @@ from se_nas.front import Front
 from se_nas.observer import Observer
 from se_nas.trial import Trial
 
-REFERENCES = 2
-
 
 class Sleeper:
-    """Sleeps, and gives an accuracy that the architecture decides; the first call in a process only makes it ready."""
+    """Sleeps, and gives an accuracy that the architecture decides.
 
-    def __init__(self, seconds: float = 0.0) -> None:
-        self.seconds = seconds
+    With a folder, the first call in each process waits until so many processes are there, instead of sleeping.
+    """
+
+    def __init__(self, seconds: float = 0.0, folder: str = "", workers: int = 0) -> None:
+        self.seconds, self.folder, self.workers = seconds, folder, workers
 
     def __call__(self, architecture: Architecture, seed: int, fidelity: Mapping[str, int], device: str, report: Report) -> Evaluation:
+        mark = Path(self.folder) / f"ready-{os.getpid()}"
+        if self.folder and not mark.exists():
+            mark.touch()
+            while len(list(mark.parent.glob("ready-*"))) < self.workers:
+                time.sleep(0.01)
+            return Evaluation({"accuracy": 0.5, "ended": time.time()})
         began = time.time()
         time.sleep(self.seconds)
         return Evaluation({"accuracy": int(architecture.id, 16) % 1000 / 1000, "began": began, "ended": time.time()})
@@ -59,9 +66,9 @@ def space() -> se_nas.SearchSpace:
     return se_nas.SearchSpace("resnet8", (1, 8, 8), **candidates, backbone_args={"in_channels": 1})
 
 
-def search(folder: str, clock: Observer, sleep: float, **arguments: object) -> se_nas.Run:
+def search(folder: str, clock: Observer, sleeper: Sleeper, **arguments: object) -> se_nas.Run:
     settings = {"strategy": "random", "keep_weights": "none", **arguments}
-    return se_nas.search(space(), evaluator=Sleeper(sleep), observer=clock, out=Path(folder) / "run", **settings)
+    return se_nas.search(space(), evaluator=sleeper, observer=clock, out=Path(folder) / "run", **settings)
 
 
 def overhead(trials: int, tune_trials: int) -> dict[str, float]:
@@ -69,7 +76,7 @@ def overhead(trials: int, tune_trials: int) -> dict[str, float]:
     for engine in ("local", "ray"):
         clock = Clock()
         with tempfile.TemporaryDirectory() as folder:
-            search(folder, clock, 0.0, trials=trials, engine=engine, workers=1)
+            search(folder, clock, Sleeper(), trials=trials, engine=engine, workers=1)
         seconds[engine] = clock.each
         print(f"{engine:6} {clock.each:8.4f} s a trial, {trials} trials", flush=True)
     seconds["tune"] = tune_defaults(tune_trials)
@@ -100,14 +107,12 @@ def tune_defaults(trials: int) -> float:
 
 
 def scaling(workers: int, sleep: float, rounds: int) -> float:
-    """Share of the ideal speed-up: a round of trials makes the workers ready, ``rounds`` more are measured."""
-    total = workers * (rounds + 1)
+    """Share of the ideal speed-up of ``rounds`` trials a worker, once all workers are there."""
     with tempfile.TemporaryDirectory() as folder:
-        run = search(folder, Observer(), sleep, trials=total, engine="ray", workers=workers, cpus_per_trial=1)
-    ready = sorted(t.metrics["ended"] for t in run.trials)[workers - 1]
-    measured = [t for t in run.trials if t.metrics["began"] >= ready - sleep / 2][:total]
-    spent = max(t.metrics["ended"] for t in measured) - min(t.metrics["began"] for t in measured)
-    return len(measured) * sleep / workers / spent
+        sleeper = Sleeper(sleep, folder, workers)
+        trials = search(folder, Observer(), sleeper, trials=workers * (rounds + 1), engine="ray", workers=workers).trials
+    ready = max(t.metrics["ended"] for t in trials if "began" not in t.metrics)
+    return rounds * sleep / (max(t.metrics["ended"] for t in trials) - ready)
 
 
 def main() -> None:

@@ -86,7 +86,7 @@ class Epochs:
     """Reports a rising accuracy each epoch and keeps how far it is, like a training; writes down each epoch that it works.
 
     Attributes:
-        log: a line an epoch: id of the architecture, seed, epoch.
+        log: a line an epoch: id of the architecture, seed, epoch, factor on the learning rate, process.
         seconds: that an epoch takes.
         dies: id of the architecture whose process is killed in its fourth epoch, the first time.
     """
@@ -111,7 +111,7 @@ class Epochs:
             time.sleep(self.seconds)
             worked = self.epochs.count((architecture.id, epoch))
             with self.log.open("a") as file:
-                file.write(f"{architecture.id} {seed} {epoch} {self.lr}\n")
+                file.write(f"{architecture.id} {seed} {epoch} {self.lr} {os.getpid()}\n")
             if architecture.id == self.dies and epoch == 4 and not worked:
                 os.kill(os.getpid(), signal.SIGKILL)
             score = accuracy(architecture, seed) * epoch / epochs

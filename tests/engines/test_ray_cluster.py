@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import psutil
 import pytest
 from conftest import ROOT, digits_space
 from worker_evaluators import Epochs
@@ -68,10 +69,18 @@ def test_a_machine_that_dies_costs_no_trial(cluster, tmp_path, monkeypatch) -> N
     monkeypatch.setattr(ray_tune, "CHECKPOINT_SECONDS", 0.0)
     evaluator = Epochs(tmp_path / "log", seconds=0.5)
     killed: list[float] = []
+    there: set[str] = set()
+    raylet = psutil.Process(cluster.nodes[0].all_processes["raylet"][0].process.pid)
 
     def kill() -> None:
-        while len(set(name for name, _ in evaluator.epochs)) < 6:
-            time.sleep(0.2)
+        """Once two trials on that machine have an epoch behind them and others to go."""
+        while len(there) < 2:
+            time.sleep(0.1)
+            pids = {str(child.pid) for child in raylet.children(recursive=True)}
+            lines = (tmp_path / "log").read_text().splitlines() if (tmp_path / "log").exists() else []
+            last = {line.split()[0]: line.split() for line in lines}
+            there.clear()
+            there.update(name for name, fields in last.items() if fields[4] in pids and int(fields[2]) < 7)
         cluster.remove_node(cluster.nodes[0], allow_graceful=False)
         killed.append(time.monotonic())
 
@@ -80,6 +89,8 @@ def test_a_machine_that_dies_costs_no_trial(cluster, tmp_path, monkeypatch) -> N
     assert killed and [t.error for t in run.trials] == [None] * 14
     assert sorted(t.number for t in run.trials) == list(range(14)) and run.config["ended"] == "complete"
     assert {t.worker.split(":")[-1] for t in run.trials} == {"cuda"}
+    pids = {name: {line.split()[4] for line in evaluator.log.read_text().splitlines() if line.startswith(name)} for name in there}
+    assert all(len(each) > 1 for each in pids.values())  # begun on that machine, ended on the other
     again = len(evaluator.epochs) - 14 * 8
     print(f"\nepochs worked again: {again}; {time.monotonic() - killed[0]:.0f} s from the kill to the end")
     assert again <= 8  # of each trial that was there, no more than the epoch it was in and one
