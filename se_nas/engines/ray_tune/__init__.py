@@ -50,11 +50,11 @@ class RayEngine:
         self._packing = None if settings.address else pack(settings, self._threads, *_this_machine())
 
     def __call__(self, run: Run, plan: Plan, observer: Observer) -> str:
-        from se_nas.engines.ray_tune.cluster import QUIET, environment, remove_mark, remove_tree, write_mark
+        from se_nas.engines.ray_tune.cluster import QUIET, environment, remove_mark, remove_tree, silence, write_mark
 
         storage = _storage(run, self._settings.storage)
         remove_mark(storage, write_mark(storage))
-        with environment(QUIET), self._cluster():
+        with environment(QUIET), silence(), self._cluster():
             try:
                 recorder = Recorder(run, plan, observer)
                 self._tune(plan, recorder, self._checked(storage), storage)

@@ -64,6 +64,17 @@ def environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """Ray prints what its processes have to say to standard output, which is for results; what matters reaches the ledger."""
+    worker = importlib.import_module("ray._private.worker")
+    before, worker.print_to_stdstream = worker.print_to_stdstream, lambda *_, **__: None
+    try:
+        yield
+    finally:
+        worker.print_to_stdstream = before
+
+
+@contextlib.contextmanager
 def own_cluster(cpus: float, gpus: float, threads: int) -> Iterator[None]:
     """Ray on this machine alone: it listens on loopback, with a secret of its own, in a directory of the user's own.
 
