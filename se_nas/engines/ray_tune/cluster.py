@@ -66,7 +66,7 @@ def environment(values: Mapping[str, str]) -> Iterator[None]:
 @contextlib.contextmanager
 def silence() -> Iterator[None]:
     """Ray prints what its processes have to say to standard output, which is for results; what matters reaches the ledger."""
-    worker = importlib.import_module("ray._private.worker")
+    worker: Any = importlib.import_module("ray._private.worker")
     before, worker.print_to_stdstream = worker.print_to_stdstream, lambda *_, **__: None
     try:
         yield
