@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ class Recorder:
     """The one way of a finished trial into a run, whatever engine ran it.
 
     Attributes:
+        path: the run's directory.
         keep: which weights are kept: ``front``, ``all`` or ``none``.
         observer: the view.
     """
@@ -27,6 +29,7 @@ class Recorder:
     def __init__(self, run: Run, plan: Plan, observer: Observer) -> None:
         self._run, self._plan, self.observer = run, plan, observer
         self._trials = run.trials
+        self.path = run.path
         self.keep = run.config["search"]["keep_weights"]
 
     def started(self, job: Job) -> None:
@@ -43,7 +46,7 @@ class Recorder:
                 self._run.save_weights(trial.number, weights)
             self._run.ledger.append(trial)
         except OSError as error:
-            fix = f"make room, then go on: se-nas resume {self._run.path}"
+            fix = f"make room, then go on: se-nas resume {shlex.quote(str(self.path))}"
             raise InputError(f"trial {trial.number} cannot be written: {error.strerror or error}", fix, str(self._run.path)) from None
         self._trials.append(trial)
         self._plan.finished(trial)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import os
+import shlex
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -130,6 +131,9 @@ class RayEngine:
             except TuneError:
                 if desk.fatal is None:
                     raise
+            except OSError as error:
+                fix = f"make room or mend it, then go on: se-nas resume {shlex.quote(str(recorder.path))}"
+                raise desk.fatal or InputError(f"cannot be written: {error.strerror or error}", fix, storage) from None
             except KeyboardInterrupt:
                 desk.leave()
                 raise
