@@ -45,7 +45,7 @@ class Classes:
     definitions: dict[str, Definition] = field(default_factory=dict)
     expressions: dict[str, Expression] = field(default_factory=dict)
 
-    def find(self) -> New:
+    def find(self) -> Expression:
         """Fill ``definitions``; returns the expression that makes the network.
 
         Raises:
@@ -55,10 +55,7 @@ class Classes:
         self._record()
         for key in self._order():
             self._define([path for path in self.kinds if self.kinds[path] == key])
-        root = self.expressions[""]
-        if not isinstance(root, New):
-            raise Unsupported("the network is a mere container")
-        return root
+        return self.expression("")
 
     # The tree of modules by their public paths.
 
@@ -86,15 +83,12 @@ class Classes:
         self.shared()
 
     def shared(self) -> None:
-        """Raise if a module or a tensor is in the network twice: each gets a name of its own in the file."""
-        tensors = [tensor for module in self.modules.values() for tensor in module._parameters.values() if tensor is not None]
-        if len({id(tensor) for tensor in tensors}) < len(tensors) or len({id(module) for module in self.modules.values()}) < len(
-            self.modules
-        ):
+        """Raise if a tensor is in the network twice: each gets a name of its own in the file."""
+        tensors = [
+            t for module in self.modules.values() for t in (*module._parameters.values(), *module._buffers.values()) if t is not None
+        ]
+        if len({id(tensor) for tensor in tensors}) < len(tensors):
             raise Unsupported("some of its modules share parameters")
-        names = dict(self.network.named_modules(remove_duplicate=False))
-        if len(names) > len(dict(self.network.named_modules())):
-            raise Unsupported("some of its modules are in it twice")
 
     def _record(self) -> None:
         """What each module computes, in both modes."""

@@ -233,17 +233,31 @@ def _family(templates: list[Template], bare: list[Bare | None], children: Collec
             placed = child
     labels = _labels(templates, bare, unique, placed) if placed else {}
     blocks = {name for template in templates for name, child in template.children.items() if isinstance(child, SE)}
-    others = [slot for slot in unique.values() if slot.child not in blocks]
-
-    def order(slot: Slot) -> tuple[int, int]:
-        """SE blocks first, but for those on the result of another optional child."""
-        behind = any(other.edges & slot.edges for other in others)
-        return slot.after, 0 if slot.child in blocks and not behind else 1 if slot.child not in blocks else 2
-
-    ordered = sorted(unique.values(), key=order)
+    before = {(a.child, b.child) for b_ in present for k, b in enumerate(b_.slots) for a in b_.slots[:k]}
+    ordered = _in_order(list(unique.values()), before, blocks)
     mixed = any(tailed) and not all(tailed)
     values = [b.values for b in present]
     return Family(templates, insert(body, ordered, labels), values, optional, placed, tuple(tailed) if mixed else ())
+
+
+def _in_order(slots: list[Slot], before: Collection[tuple[str, str]], blocks: Collection[str]) -> list[Slot]:
+    """Slots as they follow each other wherever two of them are together; SE blocks first where that is open.
+
+    But an SE block stands behind another optional child on the same tensor, such as the projection of a shortcut.
+    """
+
+    def key(slot: Slot) -> tuple[int, int]:
+        behind = any(other.edges & slot.edges for other in slots if other.child not in blocks)
+        return slot.after, 0 if slot.child in blocks and not behind else 1 if slot.child not in blocks else 2
+
+    left, ordered = sorted(slots, key=key), []
+    while left:
+        free = [slot for slot in left if not any((other.child, slot.child) in before for other in left if other is not slot)]
+        if not free:
+            raise Conflict(left[0].child)
+        ordered.append(free[0])
+        left.remove(free[0])
+    return ordered
 
 
 def _labels(templates: Sequence[Template], bare: Sequence[Bare | None], unique: dict[Any, Slot], child: str) -> dict[Slot, str]:

@@ -17,7 +17,7 @@ from se_nas.exporter.generator.bodies import Training
 from se_nas.exporter.generator.classes import Classes
 from se_nas.exporter.generator.construction import Builder
 from se_nas.exporter.generator.definitions import Definition
-from se_nas.exporter.generator.expressions import MISSING, Optional
+from se_nas.exporter.generator.expressions import MISSING, New, Optional
 from se_nas.exporter.generator.formulas import Formulas
 from se_nas.exporter.generator.forward import Writer
 from se_nas.exporter.generator.layout import Brackets, Joined, Text, flat, lay_out, literal
@@ -55,7 +55,7 @@ SE_AT = '''
 BUILD = '''
 def build(weights: str | None = None) -> nn.Module:
     """The network, with the weights of a safetensors file if one is given."""
-    network = {root}()
+    {made}
 {begin}    if weights is not None:
         from safetensors.torch import load_file
 
@@ -87,12 +87,13 @@ def source(space: SearchSpace, architecture: Architecture, network: nn.Module, a
     classes = [_class(definition, builder, kinds) for definition in finder.definitions.values()]
     settings = [OPERATOR if {"squeeze", "gate"} & set(se.fields) else "", *operators.values(), se.settings_class(PLACES)]
     outputs = _outputs(finder.definitions)
-    body = finder.definitions[root.name].body
+    body = finder.definitions[root.name].body if isinstance(root, New) else None
+    made = lay_out(builder.text(root), 4, before="network = " if isinstance(root, New) else "network: nn.Module = ")
     call = f"network(torch.zeros(1, {', '.join(map(str, space.input_size))}))"
     build = BUILD.format(
-        root=root.name,
+        made=made,
         begin=initialisation.text(network),
-        shape=f"tuple({call}.shape)" if body and _type(body.result).startswith("Tensor") else call,
+        shape=f"tuple({call}.shape)" if body is None or _type(body.result).startswith("Tensor") else call,
     ).strip()
     rest = [se.block(), *outputs, *classes, build]
     refuse_clashes(operators, "\n".join(rest))

@@ -249,7 +249,8 @@ def _without_defaults(func: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
         parameters = inspect.signature(func).parameters
     except (TypeError, ValueError):
         return kwargs
-    return {key: value for key, value in kwargs.items() if key not in parameters or parameters[key].default is not value}
+    default = {key for key, value in kwargs.items() if key in parameters and parameters[key].default is value}
+    return {key: value for key, value in kwargs.items() if key not in default - {"training"}}  # which depends on the mode
 
 
 def _form(frame: Frame) -> Any:
