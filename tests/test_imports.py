@@ -12,7 +12,7 @@ from conftest import ROOT
 FLOORS = [
     ["errors", "graph"],
     ["architecture", "blocks", "discover", "objective", "spacefile", "budget", "feasible", "codes", "candidates"],
-    ["se", "dimensions"],
+    ["se", "dimensions", "attached"],
     ["placement", "backbones", "trial"],
     ["cost", "sites", "front", "ledger"],
     ["secost", "run"],

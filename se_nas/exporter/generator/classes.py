@@ -183,6 +183,8 @@ class Classes:
             used = body is None or _holds(self.modules[child]) or any(_within(step, child) for step in called)
             if used and (child not in self.silent or (body is None and name.isdigit())):
                 children[name] = self.expression(child)
+        if container == "nn.ModuleList" and not all(name.isdigit() for name in children):
+            container = "nn.ModuleDict"  # a list has no place for an SE block of its own
         base = layer(module) if base_layer(module) else None
         relative = relative_to(body, path) if body else None
         if relative and base:

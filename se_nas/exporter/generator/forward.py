@@ -269,7 +269,7 @@ class Writer:
             self._emit(f"[{old}]", f"{name} = ")
             call = f"{name}.append(block({name}))"
         if skipped:
-            self._emit(f"for key, block in {children.removesuffix('.values()')}.items():")
+            self._emit(f"for key, block in {children.removesuffix('.values()')}.named_children():")
             self._emit(f"    if key {'!= ' + literal(skipped[0]) if len(skipped) == 1 else 'not in ' + literal(tuple(skipped))}:")
             self._emit(f"        {call}")
         else:

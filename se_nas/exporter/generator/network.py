@@ -159,7 +159,7 @@ def _constructor(definition: Definition, builder: Builder, setting: str) -> list
 
 
 def _forward(definition: Definition, builder: Builder, modules: Mapping[str, nn.Module]) -> list[str]:
-    body, path = definition.body, definition.paths[0]
+    body = definition.body
     assert body is not None
 
     def find(child: str) -> nn.Module | None:
@@ -173,8 +173,7 @@ def _forward(definition: Definition, builder: Builder, modules: Mapping[str, nn.
         )
 
     def mapping(child: str) -> bool:
-        module = find(child) if child else modules[path]
-        return isinstance(module, nn.ModuleDict)
+        return isinstance(find(child), nn.ModuleDict) if child else definition.container == "nn.ModuleDict"
 
     parameters, lines = Writer(body, small, Formulas(mapping)).write()
     head = lay_out(Brackets("def forward", ("self", *parameters)), 4, after=f" -> {_type(body.result)}:")
