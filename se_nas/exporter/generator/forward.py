@@ -211,24 +211,17 @@ class Writer:
 
     def _can_inline(self, wanted: Sequence[Ref], step: Step) -> list[Ref]:
         """Those pending values that this step can take as they are: the last ones, read in their order."""
-        if step.kind in ("loop", "gather"):
-            return [ref for ref, _ in self.pending[-1:] if wanted and wanted[0] == ref and self.uses[ref] == 1 and step.kind == "loop"][:0]
-        pending = [ref for ref, _ in self.pending]
-        count = 0
-        for k in range(min(len(pending), len(wanted)), 0, -1):
-            if list(wanted[:k]) == pending[-k:]:
-                count = k
-                break
-        taken = self.pending[len(pending) - count :]
-        deep = step.kind == "module" and not self.small(step.name)
+        if step.kind in ("loop", "gather") or (step.kind == "module" and not self.small(step.name)):
+            return []
         formula = step.name in OPERATORS or step.name in IN_PLACE
-        if any(self._big(ref) for ref, _ in taken) and not formula and step.kind != "module":
-            return []
-        if deep or sum(len(flat(e.text)) for _, e in taken) + 12 > LONGEST or any(e.depth >= DEEPEST for _, e in taken):
-            return []
-        if step.kind in ("module", "placed") and any(self._big(ref) for ref, _ in taken):
-            return []
-        return [ref for ref, _ in taken]
+        for count in range(min(len(self.pending), len(wanted)), 0, -1):
+            taken = self.pending[-count:]
+            refs = [ref for ref, _ in taken]
+            in_order = [ref for ref in wanted if ref in refs] == refs
+            short = sum(len(flat(e.text)) for _, e in taken) + 12 <= LONGEST and all(e.depth < DEEPEST for _, e in taken)
+            if in_order and short and (formula or not any(map(self._big, refs))):
+                return refs
+        return []
 
     def _big(self, ref: Ref) -> bool:
         """Whether a value is the result of a whole block, which gets a line of its own."""
