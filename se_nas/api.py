@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from se_nas.engines.local import run_local
+from se_nas.architecture import Architecture
+from se_nas.engines import Engine, create_engine
 from se_nas.engines.plan import Plan
 from se_nas.environment import describe_environment
-from se_nas.errors import InputError
+from se_nas.errors import InputError, known
 from se_nas.evaluate import Evaluator
 from se_nas.evaluate.data import load_data
-from se_nas.evaluate.device import find_device
+from se_nas.evaluate.device import choose_device
 from se_nas.evaluate.paper import PaperEvaluator
 from se_nas.evaluate.training import TrainingEvaluator
 from se_nas.objective import parse_objectives
@@ -23,8 +24,13 @@ from se_nas.observer import Observer
 from se_nas.run import Run
 from se_nas.settings import SearchSettings, resolve_settings
 from se_nas.space import SearchSpace
-from se_nas.trial import Trial
 from se_nas.warmstart import load_earlier, read_earlier, save_earlier
+
+if TYPE_CHECKING:
+    from se_nas.exporter import Exported
+
+CHANGEABLE = ("engine", "workers", "cpus_per_trial", "gpus_per_trial", "address", "storage", "trial_timeout")
+"""Settings that `resume` may change beside ``trials`` and ``device``: where trials run decides nothing of what is found."""
 
 
 def search(
@@ -42,6 +48,14 @@ def search(
     device: str | None = None,
     keep_weights: str | None = None,
     warm_start: str | None = None,
+    engine: str | None = None,
+    workers: int | None = None,
+    cpus_per_trial: float | None = None,
+    gpus_per_trial: float | None = None,
+    address: str | None = None,
+    storage: str | None = None,
+    trial_timeout: float | None = None,
+    scheduler: str | None = None,
     train: Mapping[str, Any] | None = None,
     evaluator: Evaluator | str | None = None,
     observer: Observer | None = None,
@@ -54,7 +68,8 @@ def search(
         evaluator: what gives an architecture its metrics, instead of training on ``data``; ``"paper"`` estimates them
             from the SENet paper's tables.
         observer: hears what happens; silent by default.
-        data, epochs, trials, seed, strategy, objectives, repeats, threads, device, keep_weights, warm_start, train: see
+        data, epochs, trials, seed, strategy, objectives, repeats, threads, device, keep_weights, warm_start, engine, workers,
+            cpus_per_trial, gpus_per_trial, address, storage, trial_timeout, scheduler, train: see
             `se_nas.settings.SearchSettings`, whose defaults stand for None.
 
     Returns:
@@ -76,6 +91,14 @@ def search(
         "keep_weights": keep_weights,
         "warm_start": warm_start,
         "evaluator": evaluator if isinstance(evaluator, str) else None,
+        "engine": engine,
+        "workers": workers,
+        "cpus_per_trial": cpus_per_trial,
+        "gpus_per_trial": gpus_per_trial,
+        "address": address,
+        "storage": storage,
+        "trial_timeout": trial_timeout,
+        "scheduler": scheduler,
         "train": train,
     }
     own = None if isinstance(evaluator, str) else evaluator
@@ -93,8 +116,8 @@ def start(
     """`search` with its settings resolved; ``about`` is added to ``run.yaml``."""
     objectives = parse_objectives(settings.objectives)
     kind = settings.evaluator if evaluator is None else "own"
-    device = choose_device(settings.device)
     evaluator = evaluator or make_evaluator(space, settings)
+    engine = create_engine(evaluator, settings)
     earlier = read_earlier(settings, objectives)
     plan = Plan(space, settings, objectives, [], earlier)
     config = {
@@ -105,13 +128,14 @@ def start(
         "budgets": [vars(budget) for budget in space.budgets],
         "evaluator": kind,
         "validation_images": len(evaluator.data.val.labels) if isinstance(evaluator, TrainingEvaluator) else None,
+        "normalisation": _normalisation(evaluator),
         "backbone": _describe_backbone(space),
         "environment": describe_environment(),
     }
     run = Run.create(out, config)
     save_earlier(run, earlier)
     with run.lock():
-        return _go(run, plan, evaluator, device, observer or Observer())
+        return _go(run, plan, evaluator, engine, observer or Observer())
 
 
 def resume(
@@ -122,6 +146,7 @@ def resume(
     space: SearchSpace | None = None,
     evaluator: Evaluator | None = None,
     observer: Observer | None = None,
+    **changes: Any,
 ) -> Run:
     """Go on with a run: no finished trial is lost or repeated, and the proposals are those of an uninterrupted search.
 
@@ -132,19 +157,21 @@ def resume(
         space: needed if the run's backbone was given as a module or a function, which has no name.
         evaluator: needed if the run had one of its own.
         observer: hears what happens.
+        changes: to where trials run: any of `CHANGEABLE`; None changes nothing.
 
     Raises:
         InputError: if there is no such run, it is in use, its ledger is damaged, or one of the arguments is missing.
     """
     run = Run.open(path)
     observer = observer or Observer()
-    section = {**run.config["search"], **{k: v for k, v in {"trials": trials, "device": device}.items() if v is not None}}
-    settings = resolve_settings(section, f"{run.path / 'run.yaml'}, search", {})
+    for name in changes:
+        known(name, CHANGEABLE, "argument")
+    settings = resolve_settings(run.config["search"], f"{run.path / 'run.yaml'}, search", {"trials": trials, "device": device, **changes})
     space = space or space_of(run)
     if evaluator is None and run.config["evaluator"] == "own":
         raise InputError("this run had an evaluator of its own", "go on from Python: se_nas.resume(path, evaluator=...)", str(path))
-    found = choose_device(settings.device)
     evaluator = evaluator or make_evaluator(space, settings)
+    engine = create_engine(evaluator, settings)
     with run.lock():
         finished = run.trials
         plan = Plan(space, settings, parse_objectives(settings.objectives), finished, load_earlier(run))
@@ -152,78 +179,61 @@ def resume(
             observer.note("the strategy no longer proposes what the ledger holds (another version of a library?); going on from here")
         run.config["search"] = settings.to_dict()
         run.save_config()
-        return _go(run, plan, evaluator, found, observer)
+        return _go(run, plan, evaluator, engine, observer)
 
 
 def export(
     space: SearchSpace,
-    architecture: Any,
+    architecture: Architecture,
     directory: str | Path,
     *,
     weights: Mapping[str, torch.Tensor] | None = None,
-    about: Mapping[str, str] | None = None,
-    force: bool = False,
-) -> Path:
-    """Write an architecture as PyTorch code that runs without se-nas, see `se_nas.exporter.export`."""
+    about: Mapping[str, object] | None = None,
+    **options: bool,
+) -> Exported:
+    """Write an architecture as PyTorch code that runs without se-nas, see `se_nas.exporter.export`.
+
+    Args:
+        options: fields of `se_nas.exporter.ExportOptions`: ``force``, ``onnx``, ``program``, ``hub``, ``timm``, ``prove``.
+    """
     from se_nas import exporter
 
-    return exporter.export(space, architecture, directory, weights, about, force)
+    return exporter.export(space, architecture, directory, weights, about, exporter.ExportOptions.of(options))
 
 
-def export_trial(run: Run, trial: str, target: str | Path, force: bool = False) -> list[str]:
-    """Export one trial of a run with its weights; returns lines that say what was written.
+def export_trial(run: Run, trial: str, target: str | Path, untrained: bool = False, **options: bool) -> list[Exported]:
+    """Export one trial of a run with its weights, or every trial on its front.
 
     Args:
         run: the run.
-        trial: its number, or ``best``: the front's best in the first objective.
+        trial: its number, ``best`` (the front's best in the first objective), or ``all-front``: each into a folder
+            ``trial-N`` of the target.
         target: ``NAME.py`` or a directory.
-        force: overwrite.
+        untrained: leave the weights out.
+        options: fields of `se_nas.exporter.ExportOptions`.
 
     Raises:
-        InputError: if there is no such trial, or it failed.
+        InputError: if there is no such trial, it failed, or its weights were not kept.
     """
-    chosen = _find_trial(run, trial)
-    weights = run.load_weights(chosen.number)
-    metrics = ", ".join(f"{name} {value:.4f}" for name, value in chosen.metrics.items())
-    about = {
-        "trial": f"{chosen.number} of {run.path.name}, seed {chosen.seed}",
-        "data": f"{run.config['search']['data']}, {chosen.fidelity['epochs']} epochs",
-        "validation": metrics,
-    }
-    if chosen.number in run.test_scores:
-        about["test"] = ", ".join(f"{name.removeprefix('test_')} {value:.4f}" for name, value in run.test_scores[chosen.number].items())
-    path = export(space_of(run), chosen.architecture, target, weights=weights, about=about, force=force)
-    if weights is None:
-        why = "its evaluator gave none" if run.config["evaluator"] == "own" else "--keep-weights all keeps those off the front too"
-        return [str(path), f"without weights: those of trial {chosen.number} were not kept ({why})"]
-    return [str(path)]
+    from se_nas.exporter import ExportOptions
+    from se_nas.exporter.trial import export_front, export_one, find_trial
+
+    chosen = ExportOptions.of(options)
+    if trial == "all-front":
+        return export_front(run, space_of(run), Path(target), untrained, chosen)
+    return [export_one(run, space_of(run), find_trial(run, trial), Path(target), untrained, chosen)]
 
 
-def _find_trial(run: Run, name: str) -> Trial:
-    trials = {str(trial.number): trial for trial in run.trials}
-    if name == "best":
-        best = run.front.best()
-        if best is None:
-            raise InputError("no trial is complete", f"go on with the search: se-nas resume {run.path}", str(run.path))
-        return best.trials[0]
-    if name not in trials:
-        numbers = f"it has 0 to {len(trials) - 1}" if trials else "none is finished"
-        raise InputError(f"{name!r} is no trial of {run.path}", f"take best, or a number ({numbers})", "--trial")
-    if not trials[name].complete:
-        raise InputError(f"trial {name} failed: {trials[name].error}", "take one that is complete", "--trial")
-    return trials[name]
-
-
-def _go(run: Run, plan: Plan, evaluator: Evaluator, device: str, observer: Observer) -> Run:
+def _go(run: Run, plan: Plan, evaluator: Evaluator, engine: Engine, observer: Observer) -> Run:
     """Run the plan, then score the finished front on the test split."""
     reason = "interrupted"
     observer.search_started(run, run.config["search"]["trials"])
     try:
-        reason = run_local(run, plan, evaluator, device, observer)
+        reason = engine(run, plan, observer)
         run.config["ended"] = reason
         run.save_config()
         if isinstance(evaluator, TrainingEvaluator) and evaluator.data.test is not None:
-            _score_front(run, evaluator, device)
+            _score_front(run, evaluator, _scoring_device(run.config["search"]))
     finally:
         observer.search_finished(reason)
     return run
@@ -233,6 +243,18 @@ def _resolved(settings: SearchSettings, evaluator: Evaluator) -> dict[str, Any]:
     """The settings with the number of threads in place of 0: a resumed search must not choose another one."""
     chosen = {"threads": evaluator.threads} if isinstance(evaluator, TrainingEvaluator) else {}
     return {**settings.to_dict(), **chosen}
+
+
+def _normalisation(evaluator: Evaluator) -> dict[str, list[float]] | None:
+    """What training does to pixels in 0..1, of each channel: whoever uses the weights must do it too."""
+    if not isinstance(evaluator, TrainingEvaluator):
+        return None
+    return {"mean": list(evaluator.data.mean), "std": list(evaluator.data.std)}
+
+
+def _scoring_device(section: Mapping[str, Any]) -> str:
+    """This process's own: trials may have run where it has no GPU, or not seen the one that it has."""
+    return choose_device(section["device"] if section["engine"] == "local" else "auto")
 
 
 def _score_front(run: Run, evaluator: TrainingEvaluator, device: str) -> None:
@@ -262,15 +284,6 @@ def space_of(run: Run) -> SearchSpace:
     if run.config["space"]["backbone"] is None:
         raise InputError("this run's backbone was given as an object of Python", "go on from Python and pass space=...", str(run.path))
     return SearchSpace.from_dict(run.config["space"], f"{run.path / 'run.yaml'}, space")
-
-
-def choose_device(name: str) -> str:
-    """``auto`` is the first GPU if there is one, else the CPU.
-
-    Raises:
-        InputError: for a device that is not there.
-    """
-    return str(find_device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name))
 
 
 def default_directory(name: str) -> Path:

@@ -84,24 +84,48 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--threads", type=int, metavar="N", help="of the CPU in training (default: by how much work a step is)")
     sub.add_argument("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N")
     sub.add_argument("--keep-weights", metavar="WHICH", help="front (and references), all or none")
+    sub.add_argument("--scheduler", metavar="NAME", help="ends bad trials early: asha, hyperband or pbt (default: none)")
+    _add_engine(sub)
     sub.add_argument("--quiet", action="store_true", help="show nothing but errors")
 
     sub = command("resume", _resume, "go on with a search that was stopped, or add trials to one", "RUN", run)
     sub.add_argument("--trials", type=int, metavar="N", help="a new total of trials")
     sub.add_argument("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N")
+    _add_engine(sub)
     sub.add_argument("--quiet", action="store_true", help="show nothing but errors")
 
     sub = command("show", _show, "show a run's front, with both references and their gains and costs", "RUN", run)
     sub.add_argument("--json", action="store_true", help="print JSON")
 
-    sub = command("export", _export, "write one architecture as PyTorch code, and its weights beside it", "RUN", run)
-    sub.add_argument("--trial", default="best", metavar="N", help="number of a trial, or best (default)")
+    text = "write architectures as PyTorch code that runs without se-nas, proven to be the searched ones, and their weights"
+    sub = command("export", _export, text, "RUN", "directory of a search, or a space's YAML file")
+    sub.add_argument("--trial", metavar="N", help="of a run: number of a trial, best (default) or all-front, each into a folder of its own")
+    sub.add_argument(
+        "--architecture", metavar="FILE", help="of a space: plain, paper, or a JSON file such as architecture.json of an export"
+    )
     sub.add_argument("-o", "--output", required=True, metavar="PATH", help="NAME.py, or a directory")
     sub.add_argument("--force", action="store_true", help="overwrite")
+    sub.add_argument("--untrained", action="store_true", help="leave the weights out")
+    sub.add_argument("--onnx", action="store_true", help="also write model.onnx")
+    sub.add_argument("--program", action="store_true", help="also write model.pt2, for torch.export.load")
+    sub.add_argument("--hub", action="store_true", help="also write hubconf.py, for torch.hub.load")
+    sub.add_argument("--timm", action="store_true", help="also write timm_model.py, which registers the network with timm")
+    sub.add_argument("--no-proof", action="store_false", dest="prove", help="do not run the written file apart to compare it")
 
     sub = command("report", _report, "write a run's report as one HTML file", "RUN", run)
     sub.add_argument("-o", "--output", metavar="FILE", help="where to (default: report.html in the run's directory)")
     return parser
+
+
+def _add_engine(sub: argparse.ArgumentParser) -> None:
+    """Flags of where trials run; each is a field of `se_nas.settings.SearchSettings`."""
+    sub.add_argument("--engine", metavar="NAME", help="where trials run: local (this process) or ray")
+    sub.add_argument("--workers", type=int, metavar="N", help="trials at a time (default: as many as fit)")
+    sub.add_argument("--cpus-per-trial", type=float, metavar="X", help="CPU cores of each (default: its threads)")
+    sub.add_argument("--gpus-per-trial", type=float, metavar="X", help="GPUs of each, or a share of one such as 0.25")
+    sub.add_argument("--address", metavar="ADDRESS", help="of a cluster: auto or HOST:PORT (default: workers on this machine)")
+    sub.add_argument("--storage", metavar="DIR", help="for partial trainings, seen by all machines (default: the run's directory)")
+    sub.add_argument("--trial-timeout", type=float, metavar="SECONDS", help="a trial that takes longer is ended as failed")
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -169,9 +193,10 @@ def _resume(args: argparse.Namespace) -> None:
     Run.open(args.run)
 
     def go(view: Any) -> None:
-        from se_nas.api import resume
+        from se_nas.api import CHANGEABLE, resume
 
-        resume(args.run, trials=args.trials, device=args.device, observer=view)
+        changes = {name: getattr(args, name) for name in CHANGEABLE}
+        resume(args.run, trials=args.trials, device=args.device, observer=view, **changes)
 
     _watch(Path(args.run), args.quiet, go)
 
@@ -217,11 +242,31 @@ def _show(args: argparse.Namespace) -> None:
 
 
 def _export(args: argparse.Namespace) -> None:
-    from se_nas.api import export_trial
-    from se_nas.run import Run
+    space_file = args.run.endswith((".yaml", ".yml")) and not os.path.isdir(args.run)
+    if space_file and (args.trial or not args.architecture):
+        raise InputError(f"{args.run} is a space, and has no trials", "name one of its architectures: --architecture plain", "export")
+    if args.architecture and not space_file:
+        raise InputError(f"{args.run} is no YAML file of a space", "of a run, take a trial: --trial best", "--architecture")
+    options = {name: getattr(args, name) for name in ("force", "onnx", "program", "hub", "timm", "prove")}
+    if space_file:
+        from se_nas.api import export
+        from se_nas.exporter.archfile import find_architecture
+        from se_nas.space import SearchSpace
 
-    written = export_trial(Run.open(args.run), args.trial, args.output, force=args.force)
-    print("\n".join(written))
+        space = SearchSpace.from_yaml(args.run)
+        made = [export(space, find_architecture(space, args.architecture), args.output, about={"space": Path(args.run).name}, **options)]
+    else:
+        from se_nas.run import Run
+
+        run = Run.open(args.run)
+
+        from se_nas.api import export_trial
+
+        made = export_trial(run, args.trial or "best", args.output, args.untrained, **options)
+    for one in made:
+        print(*one.files, *one.notes, sep="\n")
+        if one.proof:
+            print(f"proven in {one.proof.seconds:.0f} s: run apart, it is the searched network")
 
 
 def _report(args: argparse.Namespace) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from se_nas.attached import Attached, use_public_names
 from se_nas.blocks import Anchor, find_anchors
 from se_nas.discover import Place, Unit, discover
 from se_nas.errors import InputError
@@ -147,32 +147,6 @@ def _attachment(place: Place, graph: Graph) -> Attachment:
     return Attachment(place.module, place.side, channels, height, width)
 
 
-class Attached(nn.Module):
-    """A module with an SE block on its output or on its (first) input.
-
-    The plain module's ``state_dict`` still loads: its keys go to ``module``, and only the SE block's are missing.
-    """
-
-    def __init__(self, module: nn.Module, se: nn.Module, side: str) -> None:
-        super().__init__()
-        self.module = module
-        self.se = se
-        self.side = side
-
-    def forward(self, first: Any, *rest: Any, **named: Any) -> Any:
-        if self.side == "input":
-            return self.module(self.se(first), *rest, **named)
-        return self.se(self.module(first, *rest, **named))
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        keys = [key for key in state_dict if key.startswith(prefix)]
-        plain = not any(key.startswith(f"{prefix}module.") for key in keys)
-        if plain and self.module.state_dict():
-            for key in keys:
-                state_dict[f"{prefix}module.{key[len(prefix) :]}"] = state_dict.pop(key)
-        super()._load_from_state_dict(state_dict, prefix, *args)
-
-
 class Removed(nn.Module):
     """Stands where the network's own SE block was, and hands its input on; `detach` puts the block back."""
 
@@ -196,6 +170,7 @@ def attach(network: nn.Module, attachment: Attachment, se: nn.Module) -> None:
     owner, child = _owner(network, attachment.module)
     module = getattr(owner, child)
     setattr(owner, child, Attached(nn.Identity() if module is None else module, se, attachment.side))
+    use_public_names(network)
 
 
 def detach(network: nn.Module) -> None:

@@ -144,6 +144,7 @@ class SEBlock(nn.Module):
         init: str = "default",
     ) -> None:
         super().__init__()
+        self.spec: SESpec | None = None  # of a block that a search placed
         known(squeeze, SQUEEZES, "squeeze")
         known(gate, GATES, "gate")
         known(init, ("default", "identity"), "init")
@@ -172,4 +173,6 @@ def _linear(inputs: int, outputs: int, bias: bool, spatial: bool) -> nn.Module:
 
 def make_block(channels: int, spec: SESpec, options: SEOptions) -> SEBlock:
     """The block that a setting stands for, on ``channels`` channels."""
-    return SEBlock(channels, spec.reduction, spec.squeeze, spec.gate, options.bias, options.divisor, options.init)
+    block = SEBlock(channels, spec.reduction, spec.squeeze, spec.gate, options.bias, options.divisor, options.init)
+    block.spec = spec
+    return block

@@ -18,11 +18,13 @@ class Trial:
 
     Attributes:
         number: place in the order in which trials were begun, from 0.
-        role: ``proposal`` of the strategy, or the reference ``plain`` or ``paper``.
+        role: ``proposal`` of the strategy, the reference ``plain`` or ``paper``, or ``copy``: another trial's partial training
+            gone on with at another learning rate (population based training).
         architecture: what was tried.
         seed: of initialisation, shuffling and augmentation.
         fidelity: how much was spent, ``{"epochs": 10}``; trials of different fidelities are never compared.
-        status: ``complete`` or ``failed``.
+        status: ``complete``, ``failed``, or ``stopped`` early by a scheduler; fidelity is then that which it reached,
+            ``{"epochs": 3, "of": 10}``, and metrics are as of then.
         metrics: what was measured (accuracy is a fraction, on the validation split); empty if failed.
         costs: what was known before: the fields of `se_nas.cost.Cost`.
         after: how many trials the strategy had been told of when it proposed this one, so that it can be replayed.
@@ -51,6 +53,11 @@ class Trial:
         return self.status == "complete"
 
     @property
+    def stopped(self) -> bool:
+        """Whether a scheduler ended it early: it is no failure, and compared with nothing."""
+        return self.status == "stopped"
+
+    @property
     def values(self) -> dict[str, float]:
         """Metrics and costs together: what objectives are read from."""
         return {**self.costs, **self.metrics}
@@ -65,4 +72,6 @@ class Trial:
         if data["schema"] > SCHEMA:
             raise ValueError(f"written by a newer se-nas (schema {data['schema']}, this one reads {SCHEMA})")
         fields = {key: value for key, value in data.items() if key not in ("schema", "id")}
+        if type(fields["number"]) is not int or not all(type(value) in (int, float) for value in fields["metrics"].values()):
+            raise ValueError("its number or its metrics are no numbers")
         return cls(**{**fields, "architecture": Architecture.from_json(data["architecture"])})

@@ -168,6 +168,8 @@ def test_show_report_and_export(finished_run: Run, tmp_path, capsys) -> None:
     assert "<svg" in (tmp_path / "report.html").read_text()
     assert main(["export", str(finished_run.path), "--trial", "best", "-o", str(tmp_path / "net.py")]) == 0
     assert (tmp_path / "net.py").exists() and (tmp_path / "net.safetensors").exists()
+    out = capsys.readouterr().out.splitlines()
+    assert out[-3:-1] == [str(tmp_path / "net.py"), str(tmp_path / "net.safetensors")] and out[-1].startswith("proven in ")
 
 
 def test_exported_code_scores_what_the_search_said(finished_run: Run, tmp_path) -> None:
@@ -176,7 +178,7 @@ def test_exported_code_scores_what_the_search_said(finished_run: Run, tmp_path) 
 
     best = finished_run.front.best()
     assert best is not None
-    assert main(["export", str(finished_run.path), "--trial", str(best.number), "-o", str(tmp_path / "net.py")]) == 0
+    assert main(["export", str(finished_run.path), "--trial", str(best.number), "-o", str(tmp_path / "net.py"), "--no-proof"]) == 0
     data = load_data("digits", (1, 8, 8))
     import torch
 

@@ -10,10 +10,10 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from se_nas.architecture import SEOptions, SESpec
+from se_nas.attached import Attached
 from se_nas.blocks import PLACEMENTS
 from se_nas.cost import Cost
 from se_nas.errors import InputError
-from se_nas.placement import Attached
 from se_nas.se import GATES, SQUEEZES, SEBlock, register_gate, register_squeeze
 from se_nas.secost import se_cost
 from se_nas.space import SearchSpace

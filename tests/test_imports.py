@@ -12,17 +12,17 @@ from conftest import ROOT
 FLOORS = [
     ["errors", "graph"],
     ["architecture", "blocks", "discover", "objective", "spacefile", "budget", "feasible", "codes", "candidates"],
-    ["se", "dimensions", "categorical", "hypervolume"],
+    ["se", "dimensions", "attached", "categorical", "hypervolume"],
     ["placement", "backbones", "trial"],
     ["cost", "sites", "front", "ledger"],
     ["secost", "run"],
     ["group"],
     ["costtable"],
     ["space"],
-    ["observer", "strategies", "evaluate", "exporter", "integrations"],
+    ["observer", "strategies", "evaluate", "exporter"],
     ["settings"],
     ["report", "environment", "warmstart"],
-    ["engines"],
+    ["engines", "integrations"],
     ["api"],
     ["cli"],
     ["__main__"],
@@ -69,7 +69,7 @@ def loaded_after(*arguments: str) -> set[str]:
     return set(done.stderr.split())
 
 
-HEAVY = {"torch", "numpy", "optuna", "torchvision"}
+HEAVY = {"torch", "numpy", "optuna", "torchvision", "ray"}
 
 
 def test_help_and_import_load_nothing_heavy() -> None:

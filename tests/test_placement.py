@@ -8,9 +8,10 @@ import torchvision
 from torch import nn
 
 from se_nas.architecture import SESpec
+from se_nas.attached import Attached
 from se_nas.blocks import PLACEMENTS
 from se_nas.errors import InputError
-from se_nas.placement import Attached, detach
+from se_nas.placement import detach
 from se_nas.space import SearchSpace
 
 BACKBONES = ["resnet8", "resnet20", "torchvision:resnet18", "torchvision:resnet50", "resnet50", "torchvision:resnext50_32x4d"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from se_nas.architecture import Architecture
 from se_nas.objective import Objective
@@ -40,7 +40,7 @@ class Plan:
         earlier: trials of another run, of which the strategy is told first.
 
     Attributes:
-        replayed: whether the strategy proposed again just what the ledger holds.
+        replayed: whether the strategy proposes what the ledger holds, see `se_nas.strategies.replay`.
     """
 
     def __init__(
@@ -58,6 +58,9 @@ class Plan:
         for trial in earlier:
             tell(self._strategy, trial)
         self.replayed = replay(self._strategy, trials)
+        self._references = {role: space.reference(role) for role in REFERENCES}
+        for reference in self._references.values():
+            self._strategy.expect(reference)  # with several workers, the strategy is asked before it hears of them
         done = {trial.number for trial in trials}
         self._numbers: Iterator[int] = (number for number in range(settings.trials) if number not in done)
 
@@ -68,9 +71,18 @@ class Plan:
             return None
         if number < 2 * self._settings.repeats:
             role = REFERENCES[number % 2]
-            return self._job(number, role, self._space.reference(role), self._settings.seed + number // 2)
+            return self._job(number, role, self._references[role], self._settings.seed + number // 2)
         asked = self._strategy.ask(1)
         return self._job(number, "proposal", asked[0], self._settings.seed) if asked else None
+
+    def copy(self, job: Job) -> Job | None:
+        """A further trial that goes on from where another is, with other settings of its training; None when none is left.
+
+        Its fidelity is none that a search asks for: it is compared with nothing, and no strategy hears of it.
+        """
+        number = next(self._numbers, None)
+        fidelity = {**job.fidelity, "copied": 1}
+        return None if number is None else replace(job, number=number, role="copy", fidelity=fidelity, after=self._finished)
 
     def _job(self, number: int, role: str, architecture: Architecture, seed: int) -> Job:
         costs = self._space.cost(architecture)._asdict()

@@ -1,9 +1,11 @@
-"""An architecture as one Python file that needs torch alone, and its weights beside it."""
+"""An architecture as one Python file that needs torch alone, proven to be the searched network, with all that belongs to it."""
 
 from __future__ import annotations
 
-import json
+import sys
+import types
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +14,57 @@ from torch import Tensor, nn
 
 from se_nas.architecture import Architecture
 from se_nas.errors import InputError
-from se_nas.exporter import residual
-from se_nas.exporter.check import Unsupported, compare, count_parameters
-from se_nas.exporter.names import plain_names
+from se_nas.exporter import fallback
+from se_nas.exporter.alone import load_state
+from se_nas.exporter.card import readme, record, record_file
+from se_nas.exporter.check import Unsupported, compare
+from se_nas.exporter.compiled import onnx_file, program_file
+from se_nas.exporter.entries import hubconf, timm_model
+from se_nas.exporter.generator import network as generator
+from se_nas.exporter.options import ExportOptions
+from se_nas.exporter.proof import Proof, prove
 from se_nas.exporter.write import Destination, check_free, write_files
 from se_nas.space import SearchSpace
+
+__all__ = ["GENERATORS", "ExportOptions", "Exported", "Written", "export", "source"]
 
 Generator = Callable[[SearchSpace, Architecture, nn.Module, Mapping[str, str]], str]
 """(space, architecture, the network built from both, further facts) -> source of the file; raises `Unsupported`."""
 
-GENERATORS: list[Generator] = [residual.source]
+GENERATORS: list[Generator] = [generator.source, fallback.source]
 """Asked in turn; the first that can write the network does."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """The source of a network.
+
+    Attributes:
+        text: of the file.
+        notes: what to say of it: nothing, or which packages it imports, and why.
+        paths: folders that it may need for those packages.
+    """
+
+    text: str
+    notes: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export wrote.
+
+    Attributes:
+        path: the Python file.
+        files: all files, that one first.
+        notes: what a person should know: why the file is not of torch alone, or that there are no weights.
+        proof: what was checked; None if that was not asked for.
+    """
+
+    path: Path
+    files: tuple[Path, ...]
+    notes: tuple[str, ...]
+    proof: Proof | None
 
 
 def export(
@@ -30,83 +72,119 @@ def export(
     architecture: Architecture,
     target: str | Path,
     weights: Mapping[str, Tensor] | None = None,
-    about: Mapping[str, str] | None = None,
-    force: bool = False,
-) -> Path:
-    """Write a network as Python source that needs torch alone, and its weights as safetensors.
+    about: Mapping[str, object] | None = None,
+    options: ExportOptions | None = None,
+) -> Exported:
+    """Write a network as Python source that needs torch alone, and its weights as safetensors, proven to be the searched one.
 
     Args:
         space: the search space.
         architecture: one of its architectures.
         target: ``X.py``, its weights then go to ``X.safetensors``; or a folder, which gets ``model.py``,
-            ``weights.safetensors`` and ``architecture.json``.
+            ``weights.safetensors``, ``architecture.json`` and ``README.md``.
         weights: ``state_dict`` of the network that ``space.build(architecture)`` makes.
-        about: what the file's docstring tells besides, such as ``{"val accuracy": "97.8 %"}``.
-        force: whether an earlier export may be overwritten.
-
-    Returns:
-        The path of the Python file.
+        about: what the docstring, the JSON and the README tell besides, such as ``{"val accuracy": "97.8 %"}``.
+        options: what else is to be written, and whether an earlier export may be overwritten.
 
     Raises:
-        InputError: if the network cannot be written as source, the weights are not its own, or the target is taken.
+        InputError: if the network cannot be written as source, the file is not proven to be the network, the weights are
+            not its own, or the target is taken. Nothing is written then.
     """
-    target = Path(target)
-    check_free(target, weights is not None, force)
+    target, options, about = Path(target), options or ExportOptions(), about or {}
+    options.check(target)
+    place = Destination.of(target)
+    wanted = {
+        place.module: True,
+        place.weights: weights is not None,
+        place.onnx: options.onnx,
+        place.program: options.program,
+        place.about: True,
+        place.hub: options.hub,
+        place.timm: options.timm,
+        place.card: True,
+    }
+    names = [name for name, written in wanted.items() if name and written]
+    check_free(target, names, options.force)
     if {name for name, _ in architecture} != {group.name for group in space.groups}:
         raise InputError("the architecture is of another space: its groups differ", "export it with its own space", "architecture")
     network = space.build(architecture)
-    text = source(space, architecture, network, about or {})
-    place = Destination.of(target)
-    files = {}
     if weights is not None:
-        files[place.weights] = _safetensors(weights, network, architecture)
-    if place.about:
-        files[place.about] = (json.dumps(_record(space, architecture, network), indent=2) + "\n").encode()
-    write_files(place.folder, files | {place.module: text.encode()})
-    return place.folder / place.module
+        check_weights(weights, network)
+    written = source(space, architecture, network, {name: str(value) for name, value in about.items()})
+    if weights is not None:
+        load_state(network, weights)
+    proof = prove(written.text, network, space.cost(architecture), space.input_size, weights, written.paths) if options.prove else None
+
+    files, remarks = {place.module: written.text.encode()}, dict.fromkeys(names, "")
+    if weights is not None:
+        files[place.weights] = _safetensors(network, architecture)
+    for name, make, asked in ((place.onnx, onnx_file, options.onnx), (place.program, program_file, options.program)):
+        if asked:
+            files[name], remarks[name] = make(load_network(written.text, network), space.input_size)
+    for entry, write, asked in ((place.hub, hubconf, options.hub), (place.timm, timm_model, options.timm)):
+        if entry and asked:
+            files[entry] = write(space, architecture, weights is not None).encode()
+    if place.about and place.card:
+        files[place.about] = record_file(record(space, architecture, network, about, proof))
+        files[place.card] = readme(space, architecture, network, about, proof, remarks, written.notes).encode()
+    write_files(place.folder, files)
+    return Exported(place.folder / place.module, tuple(place.folder / name for name in names), written.notes, proof)
 
 
-def source(space: SearchSpace, architecture: Architecture, network: nn.Module, about: Mapping[str, str]) -> str:
+def source(space: SearchSpace, architecture: Architecture, network: nn.Module, about: Mapping[str, str]) -> Written:
     """The file of a network, by the first generator that can write it.
 
     Raises:
         InputError: if none can.
     """
-    reasons = []
-    for generator in GENERATORS:
+    reasons: list[str] = []
+    for generate in GENERATORS:
         try:
-            text = generator(space, architecture, network, about)
-            compare(text, network)
-            return text
+            text = generate(space, architecture, network, about)
+            if generate is not fallback.source:
+                compare(text, network)
+                return Written(text)
         except Unsupported as reason:
             reasons.append(str(reason))
-    fix = "take a residual network of se-nas or torchvision, or use space.build(architecture) as it is"
+        else:
+            packages = fallback.find_import(space.backbone)[0].split()[1]
+            note = f"the file imports {packages}, whose code builds the backbone: it could not be written out ({'; '.join(reasons)})"
+            return Written(text, (note,), tuple(str(Path(path).resolve()) for path in sys.path))
+    fix = "take a network of torchvision, timm or a package of yours by its name, or use space.build(architecture) as it is"
     raise InputError(f"this network cannot be written as source: {'; '.join(reasons)}", fix, "backbone")
 
 
-def _safetensors(weights: Mapping[str, Tensor], network: nn.Module, architecture: Architecture) -> bytes:
-    from safetensors.torch import save
+def load_network(text: str, network: nn.Module) -> nn.Module:
+    """The network of a file, with the state of the searched one."""
+    module = types.ModuleType("exported")
+    exec(compile(text, "<exported network>", "exec"), vars(module))
+    built: nn.Module = module.build()
+    load_state(built, network.state_dict())
+    return built
 
-    names = plain_names(network)
+
+def check_weights(weights: Mapping[str, Tensor], network: nn.Module) -> None:
+    """Raise unless these are all tensors of the network, and no others.
+
+    Raises:
+        InputError: naming the first that differs.
+    """
     fix = "give the state_dict of the network that space.build(architecture) makes"
-    for key, tensor in network.state_dict().items():
+    own = network.state_dict()
+    for key, tensor in own.items():
         if key not in weights:
             raise InputError(f"{key} is missing", fix, "weights")
         if weights[key].shape != tensor.shape:
             raise InputError(f"{key} has shape {list(weights[key].shape)} instead of {list(tensor.shape)}", fix, "weights")
     for key in weights:
-        if key not in names:
+        if key not in own:
             raise InputError(f"{key} is no tensor of the network", fix, "weights")
-    tensors = {new: weights[old].detach().cpu().clone(memory_format=torch.contiguous_format) for old, new in names.items()}
-    return save(tensors, {"format": "pt", "architecture": architecture.id})
 
 
-def _record(space: SearchSpace, architecture: Architecture, network: nn.Module) -> dict[str, Any]:
-    return {
-        "architecture": architecture.to_json(),
-        "id": architecture.id,
-        "params": count_parameters(network),
-        "macs": space.cost(architecture).macs,
-        "input_size": list(space.input_size),
-        "backbone": space.backbone if isinstance(space.backbone, str) else None,
+def _safetensors(network: nn.Module, architecture: Architecture) -> bytes:
+    from safetensors.torch import save
+
+    tensors: dict[str, Any] = {
+        key: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for key, tensor in network.state_dict().items()
     }
+    return save(tensors, {"format": "pt", "architecture": architecture.id})

@@ -1,1 +1,1 @@
-"""One-line drop-ins for pipelines of one's own. Each imports its library only in its own file."""
+"""Drop-ins for pipelines of one's own: a line or two. Each imports its library only in its own file."""

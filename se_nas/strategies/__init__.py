@@ -70,11 +70,10 @@ def replay(strategy: Strategy, trials: Sequence[Trial]) -> bool:
         trials: the ledger, in the order in which the trials ended.
 
     Returns:
-        Whether it proposes again the first and the last that the ledger holds of it (it may not under another version of a
-        library, or if several workers were at work; the search can go on all the same).
+        Whether it proposes again the first and the last that the ledger holds of it, of those asked for while no other trial
+        was running (it may not under another version of a library; the search can go on all the same).
     """
-    proposed = sorted((t for t in trials if t.role == "proposal"), key=lambda t: t.number)
-    checks = {t.after: t.architecture for t in proposed[-1:] + proposed[:1]}
+    checks = {t.after: t.architecture for t in _checkable(trials)}
     same = True
     for number, trial in enumerate(trials):
         if number in checks:
@@ -84,6 +83,15 @@ def replay(strategy: Strategy, trials: Sequence[Trial]) -> bool:
     return same
 
 
+def _checkable(trials: Sequence[Trial]) -> list[Trial]:
+    """The first and the last proposal that was asked for when all trials begun before it had ended, and no others."""
+    numbers = [trial.number for trial in trials]
+    alone = [t for t in trials if t.role == "proposal" and set(numbers[: t.after]) == set(range(t.number))]
+    return alone[:1] + alone[1:][-1:]
+
+
 def tell(strategy: Strategy, trial: Trial) -> None:
-    """Tell a strategy of a finished trial."""
+    """Tell a strategy of a finished trial; a copy (population based training) is no architecture's own result."""
+    if trial.role == "copy":
+        return
     strategy.tell(trial.architecture, trial.values if trial.complete else None)

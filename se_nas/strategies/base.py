@@ -55,7 +55,7 @@ class Strategy(ABC):
             raise InputError(f"{n!r} is no number of architectures", "ask for 0 or more")
         asked: list[Any] = []
         while len(asked) < n:
-            rng = np.random.default_rng([self.seed, self._told + len(self._pending)])
+            rng = np.random.default_rng([self.seed, len(self.seen)])
             codes = self.propose(rng)
             if codes is None or self.is_seen(codes) or not self.domain.feasible(codes[None])[0]:
                 codes = self.domain.unseen(self.seen, rng)
@@ -90,6 +90,13 @@ class Strategy(ABC):
             losses = np.array([o.loss(value) for o, value in zip(self.objectives, values, strict=True)])
             losses[self._known] = self.known_losses(codes[None])[0]
             told.append(losses)
+
+    def expect(self, architecture: Any) -> None:
+        """Count an architecture that others are trying as pending; one that is seen already, or not of the space, is ignored."""
+        codes = self.domain.encode(architecture)
+        if codes is not None and not self.is_seen(codes):
+            self._pending[codes.tobytes()] = codes
+            self.seen.add(codes.tobytes())
 
     def withdraw(self) -> None:
         """Forget what was asked and not told, and will not be: it may be asked again."""

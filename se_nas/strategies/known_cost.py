@@ -4,8 +4,8 @@ What it takes from whom: expected hypervolume improvement from Emmerich et al. (
 objectives' axes exact; candidates by mutation of the front from White et al. (2021, BANANAS, arXiv 1910.11858, who found that
 it beats any cleverer optimisation of the acquisition); batches by believing the mean of what is pending from Ginsbourger
 et al. (2010, the kriging believer); the covariance over categorical choices from Baptista and Poloczek (2018, linear and
-second order) and Ru et al. (2020, Hamming distance); the value of a repeat from the knowledge gradient (Frazier et al., 2008).
-Known costs as features of the model of what is measured, and a first design spread over them, are our own.
+second order) and Ru et al. (2020, Hamming distance). Known costs as features of the model of what is measured, and a first
+design spread over them, are our own.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class KnownCostStrategy(Strategy):
 
     def propose(self, rng: np.random.Generator) -> Ints | None:
         codes, losses, _ = self.finished
-        number = self._told + len(self._pending)
+        number = len(self.seen)
         if number < self._first or len(codes) < min(self._first, 4):
             return self._spread(number)
         if self._short is None or self._short[0] != self._told:
@@ -115,16 +115,20 @@ class KnownCostStrategy(Strategy):
         return taken
 
     def _learn(self) -> None:
-        """Axes and models from what is finished; weights are learned again when there is a twelfth more."""
+        """Axes and models from what is finished; weights are learned again when there is a twelfth more.
+
+        From how many is told by the number finished alone: a search that goes on from its ledger learns the same.
+        """
         codes, losses, trials = self.finished
         self._rows = self._features.rows(codes, 1 / trials)
         self._axes = [self._axis(i, losses[:, i]) for i in range(len(self.objectives))]
         self._values = np.stack([axis.turn(losses[:, i]) for i, axis in enumerate(self._axes)], 1)
         self._gains = np.stack([axis.gain(losses[:, i]) for i, axis in enumerate(self._axes)], 1)
-        if len(codes) - self._learned_from >= max(1, len(codes) // 12):
-            self._learned_from = len(codes)
+        many = _last_step(len(codes))
+        if many != self._learned_from:
+            self._learned_from = many
             for i, model in self._models.items():
-                model.learn(self._rows, self._values[:, i])
+                model.learn(self._rows[:many], self._values[:many, i])
 
     def _axis(self, i: int, losses: Floats) -> Axis:
         objective = self.objectives[i]
@@ -192,3 +196,11 @@ class KnownCostStrategy(Strategy):
         changed = rng.random(shape) < rng.choice([1, 2, 4], (n, 1)) / shape[1]
         children = np.where(changed, rng.integers(0, self.domain.sizes, shape), mixed)
         return children[self.domain.feasible(children)]
+
+
+def _last_step(n: int) -> int:
+    """The largest number up to n of a fixed sequence whose steps are a twelfth, and at least 1."""
+    many = 1
+    while (step := many + max(1, many // 12)) <= n:
+        many = step
+    return many

@@ -139,7 +139,8 @@ class Surrogate:
         if len(rows) > MAX_FIT:  # the first, which are spread out, and the latest, which are near the front
             some = np.r_[: MAX_FIT // 4, len(rows) - MAX_FIT + MAX_FIT // 4 : len(rows)]
             rows, values = rows[some], values[some]
-        process = GaussianProcessRegressor(self._kernel(), alpha=JITTER, optimizer=self._optimize)
+        kernel = ArchitectureKernel(np.exp(self._prior), self._layout, self._kinds)  # not from weights learned before: no history
+        process = GaussianProcessRegressor(kernel, alpha=JITTER, optimizer=self._optimize)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a weight at its bound is no harm
             process.fit(rows, self._standardised(values))

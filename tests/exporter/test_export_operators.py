@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from exporting import export
 from torch import Tensor, nn
 
 from se_nas.errors import InputError
-from se_nas.exporter import export
 from se_nas.se import register_gate, register_squeeze
 from se_nas.space import SearchSpace
 

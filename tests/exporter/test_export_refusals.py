@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import torch
 import torchvision
+from exporting import export
 from torch import Tensor, nn
 
 from se_nas import exporter
 from se_nas.errors import InputError
-from se_nas.exporter import export
 from se_nas.exporter.check import Unsupported
 from se_nas.space import SearchSpace
 
@@ -161,7 +161,7 @@ def test_other_files_of_a_folder_stay(tmp_path: Path) -> None:
     (tmp_path / "best").mkdir()
     (tmp_path / "best" / "notes.txt").write_text("mine")
     export(space, space.sample(0), tmp_path / "best", force=True)
-    assert sorted(path.name for path in (tmp_path / "best").iterdir()) == ["architecture.json", "model.py", "notes.txt"]
+    assert sorted(path.name for path in (tmp_path / "best").iterdir()) == ["README.md", "architecture.json", "model.py", "notes.txt"]
 
 
 def test_nothing_half_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -14,12 +14,12 @@ from typing import Any, cast
 import pytest
 import torch
 import torchvision
+from exporting import export
 from safetensors.torch import save_file
 from torch import nn
 
 from se_nas.architecture import Architecture, SESpec
 from se_nas.backbones import resnet
-from se_nas.exporter import export
 from se_nas.space import SearchSpace
 
 RUNNER = """

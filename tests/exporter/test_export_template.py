@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from se_nas.exporter.template import assemble, bound_names, facts, free_names, render, table
+from se_nas.exporter.generator.template import assemble, bound_names, facts, free_names, render, table
 
 
 def test_render_keeps_lines_by_flag() -> None:

@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 import torch
 import torchvision
+from exporting import export
 from safetensors import safe_open
 from torchvision.models.resnet import Bottleneck
 
 from se_nas.architecture import SESpec
 from se_nas.backbones import BACKBONES, build_backbone, register_backbone
 from se_nas.backbones.resnet import cifar_resnet
-from se_nas.exporter import export
 from se_nas.exporter.residual_shape import read_shape
 from se_nas.se import avg_squeeze, register_squeeze
 from se_nas.space import SearchSpace
@@ -203,9 +203,10 @@ def test_folder(small: SearchSpace, tmp_path: Path) -> None:
     weights = small.build(architecture).state_dict()
     path = export(small, architecture, tmp_path / "best", weights=weights)
     assert path == tmp_path / "best" / "model.py"
-    assert sorted(file.name for file in path.parent.iterdir()) == ["architecture.json", "model.py", "weights.safetensors"]
+    assert sorted(file.name for file in path.parent.iterdir()) == ["README.md", "architecture.json", "model.py", "weights.safetensors"]
     cost = small.cost(architecture)
-    assert json.loads((path.parent / "architecture.json").read_text()) == {
+    record = json.loads((path.parent / "architecture.json").read_text())
+    assert {key: record[key] for key in ("architecture", "id", "params", "macs", "input_size", "backbone")} == {
         "architecture": architecture.to_json(),
         "id": architecture.id,
         "params": cost.params,
@@ -213,6 +214,7 @@ def test_folder(small: SearchSpace, tmp_path: Path) -> None:
         "input_size": [1, 8, 8],
         "backbone": "resnet8",
     }
+    assert record["cost"] == cost._asdict() and SearchSpace.from_dict(record["space"], "record").cost(architecture) == cost
     with safe_open(path.parent / "weights.safetensors", "pt") as file:
         assert file.metadata() == {"format": "pt", "architecture": architecture.id}
     assert sorted(file.name for file in tmp_path.iterdir()) == ["best"], "something temporary was left"

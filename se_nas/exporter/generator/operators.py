@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from se_nas.errors import InputError
-from se_nas.exporter.template import bound_names, free_names
+from se_nas.exporter.generator.template import bound_names, free_names
 
 GLOBALS = {"torch": torch, "Tensor": Tensor, "nn": nn, "F": nn.functional, "math": math}
 """What a function may use from outside itself: the exported file imports these, under these names."""

@@ -13,6 +13,7 @@ IMPORTS = (
     {"math": "import math"},
     {"Callable": "from collections.abc import Callable", "Sequence": "from collections.abc import Sequence"},
     {"NamedTuple": "from typing import NamedTuple"},
+    {"OrderedDict": "from collections import OrderedDict"},
 )
 """What a file may use of the standard library, name by name, a module a dict, in the order of its imports."""
 

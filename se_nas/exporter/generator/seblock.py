@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from se_nas.architecture import SEOptions, SESpec
-from se_nas.exporter.operators import operators_source
-from se_nas.exporter.template import WIDTH, render
+from se_nas.exporter.generator.operators import operators_source
+from se_nas.exporter.generator.template import WIDTH, render
 from se_nas.se import GATES, SQUEEZES
 
+OPERATOR = "Operator = Callable[[Tensor], Tensor]"
 FIELDS = ("reduction", "squeeze", "gate", "placement")
 
 SETTINGS = '''
 class SE(NamedTuple):
     """The settings of one SE block."""                               #? !placement
-    """The settings of one SE block. Its places in a residual block:  #? placement
+    """The settings of one SE block. Its places in a block:            #? placement
                                                                       #? placement
 $places                                                               #? placement
     """                                                               #? placement
@@ -63,7 +64,7 @@ class SECode:
     """The SE part of one exported file.
 
     Attributes:
-        settings: of each residual block, by its name.
+        settings: of each block, by its name.
         options: what all blocks have in common.
     """
 
@@ -95,7 +96,7 @@ class SECode:
 
     @property
     def names(self) -> dict[str, str]:
-        """For the templates of residual blocks: how a setting is declared, named, and given to an SE block."""
+        """How a setting is declared, named, and given to an SE block."""
         arguments = [f"se.{field}" for field in self.fields if field != "placement"] if self.structured else ["reduction"]
         name, kind = ("se", "SE") if self.structured else ("reduction", "int")
         return {"setting": name, "kind": kind, "arguments": ", ".join(arguments)}
@@ -104,14 +105,18 @@ class SECode:
         """A setting as source text."""
         if spec is None:
             return "None"
+        arguments = ", ".join(self.values(spec, self.fields))
+        return f"SE({arguments})" if self.structured else arguments
+
+    def values(self, spec: SESpec, fields: Collection[str]) -> list[str]:
+        """Fields of a setting as source text."""
         values = {
             "reduction": str(spec.reduction),
             "squeeze": SQUEEZES[spec.squeeze].function.__name__,
             "gate": GATES[spec.gate].__name__,
             "placement": f'"{spec.placement}"',
         }
-        arguments = ", ".join(values[field] for field in self.fields)
-        return f"SE({arguments})" if self.structured else arguments
+        return [values[field] for field in fields]
 
     def data(self, name: str, specs: Collection[SESpec | None]) -> str:
         """``name = [...]``, a setting each."""

@@ -1,0 +1,195 @@
+"""What the interpreter does in which an exported file is tried: run as a script, it imports nothing of se-nas.
+
+The functions are the proof's too (`se_nas.exporter.proof`): both networks are observed by the same code.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import random
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.abc import MetaPathFinder
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+EVAL, TRAIN = "eval", "train"
+"""The first pass, and the one in training mode; every other one is in evaluation mode."""
+
+STATE = "state"
+"""What the passes leave in the network's buffers."""
+
+
+class Refuse(MetaPathFinder):
+    """Finds nothing of these packages, wherever they are installed."""
+
+    def __init__(self, packages: Sequence[str]) -> None:
+        self.packages = frozenset(packages)
+
+    def find_spec(self, name: str, path: object, target: object = None) -> None:
+        if name.partition(".")[0] in self.packages:
+            raise ModuleNotFoundError(f"{name} is kept from being imported", name=name)
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The tensors and plain values in an output: a tensor, or tuples, lists and mappings of them."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from leaves(item, f"{path}.{key}")
+    elif isinstance(value, (tuple, list)):
+        for i, item in enumerate(value):
+            yield from leaves(item, f"{path}.{i}")
+    else:
+        yield path, value
+
+
+def tensors_of(value: Any) -> dict[str, Tensor]:
+    """Path -> tensor, of an output."""
+    return {path: item.detach() for path, item in leaves(value) if isinstance(item, Tensor)}
+
+
+def labelled(tensors: Mapping[str, Tensor], label: str) -> dict[str, Tensor]:
+    """Tensors of one pass, as they are kept in one file with those of others."""
+    return {f"{label}:{key}": tensor.clone(memory_format=torch.contiguous_format) for key, tensor in tensors.items()}
+
+
+def chosen(tensors: Mapping[str, Tensor], label: str) -> dict[str, Tensor]:
+    """Inverse of `labelled`."""
+    return {key.partition(":")[2]: tensor for key, tensor in tensors.items() if key.partition(":")[0] == label}
+
+
+def observe(network: nn.Module, name: str, images: Tensor, seed: int) -> dict[str, Tensor]:
+    """The outputs of one seeded pass, by their paths; the one in training mode leaves gradients behind."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    network.train(name == TRAIN)
+    if name != TRAIN:
+        with torch.no_grad():
+            return tensors_of(network(images.clone()))
+    output = network(images.clone())
+    loss = sum(item.square().mean() for _, item in leaves(output) if isinstance(item, Tensor) and item.requires_grad)
+    if isinstance(loss, Tensor):
+        loss.backward()  # type: ignore[no-untyped-call]
+    return tensors_of(output)
+
+
+def distance(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
+    """The largest difference, relative to the largest value of its tensor; of a running mean, also to the deviation beside it."""
+    if found.keys() != expected.keys():
+        return float("inf")
+    return max((_distance(found[key], expected[key], _scale(key, expected)) for key in expected), default=0.0)
+
+
+def _scale(key: str, tensors: Mapping[str, Tensor]) -> float:
+    deviation = tensors.get(key.removesuffix("running_mean") + "running_var") if key.endswith("running_mean") else None
+    return max(_largest(tensors[key]), _largest(deviation) ** 0.5 if deviation is not None else 0.0)
+
+
+def _distance(found: Tensor, expected: Tensor, scale: float) -> float:
+    if found.shape != expected.shape or found.dtype != expected.dtype or not bool(found.isfinite().all()):
+        return float("inf")
+    return _largest(found.double() - expected.double()) / max(scale, 1e-30)
+
+
+def _largest(tensor: Tensor) -> float:
+    return float(tensor.abs().max()) if tensor.numel() else 0.0
+
+
+def macs(build: Callable[[], nn.Module], input_size: Sequence[int]) -> int:
+    """MACs of one image, without arithmetic where the network allows it."""
+    try:
+        with torch.device("meta"):
+            network, images = build(), torch.empty(1, *input_size)
+        return _macs(network, images)
+    except Exception:  # it computes with the values of its tensors
+        return _macs(build(), torch.zeros(1, *input_size))
+
+
+def load_state(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """``load_state_dict`` of tensors alone: the versions of its modules, which some check, are the network's own."""
+    state = network.state_dict()
+    missing = state.keys() - tensors.keys()
+    if missing:
+        raise KeyError(f"{sorted(missing)[0]} is missing")
+    state.update(tensors)
+    network.load_state_dict(state)
+
+
+def _macs(network: nn.Module, images: Tensor) -> int:
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network.eval()(images)
+    return int(counter.get_total_flops()) // 2
+
+
+def _exported(network: nn.Module, images: Tensor) -> Callable[..., Any]:
+    return torch.export.export(network, (images,)).module()
+
+
+def _compiled(network: nn.Module, images: Tensor) -> Callable[..., Any]:
+    return torch.compile(network, backend="eager", fullgraph=True)
+
+
+CAPTURES: dict[str, Callable[[nn.Module, Tensor], Callable[..., Any]]] = {"torch.export": _exported, "torch.compile": _compiled}
+"""What a network is captured by, in evaluation mode."""
+
+
+def capture(name: str, network: nn.Module, images: Tensor, tolerance: float) -> str:
+    """Capture a network whole and compare what it then returns; empty if that went well, else why not."""
+    try:
+        with torch.no_grad():
+            expected = tensors_of(network.eval()(images.clone()))
+            found = tensors_of(CAPTURES[name](network, images)(images.clone()))
+    except Exception as error:
+        return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    apart = distance(found, expected)
+    return "" if apart <= tolerance else f"its outputs are {apart:.1g} apart"
+
+
+def load_module(path: Path) -> Any:
+    """A file as a module."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def main(folder: Path) -> None:
+    """Try ``model.py`` of a folder as its ``request.json`` asks, and write ``result.json``."""
+    from safetensors.torch import load_file
+
+    request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
+    torch.set_num_threads(request["threads"])
+    sys.meta_path.insert(0, Refuse(request["refused"]))
+    sys.path.extend(path for path in request["paths"] if path not in sys.path)
+    inputs = load_file(folder / "inputs.safetensors")
+    build = load_module(folder / "model.py").build
+    network = build(weights=str(folder / "weights.safetensors"))
+    images = inputs[EVAL]
+    result: dict[str, Any] = {
+        "params": sum(parameter.numel() for parameter in network.parameters()),
+        "macs": macs(build, request["input_size"]),
+        "captured": {name: capture(name, network, images, request["tolerance"]) for name in CAPTURES},
+        "apart": {},
+    }
+    passes = json.loads(sys.stdin.readline())  # by then the searched network has been run
+    expected = load_file(folder / "expected.safetensors")
+    for name in passes:
+        outputs = observe(network, name, inputs[name], request["seed"])
+        result["apart"][name] = distance(outputs, chosen(expected, name))
+    tensors, buffers = network.state_dict(), chosen(expected, STATE)
+    result["apart"][STATE] = distance({key: tensors[key] for key in buffers if key in tensors}, buffers)
+    result["gradients"] = [name for name, parameter in network.named_parameters(remove_duplicate=False) if parameter.grad is not None]
+    roots = {name.partition(".")[0] for name in sys.modules}
+    result["entered"] = sorted(roots.intersection(request["refused"]))
+    (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

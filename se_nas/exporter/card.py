@@ -1,0 +1,128 @@
+"""What lies beside an exported network: ``architecture.json`` for programs and ``README.md`` for people."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from se_nas import __version__
+from se_nas.architecture import Architecture
+from se_nas.exporter.check import count_parameters
+from se_nas.exporter.entries import hub_name, timm_name
+from se_nas.exporter.generator.template import printable
+from se_nas.exporter.heading import HEADER, backbone_name, block_rows
+from se_nas.exporter.proof import Proof
+from se_nas.space import SearchSpace
+
+
+def record(
+    space: SearchSpace, architecture: Architecture, network: nn.Module, about: Mapping[str, object], proof: Proof | None
+) -> dict[str, Any]:
+    """``architecture.json``: the choices, their exact cost, and where they came from."""
+    cost = space.cost(architecture)
+    return {
+        "architecture": architecture.to_json(),
+        "id": architecture.id,
+        "params": count_parameters(network),
+        "macs": cost.macs,
+        "cost": cost._asdict(),
+        "plain_cost": space.plain_cost._asdict(),
+        "input_size": list(space.input_size),
+        "backbone": space.backbone if isinstance(space.backbone, str) else None,
+        "space": space.to_dict(),
+        "about": dict(about),
+        "proof": {**vars(proof)} if proof else None,
+        "versions": {"se-nas": __version__, "torch": str(torch.__version__), "python": platform.python_version()},
+    }
+
+
+def record_file(data: Mapping[str, Any]) -> bytes:
+    return (json.dumps(data, indent=2, default=str) + "\n").encode()
+
+
+def readme(
+    space: SearchSpace,
+    architecture: Architecture,
+    network: nn.Module,
+    about: Mapping[str, object],
+    proof: Proof | None,
+    files: Mapping[str, str],
+    notes: Sequence[str] = (),
+) -> str:
+    """``README.md``.
+
+    Args:
+        space: the search space.
+        architecture: what was exported.
+        network: as built.
+        about: where it came from and what it scored, name by name.
+        proof: what was checked; None if nothing was.
+        files: name -> what there is to say of it, of the files beside this one.
+        notes: what else a user of the file should know.
+    """
+    cost, plain = space.cost(architecture), space.plain_cost
+    rows = block_rows(space, architecture)
+    taken = sum(1 for row in rows if row[1] != "-")
+    size = "x".join(map(str, space.input_size))
+    return (
+        "\n\n".join(
+            [
+                f"# {text(backbone_name(space))} with SE blocks at {taken} of {len(rows)} sites",
+                f"Architecture `{architecture.id}`, found by se-nas {__version__}; {size} images.",
+                "## Use",
+                *_use(space, architecture, files),
+                *map(text, notes),
+                "## Architecture",
+                _table(HEADER, rows),
+                "## Cost",
+                _table(
+                    ("", "this network", "plain backbone", "added"),
+                    [
+                        ("parameters", f"{cost.params:,}", f"{plain.params:,}", f"{cost.params / plain.params - 1:+.2%}"),
+                        ("MACs an image", f"{cost.macs:,}", f"{plain.macs:,}", f"{cost.macs / plain.macs - 1:+.2%}"),
+                    ],
+                ),
+                "One MAC is one multiply-accumulate of a convolution or linear layer, those of the SE blocks included.",
+                "## Where it came from",
+                _table(("", ""), list(about.items())) if about else "It is no trial of a run, and has no scores.",
+                "## Checked at export",
+                "\n".join(f"- {text(line)}" for line in proof.lines) if proof else "Nothing: the export was asked for without its proof.",
+            ]
+        )
+        + "\n"
+    )
+
+
+def _use(space: SearchSpace, architecture: Architecture, files: Mapping[str, str]) -> list[str]:
+    weights = "weights.safetensors" in files
+    load = 'build(weights="weights.safetensors")' if weights else "build()"
+    images = f"(N, {', '.join(map(str, space.input_size))})"
+    code = ["from model import build", "", f"network = {load}.eval()  # images of shape {images}"]
+    parts = ["\n".join(["```python", *code, "```"])]
+    if not weights:
+        parts.append("There are no weights here: the network has yet to be trained.")
+    argument = ", pretrained=True" if weights else ""
+    lines = {
+        "hubconf.py": f'`torch.hub.load("this folder", "{hub_name(space)}", source="local")`',
+        "timm_model.py": f'`import timm_model; timm.create_model("{timm_name(space, architecture)}"{argument})`',
+        "model.pt2": '`torch.export.load("model.pt2").module()`',
+        "model.onnx": '`onnxruntime.InferenceSession("model.onnx")`',
+    }
+    found = [f"- `{name}`: {line}" + (f"; {text(files[name])}" if files[name] else "") for name, line in lines.items() if name in files]
+    return [*parts, *(["\n".join(found)] if found else [])]
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    cells = [[text(cell) for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [list(header), ["---"] * len(header), *cells])
+
+
+def text(value: object) -> str:
+    """A value as it may stand in Markdown: on one line, and nothing in it is markup."""
+    return re.sub(r"([\\`*_{}\[\]<>|#!~&$])", r"\\\1", printable(value))

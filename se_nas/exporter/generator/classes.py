@@ -1,0 +1,275 @@
+"""The classes of a network: one for all modules that compute alike, in the order in which a file needs them."""
+
+from __future__ import annotations
+
+import copy
+import keyword
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+import torch
+from torch import nn
+
+from se_nas.attached import Attached, join, public_paths
+from se_nas.exporter.check import Unsupported
+from se_nas.exporter.generator.bodies import Body, merge, steps_of
+from se_nas.exporter.generator.definitions import Definition, define
+from se_nas.exporter.generator.expressions import NOTHING, SE, Container, Expression, New, initial, layer
+from se_nas.exporter.generator.families import Template, find_families
+from se_nas.exporter.generator.kinds import base_layer, is_layer, kind_of
+from se_nas.exporter.generator.loops import is_chain, listed, relative_to, roll, with_attributes
+from se_nas.exporter.generator.recording import record
+from se_nas.placement import Removed
+from se_nas.se import SEBlock
+
+CONTAINERS: dict[type[nn.Module], str] = {nn.Sequential: "nn.Sequential", nn.ModuleList: "nn.ModuleList", nn.ModuleDict: "nn.ModuleDict"}
+Key = tuple[type, int]
+
+
+@dataclass
+class Classes:
+    """Finds the classes of a network.
+
+    Attributes:
+        network: the searched network, in which SE blocks are attached.
+        input_size: (C, H, W) of an image.
+        reserved: names that no class may have.
+    """
+
+    network: nn.Module
+    input_size: tuple[int, int, int]
+    reserved: frozenset[str]
+    definitions: dict[str, Definition] = field(default_factory=dict)
+    expressions: dict[str, Expression] = field(default_factory=dict)
+
+    def find(self) -> Expression:
+        """Fill ``definitions``; returns the expression that makes the network.
+
+        Raises:
+            Unsupported: if something in it cannot be written.
+        """
+        self._walk()
+        self._record()
+        for key in self._order():
+            self._define([path for path in self.kinds if self.kinds[path] == key])
+        return self.expression("")
+
+    # The tree of modules by their public paths.
+
+    def _walk(self) -> None:
+        self.modules: dict[str, nn.Module] = {}
+        self.children: dict[str, list[str]] = {}
+        for path, public in public_paths(self.network).items():
+            module = self.network.get_submodule(path)
+            if isinstance(module, Attached):
+                continue
+            self.modules[public] = module
+            self.children.setdefault(public, [])
+        beside: dict[str, tuple[str, str]] = {}
+        paths = public_paths(self.network)
+        for path, public in paths.items():
+            module = self.network.get_submodule(path)
+            if isinstance(module, Attached):
+                beside[paths[join(path, "se")]] = (public, module.side)
+        for public in [path for path in self.modules if path and path not in beside]:
+            self.children[public.rpartition(".")[0]].append(public)
+        for public, (neighbour, side) in beside.items():
+            siblings = self.children[public.rpartition(".")[0]]
+            at = siblings.index(neighbour) + (side == "output") if neighbour in siblings else len(siblings)
+            siblings.insert(at, public)
+        self.shared()
+
+    def shared(self) -> None:
+        """Raise if a tensor is in the network twice: each gets a name of its own in the file."""
+        tensors = [
+            t for module in self.modules.values() for t in (*module._parameters.values(), *module._buffers.values()) if t is not None
+        ]
+        if len({id(tensor) for tensor in tensors}) < len(tensors):
+            raise Unsupported("some of its modules share parameters")
+
+    def _record(self) -> None:
+        """What each module computes, in both modes."""
+        frames = {}
+        for training in (False, True):
+            plain, images = self._runnable()
+            try:
+                frames[training] = record(plain.train(training), images, lambda module: is_layer(module) or isinstance(module, SEBlock))
+            except Unsupported:
+                raise
+            except Exception as error:
+                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                raise Unsupported(
+                    f"it could not be run without arithmetic in {'training' if training else 'evaluation'} ({reason[:160]})"
+                ) from error
+        self.silent = {path for path, module in self.modules.items() if type(module) is nn.Identity or isinstance(module, Removed)}
+        for path in {*frames[False], *frames[True]}:
+            both = [frame[path] for frame in (frames[False], frames[True]) if path in frame]
+            if all(not frame.steps and frame.result == frame.params[0] and len(frame.params) == 1 for frame in both) and not _holds(
+                self.modules[path]
+            ):
+                self.silent.add(path)
+        self.silent |= {path for path, module in self.modules.items() if kind_of(module) == "own" and not _holds(module)} - {
+            *frames[False],
+            *frames[True],
+        }
+        self.bodies = {
+            path: merge(frames[False].get(path), frames[True].get(path), self.silent) for path in {*frames[False], *frames[True]}
+        }
+
+    def _runnable(self) -> tuple[nn.Module, torch.Tensor]:
+        plain = copy.deepcopy(self.network).to("meta")
+        return plain, torch.empty(3, *self.input_size, device="meta")
+
+    # Classes.
+
+    @cached_property
+    def kinds(self) -> dict[str, Key]:
+        """Modules that get a class, and what modules of one class have in common."""
+        own = [
+            path
+            for path, module in self.modules.items()
+            if kind_of(module) == "own" and not isinstance(module, SEBlock) and path not in self.silent
+        ]
+        nested = {
+            type(self.modules[a]) for a in own for b in own if a != b and _within(a, b) and type(self.modules[a]) is type(self.modules[b])
+        }
+        heights = {
+            path: max((inner.count(".") for inner in self.modules if _within(inner, path)), default=0) - path.count(".") for path in own
+        }
+        return {path: (type(self.modules[path]), heights[path] if type(self.modules[path]) in nested else 0) for path in own}
+
+    def _order(self) -> list[Key]:
+        sorter: TopologicalSorter[Key] = TopologicalSorter()
+        for path, key in self.kinds.items():
+            sorter.add(key)
+            for inner, other in self.kinds.items():
+                if inner != path and _within(inner, path) and other != key:
+                    sorter.add(key, other)
+        try:
+            return list(sorter.static_order())
+        except CycleError:
+            raise Unsupported("its classes contain each other") from None
+
+    def _define(self, paths: list[str]) -> None:
+        templates = [self._template(path) for path in paths]
+        plain = self._as_containers(templates)
+        self.expressions |= plain
+        left = [template for template in templates if template.path not in plain]
+        for family in find_families(left) if left else ():
+            if family.templates[0].container == "nn.Sequential" and family.body is None and len(family.templates) == 1:
+                (template,) = family.templates
+                self.expressions[template.path] = self._filled("nn.Sequential", template.path)
+                continue
+            definition, news = define(family, self._class_name(type(self.modules[family.templates[0].path]).__name__))
+            self.definitions[definition.name] = definition
+            for template, new in zip(family.templates, news, strict=True):
+                if template.container and template.body is not None:
+                    new = New(new.name, (("modules", self._filled(template.container, template.path)), *new.args))
+                self.expressions[template.path] = new
+
+    def _template(self, path: str) -> Template:
+        module = self.modules[path]
+        container = next((name for cls, name in CONTAINERS.items() if isinstance(module, cls)), "")
+        body = self.bodies.get(path)
+        if body is None and not (container == "nn.Sequential" and type(module).forward is nn.Sequential.forward):
+            raise Unsupported(f"{path or 'the network'} is never called")
+        called = {step.name for step in steps_of(body.items)} if body else set()
+        children = {}
+        for child in self.children[path]:
+            name = child.removeprefix(f"{path}.") if path else child
+            used = body is None or _holds(self.modules[child]) or any(_within(step, child) for step in called)
+            if used and (child not in self.silent or (body is None and name.isdigit())):
+                children[name] = self.expression(child)
+        if container == "nn.ModuleList" and not all(name.isdigit() for name in children):
+            container = "nn.ModuleDict"  # a list has no place for an SE block of its own
+        base = layer(module) if base_layer(module) else None
+        relative = relative_to(body, path) if body else None
+        if relative and base:
+            relative = with_attributes(relative, dict(base.args))
+        rolled = self._rolled(relative, path) if relative else None
+        attributes = {name: _frozen(value) for name, value in vars(module).items() if not name.startswith("_") and name != "training"}
+        simple = {name: value for name, value in attributes.items() if isinstance(value, (int, float, str, tuple))}
+        return Template(path, base, container, children, initial(module), listed(rolled) if rolled else None, simple)
+
+    def expression(self, path: str) -> Expression:
+        """The expression that makes a module."""
+        if path not in self.expressions:
+            self.expressions[path] = self._expression(path)
+        return self.expressions[path]
+
+    def _expression(self, path: str) -> Expression:
+        module = self.modules[path]
+        if path in self.silent:
+            return NOTHING
+        if isinstance(module, SEBlock):
+            return SE(len(module.fc2.state_dict()["weight"]), module.spec)
+        if kind_of(module) == "layer":
+            return layer(module)
+        return self._filled(CONTAINERS[type(module)], path)
+
+    def _filled(self, container: str, path: str) -> Container:
+        items = {child.rpartition(".")[2]: self.expression(child) for child in self.children[path]}
+        if container != "nn.ModuleList":
+            items = {name: item for name, item in items.items() if item != NOTHING}
+        return Container(container, tuple(items.items()))
+
+    def _as_containers(self, templates: list[Template]) -> dict[str, Expression]:
+        """Those modules that only call their children one after another, and are better written as ``nn.Sequential``."""
+        bodies = [template.body for template in templates]
+        if not all(body and is_chain(body, list(t.children)) for body, t in zip(bodies, templates, strict=True)):
+            return {}
+        names = {tuple(template.children) for template in templates}
+        numbered = any(any(c.isdigit() for c in name) for group in names for name in group)
+        found: dict[str, Expression] = {}
+        for template in templates:
+            single = len(templates) == 1 and template.path != "" and len(template.children) <= 12
+            if not (template.base or template.tensors or template.container) and (single or (len(names) > 1 and numbered)):
+                found[template.path] = Container("nn.Sequential", tuple(template.children.items()))
+        return found
+
+    def _class_name(self, name: str) -> str:
+        clean = re.sub(r"\W", "_", name).strip("_") or "Block"
+        if not clean.isidentifier() or keyword.iskeyword(clean) or not clean.isascii():
+            clean = "Block"
+        number, wanted = 2, clean
+        while wanted in self.definitions or wanted in self.reserved:
+            wanted = f"{clean}{number}"
+            number += 1
+        return wanted
+
+    # Loops.
+
+    @staticmethod
+    def _in_loop(module: nn.Module, own: bool) -> bool:
+        """Whether a loop over a list calls a module; the SE block of a block that is itself such a list stands apart."""
+        return not (own and isinstance(module, SEBlock))
+
+    def _rolled(self, body: Body, path: str) -> Body:
+        """A body in which calls of all children of a list, one after another, are a loop."""
+        owners = {path: ""} if isinstance(self.modules[path], tuple(CONTAINERS)) else {}
+        owners |= {child: child.removeprefix(f"{path}.") if path else child for child in self.children[path]}
+        for owner, name in owners.items():
+            if not isinstance(self.modules[owner], tuple(CONTAINERS)):
+                continue
+            own = {child.removeprefix(f"{path}.") if path else child: self.modules[child] for child in self.children[owner]}
+            names = [child for child, module in own.items() if self._in_loop(module, owner == path)]
+            skipped = tuple(child for child in own if child not in names and owner == path)
+            if len(names) > 1 and not any(part in self.silent for part in self.children[owner]):
+                body = roll(body, name, names, skipped)
+        return body
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _holds(module: nn.Module) -> bool:
+    """Whether a module has parameters or buffers."""
+    return any(True for _ in module.parameters()) or any(True for _ in module.buffers())
+
+
+def _within(path: str, outer: str) -> bool:
+    return not outer or path == outer or path.startswith(f"{outer}.")

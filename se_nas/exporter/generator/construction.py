@@ -1,0 +1,175 @@
+"""What is written in ``__init__``: expressions of modules as source text."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from se_nas.architecture import SESpec
+from se_nas.exporter.generator.definitions import Definition
+from se_nas.exporter.generator.expressions import MISSING, SE, Container, Expression, Initial, Layer, Name, New, Optional
+from se_nas.exporter.generator.layout import Brackets, Comprehension, Joined, Text, arguments, flat, literal
+from se_nas.exporter.generator.seblock import SECode
+
+
+@dataclass(frozen=True)
+class Builder:
+    """Writes expressions.
+
+    Attributes:
+        classes: the file's own classes.
+        se: the file's SE blocks.
+    """
+
+    classes: Mapping[str, Definition]
+    se: SECode
+
+    def text(self, value: Any) -> Text:
+        """An expression or a constant."""
+        match value:
+            case Name():
+                return value.text
+            case Layer():
+                return self._layer(value)
+            case New():
+                return self._new(value)
+            case SE():
+                return Brackets("SEBlock", (self.text(value.channels), *self._settings(value.spec)))
+            case Container():
+                return self._container(value)
+            case Optional():
+                return Joined((self.text(value.module), f" if {value.condition} else nn.Identity()"))
+            case SESpec():
+                return self.se.literal(value)
+            case tuple() if any(isinstance(item, Name) for item in value):
+                return Brackets("", tuple(map(self.text, value)), comma=len(value) == 1)
+        return literal(value)
+
+    def _settings(self, spec: Any) -> list[str]:
+        fields = [field for field in self.se.fields if field != "placement"]
+        if isinstance(spec, Name):
+            return [f"{spec.text}.{field}" for field in fields] if self.se.structured else [spec.text]
+        return self.se.values(spec, fields)
+
+    def _layer(self, value: Layer) -> Text:
+        signature = inspect.signature(getattr(nn, value.name.removeprefix("nn."))).parameters
+        positional: list[Text] = []
+        named: list[tuple[str, Text]] = []
+        for name, item in value.args:
+            default = signature[name].default
+            if default is inspect.Parameter.empty and not named:
+                positional.append(self.text(item))
+            elif isinstance(item, Name) or type(item) is not type(default) or item != default:
+                named.append((name, self.text(item)))
+        if value.name.endswith(("Pool1d", "Pool2d", "Pool3d")) and _kernel(value) == dict(value.args).get("stride"):
+            named = [(name, text) for name, text in named if name != "stride"]  # which is the kernel's size by default
+        return Brackets(value.name, arguments(positional, named))
+
+    def _new(self, value: New, hidden: str = "", shown: str = "") -> Text:
+        """``hidden`` is an argument that is written as the variable ``shown``."""
+        definition = self.classes[value.name]
+        if definition.container and definition.body is not None:
+            own = [(name, self.text(item)) for name, item in value.args if name != "modules"]
+            return Brackets(value.name, (*self._filled(definition.container, dict(value.args)["modules"]), *arguments([], own)))
+        defaults = {parameter.name: parameter.default for parameter in definition.parameters}
+        positional: list[Text] = []
+        named: list[tuple[str, Text]] = []
+        for name, item in value.args:
+            text = shown if name == hidden else self.text(item)
+            if defaults[name] is MISSING and not named and not isinstance(item, SESpec):
+                positional.append(text)
+            elif (
+                defaults[name] is MISSING
+                or name == hidden
+                or isinstance(item, Name)
+                or type(item) is not type(defaults[name])
+                or item != defaults[name]
+            ):
+                named.append((name, text))
+        return Brackets(value.name, arguments(positional, named))
+
+    def _container(self, value: Container) -> Text:
+        return Brackets(value.name, self._filled(value.name, value))
+
+    def _filled(self, kind: str, value: Container) -> tuple[Text, ...]:
+        """The arguments that fill a container."""
+        names = [name for name, _ in value.items]
+        numbered = names == [str(i) for i in range(len(names))]
+        if numbered and kind != "nn.ModuleDict":
+            items = self._runs([item for _, item in value.items])
+            return items if kind == "nn.Sequential" else (Brackets("", items, "[]"),)
+        pairs = Brackets("", tuple(Joined((f"{literal(name)}: ", self.text(item))) for name, item in value.items), "{}")
+        if kind == "nn.ModuleDict":
+            return (pairs,)
+        if all(name.isidentifier() for name in names):
+            return (Brackets("OrderedDict", arguments([], [(name, self.text(item)) for name, item in value.items])),)
+        return (Brackets("OrderedDict", (pairs,)),)
+
+    def _runs(self, items: Sequence[Expression]) -> tuple[Text, ...]:
+        """Modules one after another; those that are alike are one comprehension."""
+        texts: list[Text] = []
+        i = 0
+        while i < len(items):
+            end, varied = _alike(items, i)
+            first = items[i]
+            if isinstance(first, New) and end - i >= (2 if not varied else 3):
+                if varied:
+                    values = [flat(self.text(dict(item.args)[varied])) for item in items[i:end] if isinstance(item, New)]
+                    call = self._new(first, varied, varied)
+                    texts.append(Comprehension(call, f"for {varied} in [{', '.join(values)}]"))
+                else:
+                    texts.append(Comprehension(self.text(first), f"for _ in range({end - i})"))
+                i = end
+            else:
+                texts.append(self.text(first))
+                i += 1
+        return tuple(texts)
+
+    def initial(self, name: str, value: Initial) -> str:
+        """``self.x = ...`` of a parameter or buffer."""
+        shape = flat(self.text(value.shape))
+        kind = "" if value.dtype == "float32" else f", dtype=torch.{value.dtype}"
+        match value.value:
+            case ("normal", std):
+                text = f"torch.randn({shape}) * {std}"
+            case ("values", numbers):
+                text = f"torch.tensor({literal(numbers)}{kind})"
+            case 0 | 1 as number:
+                text = f"torch.{'ones' if number else 'zeros'}({shape}{kind})"
+            case number:
+                text = f"torch.full({shape}, {flat(self.text(number))}{kind})"
+        if value.kind == "parameter":
+            return f"self.{name} = nn.Parameter({text})"
+        return f"self.register_buffer({literal(name)}, {text}{', persistent=False' if value.kind == 'constant' else ''})"
+
+
+def _kernel(value: Layer) -> Any:
+    return dict(value.args).get("kernel_size", ())
+
+
+SIMPLE = (int, float, str, SESpec, type(None))
+"""Arguments that may be written as a list of values, a module each."""
+
+
+def _alike(items: Sequence[Expression], start: int) -> tuple[int, str]:
+    """How far the modules from ``start`` on differ in one argument at most, and which one that is."""
+    first, varied, end = items[start], "", start + 1
+    while isinstance(first, New) and end < len(items):
+        other = items[end]
+        if not isinstance(other, New) or other.name != first.name:
+            break
+        differing = {a for (a, x), (_, y) in zip(first.args, other.args, strict=True) if x != y or type(x) is not type(y)}
+        simple = all(isinstance(dict(item.args)[name], SIMPLE) for item in (first, other) for name in differing)
+        if len(differing | ({varied} - {""})) > 1 or not simple:
+            break
+        varied = next(iter(differing), varied)
+        end += 1
+    if varied:  # a run of equal ones first reads better than a list of mostly equal values
+        same = next((i for i in range(start + 1, end) if items[i] != first), end)
+        if same - start >= 4:
+            return same, ""
+    return end, varied

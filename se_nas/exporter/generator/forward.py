@@ -1,0 +1,307 @@
+"""What is written in ``forward``: steps as statements, with variables named as a person would."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from se_nas.exporter.generator.bodies import Body, Branch, Training, reads, steps_of
+from se_nas.exporter.generator.formulas import IN_PLACE, OPERATORS, Formula, Formulas, axes_read, shapes_of
+from se_nas.exporter.generator.layout import Joined, Text, flat, lay_out, literal
+from se_nas.exporter.generator.symbols import Ref, Step, refs_of
+
+GENERIC = re.compile(r"(conv|bn|norm|layer|linear|fc|act|relu|drop|block|stage|features|stem|pool|head|classifier|flatten|se$|\d|_)", re.I)
+LONGEST = 88  # of an expression that is put into another
+DEEPEST = 3  # calls within each other
+
+
+@dataclass
+class Writer:
+    """Writes one body.
+
+    Attributes:
+        body: what to write.
+        small: whether a child (by its path) is a layer, whose call may stand in another's.
+        placed: name of the SE block that stands at several places.
+    """
+
+    body: Body
+    small: Callable[[str], bool]
+    formulas: Formulas
+    pending: list[tuple[Ref, Formula]] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    indent: int = 8
+
+    def write(self) -> tuple[list[str], list[str]]:
+        """The parameters with their types, and the lines of the function."""
+        steps = steps_of(self.body.items)
+        self.uses = Counter(ref for item in self.body.items for ref in reads(item)) + Counter(reads(self.body.result))
+        self.last = {ref: position for position, step in enumerate(steps) for ref in reads(step)}
+        self.last |= dict.fromkeys(reads(self.body.result), len(steps))
+        in_branches = [s for item in self.body.items if isinstance(item, Branch) for s in (*item.train, *item.evaluation)]
+        made = Counter(ref for step in steps for ref in refs_of(step.out))
+        self.fixed = {ref for step in in_branches for ref in (*reads(step), *refs_of(step.out))} | {ref for ref, n in made.items() if n > 1}
+        self.fixed |= {step.args[0] for step in steps if step.kind == "method" and step.name in IN_PLACE and isinstance(step.args[0], Ref)}
+        self.makers = {ref: step for step in steps for ref in refs_of(step.out)}
+        self.places = {ref: i for i, step in enumerate(steps) for ref in refs_of(step.out)}
+        self.replaced: set[Ref] = set()  # in a branch: values that it is about to replace, and that it reads no more
+        self.shapes = axes_read([(*step.args, *step.kwargs.values()) for step in steps])
+        self.fixed |= {ref for ref, axes in self.shapes.items() if len(axes) > 2}
+        self.position = 0
+        parameters = self._parameters()
+        for item in self.body.items:
+            if isinstance(item, Branch):
+                self._branch(item)
+            else:
+                self._step(item)
+        self._return()
+        return parameters, self.lines
+
+    def _parameters(self) -> list[str]:
+        texts = []
+        single = [value for value in self.body.params if isinstance(value, Ref)]
+        for number, (name, value) in enumerate(zip(self.body.names, self.body.params, strict=True)):
+            if number in self.body.lists:
+                assert isinstance(value, Ref)
+                self.formulas.names[value] = self._fresh(*(["features"] if name in ("x", "input", "inputs") else [name, "features"]))
+                texts.append(f"{self.formulas.names[value]}: list[Tensor]")
+                continue
+            clean = "x" if single and value is single[0] and not self._taken("x") else self._fresh(name)
+            if isinstance(value, Ref):
+                if value not in self.formulas.names:
+                    self.formulas.names[value] = clean
+                texts.append(f"{clean}: Tensor")
+            else:
+                refs = tuple(refs_of(value))
+                self.formulas.lists[refs] = clean
+                self.formulas.names |= {ref: f"{clean}[{i}]" for i, ref in enumerate(refs) if ref not in self.formulas.names}
+                texts.append(f"{clean}: {'list[Tensor]' if isinstance(value, list) else 'tuple[Tensor, ...]'}")
+        return texts
+
+    # Names.
+
+    def _taken(self, name: str) -> bool:
+        return (
+            any(known == name and self.last.get(ref, -1) >= self.position for ref, known in self.formulas.names.items())
+            or name in self.formulas.lists.values()
+        )
+
+    def _fresh(self, *wanted: str) -> str:
+        names = [name for name in wanted if name.isidentifier() and not keyword.iskeyword(name) and name not in RESERVED]
+        for name in (*names, "out", "y", "z", *(f"{(names or ['y'])[0].rstrip('0123456789')}{i}" for i in range(1, 1000))):
+            if not self._taken(name):
+                return name
+        raise AssertionError
+
+    def _name(self, step: Step, ref: Ref) -> str:
+        """The variable of a result: that of what it was made from, if nobody needs that any more."""
+        if ref in self.formulas.names:
+            return self.formulas.names[ref]
+        sources = self._sources(step)
+        for read in sorted(sources, key=lambda read: self.formulas.names.get(read, "") not in PLAIN):
+            old = self.formulas.names.get(read, "")
+            if len(set(sources)) > 1 and old not in PLAIN:
+                continue
+            dead = (
+                (self.last.get(read, -1) <= self.position or read in self.replaced)
+                and old.isidentifier()
+                and old not in self.formulas.lists.values()
+            )
+            if dead and not any(
+                known == old and other != read and other not in self.replaced and self.last.get(other, -1) > self.position
+                for other, known in self.formulas.names.items()
+            ):
+                return old
+        child = step.name.rpartition(".")[2] if step.kind == "module" else ""
+        own = [] if not child or GENERIC.match(child) else [child]
+        return self._fresh(*own, *(["x"] if len(set(sources)) != 1 else []), "out")
+
+    def _sources(self, step: Step) -> list[Ref]:
+        """The variables that an expression is made from, those within its inner calls too."""
+        found: list[Ref] = []
+        for ref in reads(step):
+            found += [ref] if ref in self.formulas.names or ref not in self.makers else self._sources(self.makers[ref])
+        return found
+
+    # Statements.
+
+    def _emit(self, text: Text, before: str = "") -> None:
+        self.lines.append(" " * self.indent + lay_out(text, self.indent, before))
+
+    def _flush(self, keep: int = 0) -> None:
+        """Assign what is pending to variables, but for the last few."""
+        while len(self.pending) > keep:
+            ref, expression = self.pending.pop(0)
+            self._assign(ref, expression.text)
+
+    def _assign(self, ref: Ref, text: Text) -> None:
+        step = self.makers[ref]
+        position, self.position = self.position, self.places[ref]
+        name = self._name(step, ref)
+        self.position = position
+        self.formulas.names[ref] = name
+        self._emit(text, f"{name} = ")
+
+    def _unpack(self, step: Step) -> None:
+        """``batch, channels, height, width = x.shape``, where many sizes of a tensor are used."""
+        for ref, axes in shapes_of((*step.args, *step.kwargs.values())).items():
+            if ref not in self.formulas.sizes and len(self.shapes.get(ref, ())) > 2:
+                self._flush()
+                names = ("batch", "channels", "height", "width") if axes == 4 else tuple(f"size{i}" for i in range(axes))
+                taken = {name for known in self.formulas.sizes.values() for name in known}
+                self.formulas.sizes[ref] = tuple(
+                    self._fresh(*(f"{name}{n}" for n in ("", 2, 3, 4) if f"{name}{n}" not in taken)) for name in names
+                )
+                used = [name if axis in self.shapes[ref] else "_" for axis, name in enumerate(self.formulas.sizes[ref])]
+                self._emit(f"{', '.join(used)} = {self.formulas.names[ref]}.shape")
+
+    def _step(self, step: Step, inside: bool = False) -> None:
+        if not inside:
+            self._unpack(step)
+        wanted = [ref for ref in reads(step)]
+        inlined = self._can_inline(wanted, step)
+        self._flush(keep=len(inlined))
+        values = {ref: expression for ref, expression in self.pending}
+        self.pending.clear()
+        if step.kind == "method" and step.name in IN_PLACE and isinstance(step.args[0], Ref) and len(step.args) == 2 and not step.kwargs:
+            target, other = step.args
+            name = self.formulas.names.setdefault(step.out, self.formulas.names[target])
+            value = self.formulas.value(other, values)
+            if name == self.formulas.names[target]:
+                self._emit(value.text, f"{name} {IN_PLACE[step.name]} ")
+            else:
+                symbol = IN_PLACE[step.name][0]
+                self._emit(Joined((self.formulas.names[target], f" {symbol} ", self.formulas.operand(value, symbol))), f"{name} = ")
+        elif step.kind in ("loop", "gather"):
+            self._loop(step, values)
+        else:
+            expression = self.formulas.call(step, values)
+            out = step.out
+            if isinstance(out, Ref) and self.uses[out] == 1 and out not in self.fixed and not inside and self._fits(expression):
+                self.pending.append((out, expression))
+            elif isinstance(out, Ref):
+                self._flush()
+                self._assign_now(step, out, expression.text)
+            else:
+                self._flush()
+                names = [self._several(step, ref, i) for i, ref in enumerate(refs_of(out))]
+                for ref, name in zip(refs_of(out), names, strict=True):
+                    self.formulas.names[ref] = name
+                self._emit(expression.text, f"{', '.join(names)} = ")
+        self.position += 1
+
+    def _assign_now(self, step: Step, ref: Ref, text: Text) -> None:
+        name = self._name(step, ref)
+        self.formulas.names[ref] = name
+        if self.uses[ref]:
+            self._emit(text, f"{name} = ")
+        else:
+            self._emit(text)
+
+    def _several(self, step: Step, ref: Ref, i: int) -> str:
+        base = self.formulas.names.get(next(iter(self._sources(step)), ref), "x")
+        base = base if base.isidentifier() else "x"
+        return self._fresh(*(f"{base}{n}" for n in range(i + 1, i + 50)))
+
+    def _fits(self, expression: Formula) -> bool:
+        return expression.depth <= DEEPEST and len(flat(expression.text)) <= LONGEST
+
+    def _can_inline(self, wanted: Sequence[Ref], step: Step) -> list[Ref]:
+        """Those pending values that this step can take as they are: the last ones, read in their order."""
+        if step.kind in ("loop", "gather") or (step.kind == "module" and not self.small(step.name)):
+            return []
+        formula = step.name in OPERATORS or step.name in IN_PLACE
+        for count in range(min(len(self.pending), len(wanted)), 0, -1):
+            taken = self.pending[-count:]
+            refs = [ref for ref, _ in taken]
+            in_order = [ref for ref in wanted if ref in refs] == refs
+            short = sum(len(flat(e.text)) for _, e in taken) + 12 <= LONGEST and all(e.depth < DEEPEST for _, e in taken)
+            if in_order and short and (formula or not any(map(self._big, refs))):
+                return refs
+        return []
+
+    def _big(self, ref: Ref) -> bool:
+        """Whether a value is the result of a whole block, which gets a line of its own."""
+        step = self.makers[ref]
+        return step.kind == "module" and not self.small(step.name)
+
+    def _branch(self, branch: Branch) -> None:
+        self._flush()
+        for condition, steps in ((branch.condition, branch.train), ("" if branch.train else f"not {branch.condition}", branch.evaluation)):
+            if steps:
+                self._emit(f"if {condition}:" if condition else "else:")
+                self.indent += 4
+                for i, step in enumerate(steps):
+                    later = {ref for other in steps[i + 1 :] for ref in reads(other)}
+                    self.replaced = {ref for other in steps[i:] for ref in refs_of(other.out)} & set(self.formulas.names) - later
+                    self._step(step, inside=any(ref in self.fixed_out(branch) for ref in refs_of(step.out)))
+                self._flush()
+                self.replaced = set()
+                self.indent -= 4
+
+    def fixed_out(self, branch: Branch) -> set[Ref]:
+        """Results of a branch that are read behind it, or made in both of its arms."""
+        inner = Counter(ref for step in (*branch.train, *branch.evaluation) for ref in reads(step))
+        return {ref for step in (*branch.train, *branch.evaluation) for ref in refs_of(step.out) if self.uses[ref] > inner[ref]}
+
+    def _loop(self, step: Step, values: dict[Ref, Formula]) -> None:
+        self._flush()
+        (given,) = step.args[:1]
+        name = self._name(step, step.out) if step.kind == "loop" else self._fresh("features", "outputs")
+        old = self.formulas.names[given]
+        self.formulas.names[step.out] = name
+        children, skipped = self.formulas.children(step.name), [str(name) for name in step.args[1:]]
+        if step.kind == "loop":
+            if old != name:
+                self._emit(old, f"{name} = ")
+            call = f"{name} = block({name})"
+        else:
+            self._emit(f"[{old}]", f"{name} = ")
+            call = f"{name}.append(block({name}))"
+        if skipped:
+            self._emit(f"for key, block in {children.removesuffix('.values()')}.named_children():")
+            self._emit(f"    if key {'!= ' + literal(skipped[0]) if len(skipped) == 1 else 'not in ' + literal(tuple(skipped))}:")
+            self._emit(f"        {call}")
+        else:
+            self._emit(f"for block in {children}:")
+            self._emit(f"    {call}")
+
+    def _return(self) -> None:
+        result = self.body.result
+        if isinstance(result, Training):
+            self._flush()
+            self._emit("if self.training:")
+            self._emit(self.formulas.value(result.train, {}).text, "    return ")
+            self._emit(self.formulas.value(result.evaluation, {}).text, "return ")
+            return
+        wanted = reads(result)
+        pending = [ref for ref, _ in self.pending]
+        keep = len(pending) if pending and wanted[: len(pending)] == pending else 0
+        self._flush(keep)
+        values = dict(self.pending)
+        self.pending.clear()
+        self._emit(self.formulas.value(result, values).text, "return ")
+
+
+PLAIN = {"x", "out", "y", "z"}
+RESERVED = {
+    "self",
+    "torch",
+    "nn",
+    "F",
+    "Tensor",
+    "input",
+    "super",
+    "len",
+    "list",
+    "tuple",
+    "range",
+    "block",
+    "layer",
+    "branch",
+    "type",
+    "id",
+}

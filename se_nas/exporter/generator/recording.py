@@ -1,0 +1,264 @@
+"""What each module of a network computes, written down as the calls that a person would write.
+
+The network runs once with every call of a torch function noted, so that any Python in a ``forward`` is fine: what it
+decides by itself (``if``, ``for``, its settings) is gone, and what remains are calls of functions and of child modules.
+Sizes of tensors stay formulas (``x.shape[0]``), for the file must work with any number of images.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from se_nas.attached import Attached, is_block, join, public_paths
+from se_nas.exporter.check import Unsupported
+from se_nas.exporter.generator.kinds import is_container, is_layer
+from se_nas.exporter.generator.symbols import Dim, Frame, Like, Own, Ref, Shape, Size, Step, refs_of, substitute
+
+
+def record(network: nn.Module, images: Tensor, is_leaf: Callable[[nn.Module], bool] = is_layer) -> dict[str, Frame]:
+    """Run a network once, in its present mode, and write down what each of its modules computes.
+
+    Args:
+        network: the network.
+        images: (N, C, H, W), on the network's device.
+        is_leaf: which modules are called as they are, and not looked into.
+
+    Returns:
+        A frame for each module that computes by itself, by its public path.
+
+    Raises:
+        Unsupported: if something cannot be written as calls; any error that the network itself raises.
+    """
+    recorder = _Recorder(network, is_leaf)
+    with torch.no_grad(), recorder, recorder.calls_of_modules():
+        network(images)
+    return recorder.frames
+
+
+class _Recorder(TorchFunctionMode):
+    def __init__(self, network: nn.Module, is_leaf: Callable[[nn.Module], bool]) -> None:
+        super().__init__()
+        self.is_leaf = is_leaf
+        self.paths: dict[int, str] = {}
+        self.own: dict[int, str] = {}
+        for path, public in public_paths(network).items():
+            module = network.get_submodule(path)
+            self.paths[id(module)] = public
+            for name, tensor in (*module._parameters.items(), *module._buffers.items()):
+                if tensor is not None:
+                    self.own.setdefault(id(tensor), join(public, name))
+        self.refs: dict[int, Ref] = {}
+        self.alive: list[Tensor] = []  # an id names a tensor only as long as it lives
+        self.count = 0
+        self.paused = False
+        self.stack: list[Frame] = []
+        self.frames: dict[str, Frame] = {}
+
+    # Values.
+
+    def name(self, value: Any) -> Any:
+        """New numbers for the tensors of a value."""
+
+        def fresh(leaf: Any) -> Any:
+            if not isinstance(leaf, Tensor):
+                return self.symbol(leaf)
+            self.count += 1
+            self.alive.append(leaf)
+            self.refs[id(leaf)] = Ref(self.count)
+            return self.refs[id(leaf)]
+
+        return tree_map(fresh, value)
+
+    def symbol(self, value: Any) -> Any:
+        """An argument as it is in a step."""
+        if isinstance(value, Tensor):
+            if id(value) in self.refs:
+                return self.refs[id(value)]
+            if id(value) in self.own:
+                return Own(self.own[id(value)])
+            raise Unsupported("it computes with a tensor that is neither its input nor a parameter or buffer")
+        if isinstance(value, Dim):
+            return value.formula
+        if isinstance(value, slice):
+            return slice(*map(self.symbol, (value.start, value.stop, value.step)))
+        if isinstance(value, tuple) and hasattr(value, "_fields"):
+            return type(value)(*map(self.symbol, value))
+        if isinstance(value, (list, tuple)):
+            return (list if isinstance(value, list) else tuple)(map(self.symbol, value))
+        if isinstance(value, dict):
+            return {key: self.symbol(item) for key, item in value.items()}
+        if isinstance(value, torch.device) and self.stack and self.stack[-1].params:
+            return Like(next(iter(refs_of(self.stack[-1].params))), "device")
+        if value is None or value is Ellipsis or isinstance(value, (bool, int, float, str, torch.dtype, torch.memory_format)):
+            return value
+        raise Unsupported(f"it computes with a {type(value).__name__}")
+
+    # Functions.
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if self.paused or not self.stack:
+            return func(*args, **kwargs)
+        getter = getattr(func, "__name__", "") == "__get__"
+        name = func.__self__.__name__ if getter else func.__name__
+        if name in ("shape", "size", "__len__", "numel", "nelement") and isinstance(args[0], Tensor) and id(args[0]) in self.refs:
+            return self._sizes(name, *args, **kwargs)
+        if name in ("item", "tolist", "__bool__", "__int__", "__float__", "__index__"):
+            raise Unsupported("what it computes depends on the values of tensors")
+        given, named = self.symbol(tuple(args)), self.symbol(kwargs)
+        result = func(*args, **kwargs)
+        if any(isinstance(leaf, Tensor) for leaf in tree_leaves(result)):
+            kind, name = ("attribute", name) if getter else _name_in_code(func)
+            self.stack[-1].steps.append(Step(kind, name, given, _without_defaults(func, named), self.name(result)))
+        return result
+
+    def _sizes(self, name: str, tensor: Tensor, dim: int | None = None) -> Any:
+        ref = self.refs[id(tensor)]
+        with torch._C.DisableTorchFunction():
+            shape = Shape(Dim.of(size, Size("shape", (ref, axis, tensor.dim()))) for axis, size in enumerate(tuple(tensor.shape)))
+        if name in ("numel", "nelement"):
+            return shape.numel()
+        return shape[0] if name == "__len__" else shape if dim is None else shape[dim]
+
+    # Modules.
+
+    @contextmanager
+    def calls_of_modules(self) -> Iterator[None]:
+        original = nn.Module.__call__
+
+        def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            return original(module, *args, **kwargs) if self.paused else self.module_called(module, original, args, kwargs)
+
+        nn.Module.__call__ = call  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            nn.Module.__call__ = original  # type: ignore[method-assign]
+
+    def module_called(self, module: nn.Module, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        path = self.paths.get(id(module))
+        if path is None:
+            raise Unsupported(f"it calls a {type(module).__name__} that is none of its modules")
+        if "forward" in vars(module) or module._forward_hooks or module._forward_pre_hooks:
+            raise Unsupported(f"{path or 'the network'} has hooks or a forward of its own")
+        if isinstance(module, Attached):
+            if not is_block(module.module):
+                return module.forward(*args, **kwargs)
+            return self.composite(module.module, path, self._excited(module), args, kwargs)
+        if self.is_leaf(module):
+            given, named = self.symbol(tuple(args)), self.symbol(kwargs)
+            versions = {id(leaf): leaf._version for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
+            self.paused = True
+            try:
+                result = _unaliased(original(module, *args, **kwargs), versions)
+            finally:
+                self.paused = False
+            self.stack[-1].steps.append(Step("module", path, given, named, self.name(result)))
+            return result
+        return self.composite(module, path, lambda *a, **k: original(module, *a, **k), args, kwargs)
+
+    def _excited(self, attached: Attached) -> Callable[..., Any]:
+        """A block with an SE block of its own on its input or output."""
+
+        def forward(first: Any, *rest: Any, **named: Any) -> Any:
+            if attached.side == "input":
+                return attached.module.forward(attached.se(first), *rest, **named)
+            return attached.se(attached.module.forward(first, *rest, **named))
+
+        return forward
+
+    def composite(self, module: nn.Module, path: str, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        if not self.stack:  # the network itself
+            self.name(args)
+        bound = inspect.signature(type(module).forward).bind(module, *args, **kwargs).arguments
+        given = _tensor_arguments(bound)
+        params = self.symbol(tuple(given.values()))
+        frame = Frame(module, path, tuple(given), params)
+        versions = {id(leaf): leaf._version for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
+        self.stack.append(frame)
+        try:
+            result = forward(*args, **kwargs)
+            frame.result = self.symbol(result)
+        finally:
+            self.stack.pop()
+        if not is_container(module):
+            if path in self.frames and _form(self.frames[path]) != _form(frame):
+                raise Unsupported(f"{path} is called more than once, and does not do the same each time")
+            self.frames.setdefault(path, frame)
+        if self.stack:
+            result = _unaliased(result, versions)
+            self.stack[-1].steps.append(Step("module", path, params, {}, self.name(result)))
+        return result
+
+
+def _tensor_arguments(bound: dict[str, Any]) -> dict[str, Any]:
+    """Those arguments of a module's ``forward`` that hold tensors, by name."""
+    given: dict[str, Any] = {}
+    for name, value in list(bound.items())[1:]:
+        if any(isinstance(leaf, Tensor) for leaf in tree_leaves(value)):
+            items = (
+                enumerate(value)
+                if isinstance(value, tuple) and name in ("args", "input", "inputs") and not hasattr(value, "_fields")
+                else None
+            )
+            given |= {name: value} if items is None else {f"{name}{i}": item for i, item in items}
+    return given
+
+
+def _unaliased(result: Any, versions: dict[int, int]) -> Any:
+    """A result in which a tensor that was handed through is another object than the one that was given."""
+
+    def renew(leaf: Any) -> Any:
+        if isinstance(leaf, Tensor) and versions.get(id(leaf)) == leaf._version:
+            with torch._C.DisableTorchFunction():
+                return torch.ops.aten.alias(leaf)
+        return leaf
+
+    return tree_map(renew, result)
+
+
+def _name_in_code(func: Any) -> tuple[str, str]:
+    """Kind and name of a torch function, as it is written in code."""
+    name = func.__name__
+    if getattr(nn.functional, name, None) is func:
+        return "function", f"F.{name}"
+    if getattr(torch, name, None) is func:
+        return "function", f"torch.{name}"
+    if getattr(Tensor, name, None) is func or getattr(Tensor, name, None) == func:
+        return "method", name
+    if name == "fn":  # F.max_pool2d and its like choose between two functions
+        for known in ("max_pool1d", "max_pool2d", "max_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d"):
+            if getattr(nn.functional, known) is func:
+                return "function", f"F.{known}"
+    for space in ("special", "linalg", "fft"):
+        if getattr(getattr(torch, space), name, None) is func:
+            return "function", f"torch.{space}.{name}"
+    raise Unsupported(f"it calls {getattr(func, '__qualname__', name)}, which has no name in torch")
+
+
+def _without_defaults(func: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+    try:
+        parameters = inspect.signature(func).parameters
+    except (TypeError, ValueError):
+        return kwargs
+    default = {key for key, value in kwargs.items() if key in parameters and parameters[key].default is value}
+    return {key: value for key, value in kwargs.items() if key not in default - {"training"}}  # which depends on the mode
+
+
+def _form(frame: Frame) -> Any:
+    """A frame with its tensors numbered from 0."""
+    numbers: dict[Ref, Ref] = {}
+
+    def renumber(ref: Ref) -> Ref:
+        return numbers.setdefault(ref, Ref(len(numbers)))
+
+    steps = [(s.kind, s.name, *substitute((s.args, s.kwargs, s.out), renumber)) for s in frame.steps]
+    return substitute(frame.params, renumber), steps, substitute(frame.result, renumber)

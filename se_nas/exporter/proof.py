@@ -1,0 +1,285 @@
+"""Proof that a written file is the searched network: it is run apart, in a fresh interpreter that has no se-nas."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import copy
+import json
+import platform
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import PIPE
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from se_nas.attached import join, public_paths
+from se_nas.cost import Cost
+from se_nas.errors import InputError
+from se_nas.exporter import alone
+from se_nas.exporter.check import count_parameters
+from se_nas.exporter.randomise import randomise
+
+TOLERANCE = 1e-6
+"""Largest difference of outputs in float32, relative to the largest output."""
+
+SEED = 0
+LIMIT = 1800
+"""Seconds after which the interpreter is given up."""
+
+OTHER_SIZE = "eval at another size"
+
+
+class ProofFailed(InputError):
+    """The written file is not the searched network."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was checked, and found.
+
+    Attributes:
+        imports: packages that the file imports, but for safetensors, which reads the weights.
+        weights: ``given`` or ``random``: with which the two networks were compared.
+        apart: by pass (its name and the shape of its images) the largest difference, relative to the largest output.
+        left_out: by pass, why there was nothing to compare.
+        params: of the file's network, equal to the claim.
+        macs: of an image, equal to the claim.
+        gradients: parameters that a training step reaches, the same ones in both.
+        captured: by tool, why it captures neither the file's network nor the searched one; empty if it does.
+        seconds: that the proof took.
+    """
+
+    imports: tuple[str, ...]
+    weights: str
+    apart: Mapping[str, float]
+    left_out: Mapping[str, str]
+    params: int
+    macs: int
+    gradients: int
+    captured: Mapping[str, str]
+    seconds: float
+
+    @property
+    def lines(self) -> list[str]:
+        """What a person may read, a check a line."""
+        largest = max(self.apart.values())
+        kind = "the weights given here" if self.weights == "given" else "random weights and batch norm statistics"
+        return [
+            f"run in a fresh interpreter without se-nas (Python {platform.python_version()}, torch {torch.__version__}); "
+            f"the file imports {' and '.join(self.imports)} alone (and safetensors to read weights)",
+            f"outputs equal the searched network's with {kind}: {'; '.join(self.apart)}; "
+            f"at most {largest:.1g} of the largest output apart (limit {TOLERANCE:g})",
+            *(f"not compared: {name}: {reason}" for name, reason in self.left_out.items()),
+            f"{self.params:,} parameters and {self.macs:,} MACs an image, counted on the file's network, equal the claim",
+            f"a training step reaches the same {self.gradients} parameter tensors",
+            *(
+                f"{name}: " + (f"captures neither this network nor the searched one ({reason})" if reason else "captures it whole")
+                for name, reason in self.captured.items()
+            ),
+            f"took {self.seconds:.1f} s",
+        ]
+
+
+def prove(
+    text: str,
+    network: nn.Module,
+    claim: Cost,
+    input_size: Sequence[int],
+    weights: Mapping[str, Tensor] | None = None,
+    paths: Sequence[str] = (),
+) -> Proof:
+    """Run a written file apart and compare its network with the searched one.
+
+    Args:
+        text: the file.
+        network: the searched network; it stays as it is.
+        claim: its parameters and MACs.
+        input_size: (C, H, W).
+        weights: state to compare with; by default the network gets random weights and statistics.
+        paths: folders that the file needs for what it imports besides torch.
+
+    Raises:
+        ProofFailed: naming the first thing that differs.
+        InputError: if the searched network itself cannot be run.
+    """
+    before = random.getstate()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            return _prove(text, copy.deepcopy(network).cpu(), claim, input_size, weights, paths)
+    finally:
+        random.setstate(before)
+
+
+def _prove(
+    text: str,
+    network: nn.Module,
+    claim: Cost,
+    input_size: Sequence[int],
+    weights: Mapping[str, Tensor] | None,
+    paths: Sequence[str],
+) -> Proof:
+    started = time.perf_counter()
+    imports = imported(text)
+    passes = _passes(input_size)
+    if weights is None:
+        randomise(network, passes[alone.TRAIN], SEED)
+    else:
+        alone.load_state(network, weights)
+    start = {key: tensor.clone(memory_format=torch.contiguous_format) for key, tensor in network.state_dict().items()}
+    request = {
+        "seed": SEED,
+        "threads": torch.get_num_threads(),
+        "input_size": list(input_size),
+        "tolerance": TOLERANCE,
+        "refused": ["se_nas", *(["torchvision", "timm"] if imports == ("torch",) else [])],
+        "paths": [str(Path(torch.__file__).parents[1]), *paths],
+    }
+    with _interpreter(text, request, start, passes) as ask:  # which gets ready while the searched network is run here
+        expected, left_out = _observe(network, passes)
+        kept = {name: images for name, images in passes.items() if name not in left_out}
+        parameters = _public_parameters(network)
+        state = {key: tensor for key, tensor in network.state_dict().items() if key not in parameters}
+        result = ask(list(kept), {**expected, **alone.labelled(state, alone.STATE)})
+    apart = {_label(name, kept[name]): result["apart"][name] for name in kept}
+    if state:
+        apart["batch norm statistics"] = result["apart"][alone.STATE]
+    _compare(result, apart, network, claim)
+    return Proof(
+        imports=imports,
+        weights="random" if weights is None else "given",
+        apart=apart,
+        left_out={_label(name, passes[name]): reason for name, reason in left_out.items()},
+        params=result["params"],
+        macs=result["macs"],
+        gradients=len(result["gradients"]),
+        captured=_captured(result["captured"], network, kept),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def imported(text: str) -> tuple[str, ...]:
+    """The packages that a file imports anywhere, those of the standard library aside."""
+    found: dict[str, None] = {}
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0]: None for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found[(node.module or ".").partition(".")[0]] = None
+    return tuple(name for name in found if name not in {*sys.stdlib_module_names, "safetensors"})
+
+
+def _passes(input_size: Sequence[int]) -> dict[str, Tensor]:
+    """Images of each pass: one in evaluation mode, at a second size too, and a few in training mode."""
+    channels, height, width = input_size
+    generator = torch.Generator().manual_seed(SEED)
+    shapes = {
+        alone.EVAL: (1, channels, height, width),
+        OTHER_SIZE: (1, channels, height + max(1, height // 8), width + max(1, width // 8)),
+        alone.TRAIN: (2 if height * width > 128**2 else 4, channels, height, width),
+    }
+    return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+
+
+def _observe(network: nn.Module, passes: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """What the searched network gives, labelled by the pass; and which passes it does not take."""
+    expected: dict[str, Tensor] = {}
+    left_out: dict[str, str] = {}
+    for name, images in passes.items():
+        try:
+            outputs = alone.observe(network, name, images, SEED)
+        except Exception as error:
+            left_out[name] = f"the searched network refuses it ({' '.join(f'{type(error).__name__}: {error}'.split())[:120]})"
+            if name == alone.EVAL:
+                raise InputError(left_out[name], "correct the network or input_size", "export") from error
+            continue
+        if not outputs or not all(bool(tensor.isfinite().all()) for tensor in outputs.values()):
+            raise InputError(
+                "the searched network's outputs are not finite tensors: nothing can be compared", "give other weights", "export"
+            )
+        expected |= alone.labelled(outputs, name)
+    return expected, left_out
+
+
+@contextlib.contextmanager
+def _interpreter(
+    text: str, request: Mapping[str, Any], start: dict[str, Tensor], inputs: dict[str, Tensor]
+) -> Iterator[Callable[[list[str], dict[str, Tensor]], dict[str, Any]]]:
+    """The interpreter of `se_nas.exporter.alone`, ready to be asked for what it finds; all goes through JSON and safetensors."""
+    with tempfile.TemporaryDirectory(prefix="se-nas-proof-") as name:
+        folder = Path(name)
+        (folder / "model.py").write_text(text, encoding="utf-8")
+        (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
+        save_file(start, folder / "weights.safetensors")
+        save_file(inputs, folder / "inputs.safetensors")
+        command = [sys.executable, "-I", str(Path(alone.__file__).resolve()), name]
+        with subprocess.Popen(command, cwd=folder, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True, errors="replace") as process:
+
+            def ask(passes: list[str], expected: dict[str, Tensor]) -> dict[str, Any]:
+                save_file(expected, folder / "expected.safetensors")
+                try:
+                    _, errors = process.communicate(json.dumps(passes) + "\n", timeout=LIMIT)
+                except subprocess.TimeoutExpired:
+                    raise _failed(f"run apart, it does not end within {LIMIT} s") from None
+                if process.returncode != 0:
+                    last = (errors.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
+                    raise _failed(f"run apart, it ends with: {last[:300]}")
+                return dict(json.loads((folder / "result.json").read_text(encoding="utf-8")))
+
+            try:
+                yield ask
+            finally:
+                process.kill()
+
+
+def _compare(result: Mapping[str, Any], apart: Mapping[str, float], network: nn.Module, claim: Cost) -> None:
+    """Raise for the first thing that differs."""
+    if result["entered"]:
+        raise _failed(f"run apart, it imported {', '.join(result['entered'])}")
+    for name, difference in apart.items():
+        if not difference <= TOLERANCE:
+            raise _failed(f"{name}: {difference:.1g} of the largest value apart (limit {TOLERANCE:g})")
+    for what, found, wanted in (
+        ("parameters", result["params"], count_parameters(network)),
+        ("MACs", result["macs"], claim.macs),
+        ("trainable parameters of the cost table", sum(p.numel() for p in network.parameters() if p.requires_grad), claim.params),
+    ):
+        if found != wanted:
+            raise _failed(f"{what}: {found:,}, and {wanted:,} were claimed")
+    reached = {name for name, parameter in _public_parameters(network).items() if parameter.grad is not None}
+    if missing := sorted(reached - set(result["gradients"])):
+        raise _failed(f"no gradient reaches {', '.join(missing[:3])}")
+
+
+def _public_parameters(network: nn.Module) -> dict[str, nn.Parameter]:
+    paths = public_paths(network)
+    parts = {name: name.rpartition(".") for name, _ in network.named_parameters(remove_duplicate=False)}
+    return {join(paths[owner], last): network.get_parameter(name) for name, (owner, _, last) in parts.items()}
+
+
+def _captured(found: Mapping[str, str], network: nn.Module, passes: Mapping[str, Tensor]) -> dict[str, str]:
+    """What captured the file's network; where that failed, the searched one must fail as well."""
+    for name, reason in found.items():
+        if reason:
+            torch.compiler.reset()
+            if not alone.capture(name, network, passes[alone.EVAL], TOLERANCE):
+                raise _failed(f"{name} captures the searched network, and not the file's: {reason}")
+    return dict(found)
+
+
+def _label(name: str, images: Tensor) -> str:
+    return f"{name}, {'x'.join(map(str, images.shape))}"
+
+
+def _failed(problem: str) -> ProofFailed:
+    fix = "nothing was written; report it with the space and the architecture, and take space.build(architecture) meanwhile"
+    return ProofFailed(f"the written file is not the searched network: {problem}", fix, "export")

@@ -1,0 +1,102 @@
+"""The trials of a run, exported with their weights and with what is known of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError
+from torch import Tensor
+
+from se_nas.errors import InputError
+from se_nas.exporter import Exported, export
+from se_nas.exporter.generator.template import printable
+from se_nas.exporter.options import ExportOptions
+from se_nas.exporter.write import check_free, staged
+from se_nas.run import Run
+from se_nas.space import SearchSpace
+from se_nas.trial import Trial
+
+
+def export_one(run: Run, space: SearchSpace, trial: Trial, target: Path, untrained: bool, options: ExportOptions) -> Exported:
+    """Export one trial.
+
+    Raises:
+        InputError: if its weights were not kept and are not left out.
+    """
+    return export(space, trial.architecture, target, None if untrained else _weights(run, trial), _about(run, trial), options)
+
+
+def export_front(run: Run, space: SearchSpace, target: Path, untrained: bool, options: ExportOptions) -> list[Exported]:
+    """Export every trial on the front, each into a folder ``trial-N`` of the target; all of them or none.
+
+    Raises:
+        InputError: as of each export; or if nothing is on the front.
+    """
+    front = [entry.trials[0] for entry in run.front.front]
+    if not front:
+        raise InputError("nothing is on the front", f"go on with the search: se-nas resume {run.path}", str(run.path))
+    if target.suffix == ".py":
+        raise InputError(f"{target} is one file, and the front has {len(front)} architectures", "name a folder", "--output")
+    check_free(target, [], options.force)
+    with staged(target) as staging:
+        made = [export_one(run, space, trial, staging / f"trial-{trial.number}", untrained, options) for trial in front]
+    return [
+        Exported(
+            target / one.path.relative_to(staging), tuple(target / file.relative_to(staging) for file in one.files), one.notes, one.proof
+        )
+        for one in made
+    ]
+
+
+def find_trial(run: Run, name: str) -> Trial:
+    """The trial of that number, or ``best``.
+
+    Raises:
+        InputError: if there is none, or it failed.
+    """
+    trials = {str(trial.number): trial for trial in run.trials}
+    if name == "best":
+        best = run.front.best()
+        if best is None:
+            raise InputError("no trial is complete", f"go on with the search: se-nas resume {run.path}", str(run.path))
+        return best.trials[0]
+    if name not in trials:
+        numbers = f"it has 0 to {len(trials) - 1}" if trials else "none is finished"
+        raise InputError(f"{name!r} is no trial of {run.path}", f"take best, all-front, or a number ({numbers})", "--trial")
+    if not trials[name].complete:
+        why = "was stopped early" if trials[name].stopped else f"failed: {printable(trials[name].error)}"
+        raise InputError(f"trial {name} {why}", "take one that is complete", "--trial")
+    return trials[name]
+
+
+def _weights(run: Run, trial: Trial) -> dict[str, Tensor]:
+    path = run.weights_path(trial.number)
+    try:
+        weights = run.load_weights(trial.number)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"is damaged ({error})", "export without weights (--untrained), or restore the file", str(path)) from None
+    if weights is None:
+        own = run.config["evaluator"] == "own"
+        why = "the run's evaluator gave none" if own else "a search keeps those of its front; --keep-weights all keeps every one"
+        raise InputError(f"the weights of trial {trial.number} are not there: {why}", "export without them: --untrained", str(path))
+    return weights
+
+
+def _about(run: Run, trial: Trial) -> dict[str, object]:
+    """What a person would ask of a trial: where it is from, on what it was trained, and how well it did."""
+    search, scores = run.config["search"], run.test_scores.get(trial.number, {})
+    same = [
+        other for other in run.trials if other.complete and (other.architecture, other.fidelity) == (trial.architecture, trial.fidelity)
+    ]
+    about: dict[str, object] = {"run": run.path.resolve().name, "trial": trial.number, "seed": trial.seed, "data": search["data"]}
+    about |= {name: value for name, value in trial.fidelity.items()}
+    if normalisation := run.config.get("normalisation"):
+        about["normalisation"] = "; ".join(f"{name} {', '.join(f'{v:.4f}' for v in values)}" for name, values in normalisation.items())
+        about["normalisation"] = f"{about['normalisation']} (of pixels in 0..1)"
+    about |= {f"validation {name}": f"{value:.4f}" for name, value in trial.metrics.items()}
+    about |= {f"test {name.removeprefix('test_')}": f"{value:.4f}" for name, value in scores.items()}
+    for name in trial.metrics if len(same) > 1 else ():
+        about[f"validation {name} by seed"] = ", ".join(f"{other.metrics[name]:.4f} ({other.seed})" for other in same)
+    if "environment" in run.config:
+        about["searched with"] = f"se-nas {run.config['environment'].get('se-nas')}, torch {run.config['environment'].get('torch')}"
+    return about
