@@ -233,14 +233,16 @@ def _family(templates: list[Template], bare: list[Bare | None], children: Collec
             placed = child
     labels = _labels(templates, bare, unique, placed) if placed else {}
     blocks = {name for template in templates for name, child in template.children.items() if isinstance(child, SE)}
-    before = {(a.child, b.child) for b_ in present for k, b in enumerate(b_.slots) for a in b_.slots[:k]}
+    places = {slot.child: slot for slot in unique.values()}  # of a child with several places its edges tell which one it is
+    known = [[unique.get((slot.child, slot.edges), places.get(slot.child)) for slot in b.slots] for b in present]
+    before = {(a, b) for row in known for k, b in enumerate(row) for a in row[:k] if a is not None and b is not None}
     ordered = _in_order(list(unique.values()), before, blocks)
     mixed = any(tailed) and not all(tailed)
     values = [b.values for b in present]
     return Family(templates, insert(body, ordered, labels), values, optional, placed, tuple(tailed) if mixed else ())
 
 
-def _in_order(slots: list[Slot], before: Collection[tuple[str, str]], blocks: Collection[str]) -> list[Slot]:
+def _in_order(slots: list[Slot], before: Collection[tuple[Slot, Slot]], blocks: Collection[str]) -> list[Slot]:
     """Slots as they follow each other wherever two of them are together; SE blocks first where that is open.
 
     But an SE block stands behind another optional child on the same tensor, such as the projection of a shortcut.
@@ -252,7 +254,7 @@ def _in_order(slots: list[Slot], before: Collection[tuple[str, str]], blocks: Co
 
     left, ordered = sorted(slots, key=key), []
     while left:
-        free = [slot for slot in left if not any((other.child, slot.child) in before for other in left if other is not slot)]
+        free = [slot for slot in left if not any((other, slot) in before for other in left if other is not slot)]
         if not free:
             raise Conflict(left[0].child)
         ordered.append(free[0])
