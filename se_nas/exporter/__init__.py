@@ -21,6 +21,7 @@ from se_nas.exporter.check import Unsupported, compare
 from se_nas.exporter.compiled import onnx_file, program_file
 from se_nas.exporter.entries import hubconf, timm_model
 from se_nas.exporter.generator import network as generator
+from se_nas.exporter.generator.network import ONE_SIZE
 from se_nas.exporter.options import ExportOptions
 from se_nas.exporter.proof import Proof, prove
 from se_nas.exporter.write import Destination, check_free, write_files
@@ -30,6 +31,8 @@ __all__ = ["GENERATORS", "ExportOptions", "Exported", "Written", "export", "sour
 
 Generator = Callable[[SearchSpace, Architecture, nn.Module, Mapping[str, str]], str]
 """(space, architecture, the network built from both, further facts) -> source of the file; raises `Unsupported`."""
+
+SIZE_NOTE = "the file is for images of this size alone: what the network computes depends on it"
 
 GENERATORS: list[Generator] = [generator.source, fallback.source]
 """Asked in turn; the first that can write the network does."""
@@ -43,11 +46,13 @@ class Written:
         text: of the file.
         notes: what to say of it: nothing, or which packages it imports, and why.
         paths: folders that it may need for those packages.
+        one_size: whether it is for images of the space's size alone.
     """
 
     text: str
     notes: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
+    one_size: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,11 @@ def export(
     written = source(space, architecture, network, {name: str(value) for name, value in about.items()})
     if weights is not None:
         load_state(network, weights)
-    proof = prove(written.text, network, space.cost(architecture), space.input_size, weights, written.paths) if options.prove else None
+    proof = (
+        prove(written.text, network, space.cost(architecture), space.input_size, weights, written.paths, written.one_size)
+        if options.prove
+        else None
+    )
 
     files, remarks = {place.module: written.text.encode()}, dict.fromkeys(names, "")
     if weights is not None:
@@ -143,7 +152,8 @@ def source(space: SearchSpace, architecture: Architecture, network: nn.Module, a
             text = generate(space, architecture, network, about)
             if generate is not fallback.source:
                 compare(text, network)
-                return Written(text)
+                one_size = f"\n{ONE_SIZE} " in text
+                return Written(text, (SIZE_NOTE,) if one_size else (), one_size=one_size)
         except Unsupported as reason:
             reasons.append(str(reason))
         else:

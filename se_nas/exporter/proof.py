@@ -97,6 +97,7 @@ def prove(
     input_size: Sequence[int],
     weights: Mapping[str, Tensor] | None = None,
     paths: Sequence[str] = (),
+    one_size: bool = False,
 ) -> Proof:
     """Run a written file apart and compare its network with the searched one.
 
@@ -107,6 +108,7 @@ def prove(
         input_size: (C, H, W).
         weights: state to compare with; by default the network gets random weights and statistics.
         paths: folders that the file needs for what it imports besides torch.
+        one_size: whether the file is for images of ``input_size`` alone.
 
     Raises:
         ProofFailed: naming the first thing that differs.
@@ -115,7 +117,7 @@ def prove(
     before = random.getstate()
     try:
         with torch.random.fork_rng(devices=[]):
-            return _prove(text, copy.deepcopy(network).cpu(), claim, input_size, weights, paths)
+            return _prove(text, copy.deepcopy(network).cpu(), claim, input_size, weights, paths, one_size)
     finally:
         random.setstate(before)
 
@@ -127,10 +129,11 @@ def _prove(
     input_size: Sequence[int],
     weights: Mapping[str, Tensor] | None,
     paths: Sequence[str],
+    one_size: bool,
 ) -> Proof:
     started = time.perf_counter()
     imports = imported(text)
-    passes = _passes(input_size)
+    passes = {name: images for name, images in _passes(input_size).items() if not (one_size and name == OTHER_SIZE)}
     if weights is None:
         randomise(network, passes[alone.TRAIN], SEED)
     else:

@@ -21,7 +21,8 @@ from se_nas.exporter.generator.expressions import NOTHING, SE, Container, Expres
 from se_nas.exporter.generator.families import Template, find_families
 from se_nas.exporter.generator.kinds import base_layer, is_layer, kind_of
 from se_nas.exporter.generator.loops import is_chain, listed, relative_to, roll, with_attributes
-from se_nas.exporter.generator.recording import record
+from se_nas.exporter.generator.recording import form, record
+from se_nas.exporter.generator.symbols import Frame
 from se_nas.placement import Removed
 from se_nas.se import SEBlock
 
@@ -43,6 +44,7 @@ class Classes:
     input_size: tuple[int, int, int]
     reserved: frozenset[str]
     definitions: dict[str, Definition] = field(default_factory=dict)
+    one_size: bool = False  # whether what the network computes depends on the size of its images
     expressions: dict[str, Expression] = field(default_factory=dict)
 
     def find(self) -> Expression:
@@ -94,9 +96,8 @@ class Classes:
         """What each module computes, in both modes."""
         frames = {}
         for training in (False, True):
-            plain, images = self._runnable()
             try:
-                frames[training] = record(plain.train(training), images, lambda module: is_layer(module) or isinstance(module, SEBlock))
+                frames[training] = self._frames(training, 0)
             except Unsupported:
                 raise
             except Exception as error:
@@ -104,6 +105,11 @@ class Classes:
                 raise Unsupported(
                     f"it could not be run without arithmetic in {'training' if training else 'evaluation'} ({reason[:160]})"
                 ) from error
+        try:
+            other = self._frames(False, 8)
+            self.one_size = other.keys() != frames[False].keys() or any(form(other[path]) != form(frames[False][path]) for path in other)
+        except Exception:  # the network takes no other size
+            self.one_size = False
         self.silent = {path for path, module in self.modules.items() if type(module) is nn.Identity or isinstance(module, Removed)}
         for path in {*frames[False], *frames[True]}:
             both = [frame[path] for frame in (frames[False], frames[True]) if path in frame]
@@ -119,9 +125,12 @@ class Classes:
             path: merge(frames[False].get(path), frames[True].get(path), self.silent) for path in {*frames[False], *frames[True]}
         }
 
-    def _runnable(self) -> tuple[nn.Module, torch.Tensor]:
-        plain = copy.deepcopy(self.network).to("meta")
-        return plain, torch.empty(3, *self.input_size, device="meta")
+    def _frames(self, training: bool, larger: int) -> dict[str, Frame]:
+        """What each module computes in a pass of images, or of images larger by an eighth or so."""
+        plain = copy.deepcopy(self.network).to("meta").train(training)
+        channels, *size = self.input_size
+        images = torch.empty(3, channels, *(side + (max(1, side // larger) if larger else 0) for side in size), device="meta")
+        return record(plain, images, lambda module: is_layer(module) or isinstance(module, SEBlock))
 
     # Classes.
 

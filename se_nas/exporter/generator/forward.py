@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from se_nas.exporter.generator.bodies import Body, Branch, Training, reads, steps_of
-from se_nas.exporter.generator.formulas import IN_PLACE, OPERATORS, Formula, Formulas, axes_read, shapes_of
+from se_nas.exporter.generator.formulas import IN_PLACE, OPERATORS, Formula, Formulas, axes_read, maxima_of, shapes_of
 from se_nas.exporter.generator.layout import Joined, Text, flat, lay_out, literal
 from se_nas.exporter.generator.symbols import Ref, Step, refs_of
 
@@ -158,9 +158,19 @@ class Writer:
                 used = [name if axis in self.shapes[ref] else "_" for axis, name in enumerate(self.formulas.sizes[ref])]
                 self._emit(f"{', '.join(used)} = {self.formulas.names[ref]}.shape")
 
+    def _padding(self, step: Step) -> None:
+        """``pad = max(...)``, where a formula over sizes is used more than once."""
+        for size, count in Counter(maxima_of((*step.args, *step.kwargs.values()))).items():
+            if count > 1 and size not in self.formulas.named:
+                self._flush()
+                text = self.formulas.value(size, {}).text
+                self.formulas.named[size] = next(f"pad{n}" for n in range(1, 100) if f"pad{n}" not in self.formulas.named.values())
+                self._emit(text, f"{self.formulas.named[size]} = ")
+
     def _step(self, step: Step, inside: bool = False) -> None:
         if not inside:
             self._unpack(step)
+            self._padding(step)
         wanted = [ref for ref in reads(step)]
         inlined = self._can_inline(wanted, step)
         self._flush(keep=len(inlined))

@@ -46,6 +46,9 @@ FILLED = {
 }
 """How a class that extends a container and needs arguments of its own is filled: the argument, and what becomes of it."""
 
+ONE_SIZE = "images of"
+"""The fact in a file's docstring that says that it is for one size of images."""
+
 SE_AT = '''
     def se_at(self, place: str, x: Tensor) -> Tensor:
         """x, gated if the block's SE is at that place."""
@@ -97,6 +100,8 @@ def source(space: SearchSpace, architecture: Architecture, network: nn.Module, a
     ).strip()
     rest = [se.block(), *outputs, *classes, build]
     refuse_clashes(operators, "\n".join(rest))
+    if finder.one_size:
+        about = {**about, ONE_SIZE: f"{'x'.join(map(str, space.input_size[1:]))} alone: what it computes depends on their size"}
     title = f"{type(network).__name__} {'with' if blocks else 'without'} Squeeze-and-Excitation, found by se-nas."
     return assemble(docstring(title, space, architecture, network, about), [*settings, *rest])
 

@@ -7,6 +7,7 @@ Sizes of tensors stay formulas (``x.shape[0]``), for the file must work with any
 
 from __future__ import annotations
 
+import builtins
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from se_nas.attached import Attached, is_block, join, public_paths
 from se_nas.exporter.check import Unsupported
 from se_nas.exporter.generator.kinds import is_container, is_layer
-from se_nas.exporter.generator.symbols import Dim, Frame, Like, Own, Ref, Shape, Size, Step, refs_of, substitute
+from se_nas.exporter.generator.symbols import Dim, Frame, Like, Own, Ref, Shape, Size, Step, larger, refs_of, substitute
 
 
 def record(network: nn.Module, images: Tensor, is_leaf: Callable[[nn.Module], bool] = is_layer) -> dict[str, Frame]:
@@ -137,11 +138,17 @@ class _Recorder(TorchFunctionMode):
         def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
             return original(module, *args, **kwargs) if self.paused else self.module_called(module, original, args, kwargs)
 
+        def maximum(*values: Any, **options: Any) -> Any:
+            return larger(*values) if len(values) == 2 and not options else largest(*values, **options)
+
+        largest = builtins.max
         nn.Module.__call__ = call  # type: ignore[method-assign]
+        builtins.max = maximum  # padding by an image's size takes the larger of it and 0
         try:
             yield
         finally:
             nn.Module.__call__ = original  # type: ignore[method-assign]
+            builtins.max = largest
 
     def module_called(self, module: nn.Module, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         path = self.paths.get(id(module))
@@ -190,7 +197,7 @@ class _Recorder(TorchFunctionMode):
         finally:
             self.stack.pop()
         if not is_container(module):
-            if path in self.frames and _form(self.frames[path]) != _form(frame):
+            if path in self.frames and form(self.frames[path]) != form(frame):
                 raise Unsupported(f"{path} is called more than once, and does not do the same each time")
             self.frames.setdefault(path, frame)
         if self.stack:
@@ -253,7 +260,7 @@ def _without_defaults(func: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in kwargs.items() if key not in default - {"training"}}  # which depends on the mode
 
 
-def _form(frame: Frame) -> Any:
+def form(frame: Frame) -> Any:
     """A frame with its tensors numbered from 0."""
     numbers: dict[Ref, Ref] = {}
 
