@@ -23,6 +23,7 @@ class ExportOptions:
         program: also ``model.pt2``, for ``torch.export.load``.
         hub: also ``hubconf.py``, for ``torch.hub.load(folder, name, source="local")``.
         timm: also ``timm_model.py``, which registers the network with timm.
+        deploy: write the fast inference form, which cannot be trained, and its weights.
     """
 
     force: bool = False
@@ -31,6 +32,7 @@ class ExportOptions:
     program: bool = False
     hub: bool = False
     timm: bool = False
+    deploy: bool = False
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> ExportOptions:

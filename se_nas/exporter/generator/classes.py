@@ -20,7 +20,8 @@ from se_nas.exporter.generator.bodies import Body, Branch, Item, merge, numbered
 from se_nas.exporter.generator.definitions import Definition, define
 from se_nas.exporter.generator.expressions import NOTHING, SE, Container, Expression, Name, New, initial, kind_of, layer
 from se_nas.exporter.generator.families import Template, find_families
-from se_nas.exporter.generator.recording import Own, Ref, Step, base_layer, is_layer, record, refs_of
+from se_nas.exporter.generator.inplace import frames_in_place
+from se_nas.exporter.generator.recording import Frame, Own, Ref, Step, base_layer, is_layer, record, refs_of
 from se_nas.placement import Removed
 from se_nas.se import SEBlock
 
@@ -36,11 +37,13 @@ class Classes:
         network: the searched network, in which SE blocks are attached.
         input_size: (C, H, W) of an image.
         reserved: names that no class may have.
+        inference: whether to write what it computes in evaluation mode alone, and over tensors that are read no more.
     """
 
     network: nn.Module
     input_size: tuple[int, int, int]
     reserved: frozenset[str]
+    inference: bool = False
     definitions: dict[str, Definition] = field(default_factory=dict)
     expressions: dict[str, Expression] = field(default_factory=dict)
 
@@ -97,11 +100,12 @@ class Classes:
 
     def _record(self) -> None:
         """What each module computes, in both modes."""
-        frames = {}
-        for training in (False, True):
+        frames: dict[bool, dict[str, Frame]] = {False: {}, True: {}}
+        for training in (False,) if self.inference else (False, True):
             plain, images = self._runnable()
             try:
-                frames[training] = record(plain.train(training), images, lambda module: is_layer(module) or isinstance(module, SEBlock))
+                recording = record(plain.train(training), images, lambda module: is_layer(module) or isinstance(module, SEBlock))
+                frames[training] = frames_in_place(recording) if self.inference else recording.frames
             except Unsupported:
                 raise
             except Exception as error:
