@@ -40,13 +40,16 @@ def inference_form(network: nn.Module, input_size: tuple[int, int, int]) -> nn.M
         input_size: (C, H, W) of its images.
 
     Raises:
-        Unsupported: if what it computes cannot be written down.
+        InputError: if what it computes cannot be written down.
     """
     plain = copy.deepcopy(network).cpu().eval()
-    recording = _record(plain, input_size)
-    _fold(plain, recording)
-    _clear(plain, recording)
-    free = free_modules(_record(plain, input_size))
+    try:
+        recording = _record(plain, input_size)
+        _fold(plain, recording)
+        _clear(plain, recording)
+        free = free_modules(_record(plain, input_size))
+    except Unsupported as reason:
+        raise _refused(reason) from None
     for path, module in public_modules(plain).items():
         if isinstance(module, SEBlock):
             module.spec = InferenceSpec(**asdict(module.spec), in_place=path in free) if module.spec else None
@@ -55,22 +58,23 @@ def inference_form(network: nn.Module, input_size: tuple[int, int, int]) -> nn.M
     return plain
 
 
-def source(space: SearchSpace, architecture: Architecture, form: nn.Module, about: Mapping[str, str]) -> str:
-    """The file of an inference form.
+def source(space: SearchSpace, architecture: Architecture, network: nn.Module, about: Mapping[str, str]) -> str:
+    """The file of a network's inference form.
 
     Raises:
         InputError: if it cannot be written.
     """
+    form = inference_form(network, space.input_size)
     last = "network.to(memory_format=torch.channels_last).eval()" if _takes_channels_last(form, space.input_size) else "network.eval()"
     try:
         text = generator.source(space, architecture, form, about, last)
         compare(text, form)
     except Unsupported as reason:
-        raise refused(reason) from None
+        raise _refused(reason) from None
     return text
 
 
-def refused(reason: object) -> InputError:
+def _refused(reason: object) -> InputError:
     return InputError(f"this network cannot be written in its inference form: {reason}", "export it without --deploy", "--deploy")
 
 

@@ -49,12 +49,17 @@ class ExportOptions:
                 raise InputError(f"{value!r} is not true or false", "correct the value", name)
         return cls(**values)
 
-    def check(self, target: Path) -> None:
+    def check(self, target: Path, weights: bool) -> None:
         """Raise unless these options can be met.
 
         Raises:
-            InputError: for a package that is missing, or files that need a folder of their own.
+            InputError: for a package that is missing, files that need a folder of their own, or an inference form without
+                ``weights`` to fold.
         """
+        if self.deploy and not weights:
+            raise InputError(
+                "the inference form is made from weights, and there are none", "give trained weights, or leave it out", "--deploy"
+            )
         missing = [name for name in ONNX_PACKAGES if self.onnx and not importlib.util.find_spec(name)]
         if missing:
             raise InputError(f"ONNX needs {' and '.join(missing)}", "pip install 'se-nas[onnx]'", "--onnx")

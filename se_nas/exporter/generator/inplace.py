@@ -116,8 +116,9 @@ def _in_place(event: Event, free: Any) -> Step:
     name = ACTIVATIONS.get(step.name, step.name)
     function = getattr(functional, name.removeprefix("F."), None) if name.startswith("F.") and name not in DROPOUTS else None
     if function is not None and len(step.args) == 1 and len(event.given) == 1 and isinstance(step.args[0], Ref):
-        has = "inplace" in inspect.signature(function).parameters
-        return replace(step, kind="function", name=name, kwargs={**step.kwargs, "inplace": True}) if has and free(event.given[0]) else step
+        takes = inspect.isfunction(function) and "inplace" in inspect.signature(function).parameters
+        kwargs = {**step.kwargs, "inplace": True} if takes and free(event.given[0]) else None
+        return replace(step, kind="function", name=name, kwargs=kwargs) if kwargs else step
     if step.kind == "method" and step.name in FORMULAS and len(step.args) == 2 and not step.kwargs:
         tensors = dict(zip([i for i, arg in enumerate(step.args) if isinstance(arg, (Own, Ref))], event.given, strict=False))
         if len(tensors) == len(event.given):

@@ -71,9 +71,7 @@ if __name__ == "__main__":
 '''
 
 
-def source(
-    space: SearchSpace, architecture: Architecture, network: nn.Module, about: Mapping[str, str], inference: str = ""
-) -> str:
+def source(space: SearchSpace, architecture: Architecture, network: nn.Module, about: Mapping[str, str], inference: str = "") -> str:
     """The file of any network whose forward can be written as calls of torch's functions and of its modules.
 
     Args:
