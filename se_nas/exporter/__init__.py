@@ -111,10 +111,7 @@ def export(
     if weights is not None:
         check_weights(weights, network)
     facts = {name: str(value) for name, value in about.items()}
-    if options.deploy:
-        written = Written(deploy.source(space, architecture, network, facts))
-    else:
-        written = source(space, architecture, network, facts)
+    written = source(space, architecture, network, facts, options.deploy)
     if weights is not None:
         load_state(network, weights)
     form = deploy.inference_form(network, space.input_size) if options.deploy else None
@@ -138,12 +135,16 @@ def export(
     return Exported(place.folder / place.module, tuple(place.folder / name for name in names), written.notes, proof)
 
 
-def source(space: SearchSpace, architecture: Architecture, network: nn.Module, about: Mapping[str, str]) -> Written:
-    """The file of a network, by the first generator that can write it.
+def source(
+    space: SearchSpace, architecture: Architecture, network: nn.Module, about: Mapping[str, str], inference: bool = False
+) -> Written:
+    """The file of a network (fresh: how its layers begin is in it), by the first generator that can write it.
 
     Raises:
-        InputError: if none can.
+        InputError: if none can; if its ``inference`` form is wanted, and that cannot be written.
     """
+    if inference:
+        return Written(deploy.source(space, architecture, network, about))
     reasons: list[str] = []
     for generate in GENERATORS:
         try:

@@ -54,7 +54,7 @@ def inference_form(network: nn.Module, input_size: tuple[int, int, int]) -> nn.M
         if isinstance(module, SEBlock):
             module.spec = InferenceSpec(**asdict(module.spec), in_place=path in free) if module.spec else None
         elif path in free and getattr(module, "inplace", None) is False:
-            module.inplace = True
+            module.inplace = True  # type: ignore[assignment]
     return plain
 
 

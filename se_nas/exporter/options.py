@@ -57,9 +57,8 @@ class ExportOptions:
                 ``weights`` to fold.
         """
         if self.deploy and not weights:
-            raise InputError(
-                "the inference form is made from weights, and there are none", "give trained weights, or leave it out", "--deploy"
-            )
+            problem = "the inference form is made from weights, and there are none"
+            raise InputError(problem, "export a trial with its weights, or leave this out", "--deploy")
         missing = [name for name in ONNX_PACKAGES if self.onnx and not importlib.util.find_spec(name)]
         if missing:
             raise InputError(f"ONNX needs {' and '.join(missing)}", "pip install 'se-nas[onnx]'", "--onnx")

@@ -27,7 +27,7 @@ from se_nas.se import SEBlock
 from se_nas.space import SearchSpace
 
 SIZE = (3, 32, 32)
-TORCHVISION = ["mobilenet_v3_small", "densenet121"]
+TORCHVISION = ["mobilenet_v3_small", pytest.param("densenet121", marks=pytest.mark.slow)]
 SLOW = ["torchvision:googlenet", "torchvision:regnet_y_400mf", "torchvision:convnext_tiny", "torchvision:shufflenet_v2_x0_5"]
 SLOW += ["torchvision:efficientnet_b0", "torchvision:vgg11_bn", "torchvision:mnasnet0_5", "torchvision:squeezenet1_1"]
 SLOW += ["timm:seresnet50", "timm:resnetv2_50", "timm:regnety_002", "timm:mobilenetv3_small_100", "timm:ghostnet_100"]
@@ -100,6 +100,28 @@ def test_torchvision(name: str) -> None:
     assert same(network, written, torch.randn(2, *SIZE))
     assert (norms(written) == 0) == (name != "densenet121")  # where most of them come before their convolutions
     assert not any(isinstance(module, nn.Dropout) for module in written.modules())
+
+
+class Dense(nn.Module):
+    """Batch norm, activation, convolution, as in DenseNet: only the norm between the two convolutions follows one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.norm1, self.conv1 = nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.Conv2d(8, 16, 1, bias=False)
+        self.norm2, self.conv2, self.fc = nn.BatchNorm2d(16), nn.Conv2d(16, 4, 3, padding=1, bias=False), nn.Linear(12, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        new = self.conv2(torch.relu(self.norm2(self.conv1(torch.relu(self.norm1(x))))))
+        result: Tensor = self.fc(torch.cat([x, new], 1).mean((2, 3)))
+        return result
+
+
+def test_a_norm_before_its_convolution_stays() -> None:
+    network = Dense()
+    form = deployed(network)
+    assert same(network, form, torch.randn(2, *SIZE))
+    assert isinstance(form.norm1, nn.BatchNorm2d) and isinstance(form.norm2, nn.Identity)
 
 
 def test_an_activation_within_a_batch_norm_stays() -> None:
@@ -191,8 +213,10 @@ def test_what_cannot_be_folded_stays(case: str) -> None:
 
 @pytest.mark.parametrize("case", ["", "read as a view", "view of what is read later"])
 def test_steps_in_place_change_nothing(case: str) -> None:
-    space = SearchSpace(lambda: Odd(case), SIZE, reduction=[1])
-    network, written, text = form_of(space, space.reference("plain"))
+    space, network = SearchSpace("resnet8", SIZE), Odd(case)  # the space only names the network
+    text = source(space, space.reference("plain"), network, {})
+    randomise(network, torch.randn(4, *SIZE), 0)
+    written = load_network(text, inference_form(network.eval(), SIZE))
     assert same(network, written, torch.randn(2, *SIZE))
     assert "inplace=True" in text and "dropout" not in text.lower()
 
@@ -202,7 +226,7 @@ def test_an_exported_file_is_proven(tmp_path: Path) -> None:
     architecture = space.reference("paper")
     network = space.build(architecture)
     randomise(network, torch.randn(4, 1, 8, 8), 0)
-    made = api.export(space, architecture, tmp_path / "fast", network.state_dict(), deploy=True)
+    made = api.export(space, architecture, tmp_path / "fast", weights=network.state_dict(), deploy=True)
     assert made.proof and made.proof.inference and made.proof.tolerance == 1e-5 and len(made.proof.apart) == 2
     built = load_module(made.path).build(str(tmp_path / "fast/weights.safetensors"))
     assert not built.training and same(network.eval(), built, torch.randn(5, 1, 8, 8))
@@ -219,7 +243,7 @@ def test_a_wrong_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     right = source(space, space.reference("paper"), space.build(space.reference("paper")), {})
     monkeypatch.setattr("se_nas.exporter.deploy.source", lambda *_: right.replace("x.mean((2, 3))", "x.amax((2, 3))", 1))
     with pytest.raises(InputError, match="not the searched network: eval"):
-        api.export(space, space.reference("paper"), tmp_path / "net.py", network.state_dict(), deploy=True)
+        api.export(space, space.reference("paper"), tmp_path / "net.py", weights=network.state_dict(), deploy=True)
     assert not list(tmp_path.iterdir())
 
 

@@ -40,7 +40,7 @@ class Memory:
 
     def place(self, tensor: Tensor) -> int:
         """The memory that a tensor lies in."""
-        found = tensor.untyped_storage()._cdata
+        found: int = tensor.untyped_storage()._cdata
         while found in self.same:
             found = self.same[found]
         return found
@@ -89,7 +89,7 @@ def frames_in_place(recording: Recording) -> dict[str, Frame]:
     changed: dict[int, Step] = {}
     for number, event in enumerate(recording.events):
         if recording.calls[event.path] == 1 and event.step.kind != "module":
-            changed[id(event.step)] = _in_place(event, lambda tensor, number=number: memory.free(number, tensor))  # type: ignore[misc]
+            changed[id(event.step)] = _in_place(event, lambda tensor, number=number: memory.free(number, tensor))
     return {path: _rewritten(frame, changed) for path, frame in recording.frames.items()}
 
 
