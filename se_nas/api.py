@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from se_nas.architecture import Architecture
-from se_nas.engines.local import run_local
+from se_nas.engines import Engine, create_engine
 from se_nas.engines.plan import Plan
 from se_nas.environment import describe_environment
-from se_nas.errors import InputError
+from se_nas.errors import InputError, known
 from se_nas.evaluate import Evaluator
 from se_nas.evaluate.data import load_data
-from se_nas.evaluate.device import find_device
+from se_nas.evaluate.device import choose_device
 from se_nas.evaluate.training import TrainingEvaluator
 from se_nas.objective import parse_objectives
 from se_nas.observer import Observer
@@ -26,6 +26,9 @@ from se_nas.space import SearchSpace
 
 if TYPE_CHECKING:
     from se_nas.exporter import Exported
+
+CHANGEABLE = ("engine", "workers", "cpus_per_trial", "gpus_per_trial", "address", "storage", "trial_timeout")
+"""Settings that `resume` may change beside ``trials`` and ``device``: where trials run decides nothing of what is found."""
 
 
 def search(
@@ -42,6 +45,14 @@ def search(
     threads: int | None = None,
     device: str | None = None,
     keep_weights: str | None = None,
+    engine: str | None = None,
+    workers: int | None = None,
+    cpus_per_trial: float | None = None,
+    gpus_per_trial: float | None = None,
+    address: str | None = None,
+    storage: str | None = None,
+    trial_timeout: float | None = None,
+    scheduler: str | None = None,
     train: Mapping[str, Any] | None = None,
     evaluator: Evaluator | None = None,
     observer: Observer | None = None,
@@ -53,7 +64,8 @@ def search(
         out: the run's directory, new or empty; by default a new one below ``runs/``.
         evaluator: what gives an architecture its metrics, instead of training on ``data``.
         observer: hears what happens; silent by default.
-        data, epochs, trials, seed, strategy, objectives, repeats, threads, device, keep_weights, train: see
+        data, epochs, trials, seed, strategy, objectives, repeats, threads, device, keep_weights, engine, workers,
+            cpus_per_trial, gpus_per_trial, address, storage, trial_timeout, scheduler, train: see
             `se_nas.settings.SearchSettings`, whose defaults stand for None.
 
     Returns:
@@ -73,6 +85,14 @@ def search(
         "threads": threads,
         "device": device,
         "keep_weights": keep_weights,
+        "engine": engine,
+        "workers": workers,
+        "cpus_per_trial": cpus_per_trial,
+        "gpus_per_trial": gpus_per_trial,
+        "address": address,
+        "storage": storage,
+        "trial_timeout": trial_timeout,
+        "scheduler": scheduler,
         "train": train,
     }
     return start(space, resolve_settings({}, "search", flags), out or default_directory("search"), evaluator, observer)
@@ -89,8 +109,8 @@ def start(
     """`search` with its settings resolved; ``about`` is added to ``run.yaml``."""
     objectives = parse_objectives(settings.objectives)
     trained = evaluator is None
-    device = choose_device(settings.device)
     evaluator = evaluator or make_evaluator(space, settings)
+    engine = create_engine(evaluator, settings)
     plan = Plan(space, settings, objectives, [])
     config = {
         **(about or {}),
@@ -106,7 +126,7 @@ def start(
     }
     run = Run.create(out, config)
     with run.lock():
-        return _go(run, plan, evaluator, device, observer or Observer())
+        return _go(run, plan, evaluator, engine, observer or Observer())
 
 
 def resume(
@@ -117,6 +137,7 @@ def resume(
     space: SearchSpace | None = None,
     evaluator: Evaluator | None = None,
     observer: Observer | None = None,
+    **changes: Any,
 ) -> Run:
     """Go on with a run: no finished trial is lost or repeated, and the proposals are those of an uninterrupted search.
 
@@ -127,19 +148,21 @@ def resume(
         space: needed if the run's backbone was given as a module or a function, which has no name.
         evaluator: needed if the run had one of its own.
         observer: hears what happens.
+        changes: to where trials run: any of `CHANGEABLE`; None changes nothing.
 
     Raises:
         InputError: if there is no such run, it is in use, its ledger is damaged, or one of the arguments is missing.
     """
     run = Run.open(path)
     observer = observer or Observer()
-    section = {**run.config["search"], **{k: v for k, v in {"trials": trials, "device": device}.items() if v is not None}}
-    settings = resolve_settings(section, f"{run.path / 'run.yaml'}, search", {})
+    for name in changes:
+        known(name, CHANGEABLE, "argument")
+    settings = resolve_settings(run.config["search"], f"{run.path / 'run.yaml'}, search", {"trials": trials, "device": device, **changes})
     space = space or space_of(run)
     if evaluator is None and run.config["evaluator"] == "own":
         raise InputError("this run had an evaluator of its own", "go on from Python: se_nas.resume(path, evaluator=...)", str(path))
-    found = choose_device(settings.device)
     evaluator = evaluator or make_evaluator(space, settings)
+    engine = create_engine(evaluator, settings)
     with run.lock():
         finished = run.trials
         plan = Plan(space, settings, parse_objectives(settings.objectives), finished)
@@ -147,7 +170,7 @@ def resume(
             observer.note("the strategy no longer proposes what the ledger holds (another version of a library?); going on from here")
         run.config["search"] = settings.to_dict()
         run.save_config()
-        return _go(run, plan, evaluator, found, observer)
+        return _go(run, plan, evaluator, engine, observer)
 
 
 def export(
@@ -192,16 +215,16 @@ def export_trial(run: Run, trial: str, target: str | Path, untrained: bool = Fal
     return [export_one(run, space_of(run), find_trial(run, trial), Path(target), untrained, chosen)]
 
 
-def _go(run: Run, plan: Plan, evaluator: Evaluator, device: str, observer: Observer) -> Run:
+def _go(run: Run, plan: Plan, evaluator: Evaluator, engine: Engine, observer: Observer) -> Run:
     """Run the plan, then score the finished front on the test split."""
     reason = "interrupted"
     observer.search_started(run, run.config["search"]["trials"])
     try:
-        reason = run_local(run, plan, evaluator, device, observer)
+        reason = engine(run, plan, observer)
         run.config["ended"] = reason
         run.save_config()
         if isinstance(evaluator, TrainingEvaluator) and evaluator.data.test is not None:
-            _score_front(run, evaluator, device)
+            _score_front(run, evaluator, _scoring_device(run.config["search"]))
     finally:
         observer.search_finished(reason)
     return run
@@ -218,6 +241,11 @@ def _normalisation(evaluator: Evaluator) -> dict[str, list[float]] | None:
     if not isinstance(evaluator, TrainingEvaluator):
         return None
     return {"mean": list(evaluator.data.mean), "std": list(evaluator.data.std)}
+
+
+def _scoring_device(section: Mapping[str, Any]) -> str:
+    """This process's own: trials may have run where it has no GPU, or not seen the one that it has."""
+    return choose_device(section["device"] if section["engine"] == "local" else "auto")
 
 
 def _score_front(run: Run, evaluator: TrainingEvaluator, device: str) -> None:
@@ -245,15 +273,6 @@ def space_of(run: Run) -> SearchSpace:
     if run.config["space"]["backbone"] is None:
         raise InputError("this run's backbone was given as an object of Python", "go on from Python and pass space=...", str(run.path))
     return SearchSpace.from_dict(run.config["space"], f"{run.path / 'run.yaml'}, space")
-
-
-def choose_device(name: str) -> str:
-    """``auto`` is the first GPU if there is one, else the CPU.
-
-    Raises:
-        InputError: for a device that is not there.
-    """
-    return str(find_device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name))
 
 
 def default_directory(name: str) -> Path:

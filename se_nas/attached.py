@@ -68,8 +68,9 @@ def public_paths(network: nn.Module) -> dict[str, str]:
             return
         if is_block(module) or isinstance(module, nn.Sequential):
             home, owner = public, module
-        for name, child in module.named_children():
-            visit(child, join(path, name), join(public, name), home, owner)
+        for name, child in module._modules.items():  # also a child that is there under two names
+            if child is not None:
+                visit(child, join(path, name), join(public, name), home, owner)
 
     visit(network, "", "", "", network)
     tenants = Counter(home for _, home, _, _ in homes)

@@ -80,11 +80,14 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--threads", type=int, metavar="N", help="of the CPU in training (default: by how much work a step is)")
     sub.add_argument("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N")
     sub.add_argument("--keep-weights", metavar="WHICH", help="front (and references), all or none")
+    sub.add_argument("--scheduler", metavar="NAME", help="ends bad trials early: asha, hyperband or pbt (default: none)")
+    _add_engine(sub)
     sub.add_argument("--quiet", action="store_true", help="show nothing but errors")
 
     sub = command("resume", _resume, "go on with a search that was stopped, or add trials to one", "RUN", run)
     sub.add_argument("--trials", type=int, metavar="N", help="a new total of trials")
     sub.add_argument("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N")
+    _add_engine(sub)
     sub.add_argument("--quiet", action="store_true", help="show nothing but errors")
 
     sub = command("show", _show, "show a run's front, with both references and their gains and costs", "RUN", run)
@@ -109,6 +112,17 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("report", _report, "write a run's report as one HTML file", "RUN", run)
     sub.add_argument("-o", "--output", metavar="FILE", help="where to (default: report.html in the run's directory)")
     return parser
+
+
+def _add_engine(sub: argparse.ArgumentParser) -> None:
+    """Flags of where trials run; each is a field of `se_nas.settings.SearchSettings`."""
+    sub.add_argument("--engine", metavar="NAME", help="where trials run: local (this process) or ray")
+    sub.add_argument("--workers", type=int, metavar="N", help="trials at a time (default: as many as fit)")
+    sub.add_argument("--cpus-per-trial", type=float, metavar="X", help="CPU cores of each (default: its threads)")
+    sub.add_argument("--gpus-per-trial", type=float, metavar="X", help="GPUs of each, or a share of one such as 0.25")
+    sub.add_argument("--address", metavar="ADDRESS", help="of a cluster: auto or HOST:PORT (default: workers on this machine)")
+    sub.add_argument("--storage", metavar="DIR", help="for partial trainings, seen by all machines (default: the run's directory)")
+    sub.add_argument("--trial-timeout", type=float, metavar="SECONDS", help="a trial that takes longer is ended as failed")
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -176,9 +190,10 @@ def _resume(args: argparse.Namespace) -> None:
     Run.open(args.run)
 
     def go(view: Any) -> None:
-        from se_nas.api import resume
+        from se_nas.api import CHANGEABLE, resume
 
-        resume(args.run, trials=args.trials, device=args.device, observer=view)
+        changes = {name: getattr(args, name) for name in CHANGEABLE}
+        resume(args.run, trials=args.trials, device=args.device, observer=view, **changes)
 
     _watch(Path(args.run), args.quiet, go)
 

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("se-nas", "torch", "torchvision", "numpy", "optuna")
+PACKAGES = ("se-nas", "torch", "torchvision", "numpy", "optuna", "ray")
 
 
 def describe_environment() -> dict[str, Any]:

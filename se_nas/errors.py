@@ -33,6 +33,10 @@ class TrialFailed(RuntimeError):
     """A trial that cannot give metrics (its loss diverged, say): recorded as failed with this reason, never retried."""
 
 
+class OutOfMemory(TrialFailed):
+    """A trial for which the device's memory was too small; with less beside it, it may fit."""
+
+
 def known(name: object, names: Collection[str], kind: str) -> None:
     """Raise `InputError` unless ``name`` is one of ``names``; ``kind`` says what they are names of."""
     if not isinstance(name, str) or name not in names:

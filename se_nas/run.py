@@ -143,12 +143,19 @@ class Run:
         return self.path / "weights" / f"{number:05d}.safetensors"
 
     def save_weights(self, number: int, weights: Mapping[str, Tensor]) -> None:
+        """Write the weights of a trial, whole or not at all; OSError if the disk does not take them."""
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
         path = self.weights_path(number)
+        part = path.with_suffix(".part")
         path.parent.mkdir(exist_ok=True)
-        save_file({name: tensor.contiguous() for name, tensor in weights.items()}, path.with_suffix(".part"))
-        path.with_suffix(".part").replace(path)
+        try:
+            save_file({name: tensor.contiguous() for name, tensor in weights.items()}, part)
+        except SafetensorError as error:
+            part.unlink(missing_ok=True)
+            raise OSError(str(error)) from None
+        part.replace(path)
 
     def load_weights(self, number: int) -> dict[str, Tensor] | None:
         """Weights of a trial, or None if they were not kept."""

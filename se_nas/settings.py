@@ -10,6 +10,12 @@ from se_nas.errors import InputError, known
 from se_nas.evaluate.settings import TrainSettings
 from se_nas.spacefile import check_keys
 
+SCHEDULERS = ("none", "asha", "hyperband", "pbt")
+"""What may end a trial before its last epoch."""
+
+_LEAST = {"epochs": 1, "trials": 1, "repeats": 1, "seed": 0, "threads": 0}
+_LEAST |= {"workers": 0, "cpus_per_trial": 0, "gpus_per_trial": 0, "trial_timeout": 0}
+
 
 @dataclass(frozen=True)
 class SearchSettings:
@@ -27,6 +33,14 @@ class SearchSettings:
         threads: of the CPU in training; 0 chooses by how much work a step is.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         keep_weights: of which trials: ``front`` (and references), ``all`` or ``none``.
+        engine: where trials run, a name in `se_nas.engines.ENGINES`. The rest but ``train`` is for engines with workers.
+        workers: trials at a time; 0 takes as many as the machine or cluster holds.
+        cpus_per_trial: CPU cores of each; 0 takes the number of threads.
+        gpus_per_trial: GPUs of each, or a share of one such as 0.25; ``None`` takes one where there are any.
+        address: of a cluster to connect to, ``auto`` or ``HOST:PORT``; empty for workers on this machine.
+        storage: where partial trainings are kept, seen by every machine; empty for the run's directory.
+        trial_timeout: seconds after which a trial is ended as failed; 0 for no limit.
+        scheduler: ends bad trials early, a name in `SCHEDULERS`.
         train: how networks are trained.
     """
 
@@ -41,13 +55,23 @@ class SearchSettings:
     threads: int = 0
     device: str = "auto"
     keep_weights: str = "front"
+    engine: str = "local"
+    workers: int = 0
+    cpus_per_trial: float = 0
+    gpus_per_trial: float | None = None
+    address: str = ""
+    storage: str = ""
+    trial_timeout: float = 0
+    scheduler: str = "none"
     train: TrainSettings = field(default_factory=TrainSettings)
 
     def __post_init__(self) -> None:
-        for key, least in [("epochs", 1), ("trials", 1), ("repeats", 1), ("seed", 0), ("threads", 0)]:
-            if getattr(self, key) < least:
-                raise InputError(f"{getattr(self, key)} is below {least}", f"take {least} or more", key)
+        for key, least in _LEAST.items():
+            value = getattr(self, key)
+            if value is not None and not value >= least:
+                raise InputError(f"{value} is below {least}", f"take {least} or more", key)
         known(self.keep_weights, ("front", "all", "none"), "keep_weights")
+        known(self.scheduler, SCHEDULERS, "scheduler")
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "objectives": list(self.objectives)}
@@ -65,6 +89,14 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "threads": (int,),
     "device": (str,),
     "keep_weights": (str,),
+    "engine": (str,),
+    "workers": (int,),
+    "cpus_per_trial": (int, float),
+    "gpus_per_trial": (int, float, type(None)),
+    "address": (str,),
+    "storage": (str,),
+    "trial_timeout": (int, float),
+    "scheduler": (str,),
     "train": (dict,),
 }
 _TRAIN_TYPES: dict[str, tuple[type, ...]] = {f.name: (type(f.default),) for f in fields(TrainSettings)}

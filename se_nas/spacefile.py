@@ -29,7 +29,15 @@ SPACE_KEYS: dict[str, tuple[type, ...]] = {
 }
 """Arguments of `SearchSpace` that a file may set, and their types."""
 
-_TYPES = {str: "text", dict: "a mapping", list: "a list", bool: "true or false", int: "a whole number", float: "a number"}
+_TYPES = {
+    str: "text",
+    dict: "a mapping",
+    list: "a list",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    type(None): "nothing",
+}
 
 
 def load_space(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -18,11 +18,13 @@ class Trial:
 
     Attributes:
         number: place in the order in which trials were begun, from 0.
-        role: ``proposal`` of the strategy, or the reference ``plain`` or ``paper``.
+        role: ``proposal`` of the strategy, the reference ``plain`` or ``paper``, or ``copy``: another trial's partial training
+            gone on with at another learning rate (population based training).
         architecture: what was tried.
         seed: of initialisation, shuffling and augmentation.
         fidelity: how much was spent, ``{"epochs": 10}``; trials of different fidelities are never compared.
-        status: ``complete`` or ``failed``.
+        status: ``complete``, ``failed``, or ``stopped`` early by a scheduler; fidelity is then that which it reached,
+            ``{"epochs": 3, "of": 10}``, and metrics are as of then.
         metrics: what was measured (accuracy is a fraction, on the validation split); empty if failed.
         costs: what was known before: the fields of `se_nas.cost.Cost`.
         after: how many trials the strategy had been told of when it proposed this one, so that it can be replayed.
@@ -49,6 +51,11 @@ class Trial:
     @property
     def complete(self) -> bool:
         return self.status == "complete"
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a scheduler ended it early: it is no failure, and compared with nothing."""
+        return self.status == "stopped"
 
     @property
     def values(self) -> dict[str, float]:

@@ -22,7 +22,7 @@ FLOORS = [
     ["observer", "strategies", "evaluate", "exporter"],
     ["settings"],
     ["report", "environment"],
-    ["engines"],
+    ["engines", "integrations"],
     ["api"],
     ["cli"],
     ["__main__"],
@@ -69,7 +69,7 @@ def loaded_after(*arguments: str) -> set[str]:
     return set(done.stderr.split())
 
 
-HEAVY = {"torch", "numpy", "optuna", "torchvision"}
+HEAVY = {"torch", "numpy", "optuna", "torchvision", "ray"}
 
 
 def test_help_and_import_load_nothing_heavy() -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from se_nas.architecture import Architecture
 from se_nas.objective import Objective
 from se_nas.settings import SearchSettings
 from se_nas.space import REFERENCES, SearchSpace
-from se_nas.strategies import Strategy, create_strategy, replay, tell
+from se_nas.strategies import Strategy, ask_one, create_strategy, replay, tell
 from se_nas.trial import Trial
 
 
@@ -47,7 +47,9 @@ class Plan:
         self._settings = settings
         self._finished = len(trials)
         self._strategy: Strategy = create_strategy(settings.strategy, space, objectives, settings.seed)
-        self.replayed = replay(self._strategy, trials)
+        # with several workers, the strategy is asked before it hears of the references
+        self._references = {role: space.reference(role) for role in REFERENCES}
+        self.replayed = replay(self._strategy, trials, self._references.values())
         done = {trial.number for trial in trials}
         self._numbers: Iterator[int] = (number for number in range(settings.trials) if number not in done)
 
@@ -58,9 +60,18 @@ class Plan:
             return None
         if number < 2 * self._settings.repeats:
             role = REFERENCES[number % 2]
-            return self._job(number, role, self._space.reference(role), self._settings.seed + number // 2)
-        asked = self._strategy.ask(1)
-        return self._job(number, "proposal", asked[0], self._settings.seed) if asked else None
+            return self._job(number, role, self._references[role], self._settings.seed + number // 2)
+        asked = ask_one(self._strategy, self._references.values())
+        return self._job(number, "proposal", asked, self._settings.seed) if asked else None
+
+    def copy(self, job: Job) -> Job | None:
+        """A further trial that goes on from where another is, with other settings of its training; None when none is left.
+
+        Its fidelity is none that a search asks for: it is compared with nothing, and no strategy hears of it.
+        """
+        number = next(self._numbers, None)
+        fidelity = {**job.fidelity, "copied": 1}
+        return None if number is None else replace(job, number=number, role="copy", fidelity=fidelity, after=self._finished)
 
     def _job(self, number: int, role: str, architecture: Architecture, seed: int) -> Job:
         costs = self._space.cost(architecture)._asdict()

@@ -5,6 +5,7 @@ An engine knows no more of one than the types below. Importing this module needs
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -32,6 +33,12 @@ class Evaluation:
 
 
 class Evaluator(Protocol):
+    """Where a trial's metrics come from.
+
+    One whose call also has a parameter ``checkpoint``, a path or None, can be stopped and go on later, in another process:
+    where the file exists it goes on from it, and before each report it writes it (whole or not at all).
+    """
+
     def __call__(self, architecture: Architecture, seed: int, fidelity: Mapping[str, int], device: str, report: Report) -> Evaluation:
         """Metrics of an architecture; what ``report`` raises passes through, and so ends the trial.
 
@@ -46,3 +53,8 @@ class Evaluator(Protocol):
             TrialFailed: if the architecture gives no metrics.
             InputError: for a device or fidelity that cannot be.
         """
+
+
+def takes_checkpoint(evaluator: Evaluator) -> bool:
+    """Whether an evaluator can go on with a partial training."""
+    return "checkpoint" in inspect.signature(evaluator).parameters

@@ -31,6 +31,15 @@ def find_device(name: str) -> torch.device:
     return torch.device("cuda", index)
 
 
+def choose_device(name: str) -> str:
+    """``auto`` is the first GPU if there is one, else the CPU.
+
+    Raises:
+        InputError: for a device that is not there.
+    """
+    return str(find_device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name))
+
+
 SMALL_STEP = 200_000_000
 """MACs of a forward pass of one batch, below which a second thread costs more than it brings (see benchmarks/threads.py)."""
 

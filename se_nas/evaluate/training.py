@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from se_nas.architecture import Architecture
-from se_nas.errors import InputError, TrialFailed
+from se_nas.errors import InputError, OutOfMemory, TrialFailed
 from se_nas.evaluate import Evaluation, Report
 from se_nas.evaluate.batches import eval_batches, resident, steps_per_epoch, train_batches
 from se_nas.evaluate.data import Data, Files, Split
 from se_nas.evaluate.device import choose_threads, find_device, reproducible
+from se_nas.evaluate.partial import Partial
 from se_nas.evaluate.settings import SCHEDULES, TrainSettings
 from se_nas.space import SearchSpace
 
@@ -52,22 +56,37 @@ class TrainingEvaluator:
                 "data",
             )
 
-    def __call__(self, architecture: Architecture, seed: int, fidelity: Mapping[str, int], device: str, report: Report) -> Evaluation:
-        """Train from scratch; see `se_nas.evaluate.Evaluator`.
+    def __call__(
+        self,
+        architecture: Architecture,
+        seed: int,
+        fidelity: Mapping[str, int],
+        device: str,
+        report: Report,
+        checkpoint: Path | None = None,
+    ) -> Evaluation:
+        """Train from scratch, or go on from ``checkpoint`` with the same result; see `se_nas.evaluate.Evaluator`.
 
         Raises:
-            TrialFailed: if the loss is not finite, or the device's memory is too small.
+            TrialFailed: if the loss is not finite.
+            OutOfMemory: if the device's memory is too small.
             InputError: for a device or fidelity that cannot be, or a file of the data that is no image.
         """
         place, epochs = find_device(device), _epochs(fidelity)
         try:
             with reproducible(seed, place, self.threads):
-                return self._train(architecture, epochs, place, report)
+                return self._train(architecture, epochs, place, report, checkpoint)
         except torch.cuda.OutOfMemoryError as error:
             reason = str(error).partition(". ")[0]
         # raised out here: an exception's context would keep the network, and so the memory
         torch.cuda.empty_cache()
-        raise TrialFailed(f"{reason} (batch size {self.settings.batch_size})")
+        raise OutOfMemory(f"{reason} (batch size {self.settings.batch_size})")
+
+    def with_learning_rate(self, factor: float) -> TrainingEvaluator:
+        """The same with another learning rate."""
+        changed = copy.copy(self)
+        changed.settings = replace(self.settings, lr=self.settings.lr * factor)
+        return changed
 
     def score(self, architecture: Architecture, weights: Mapping[str, Tensor], device: str) -> dict[str, float]:
         """``test_accuracy`` (0..1) and ``test_loss`` of a trained network on the test split.
@@ -87,7 +106,7 @@ class TrainingEvaluator:
             accuracy, loss = self._measure(network, self.data, self.data.test, place)
         return {"test_accuracy": accuracy, "test_loss": loss}
 
-    def _train(self, architecture: Architecture, epochs: int, device: torch.device, report: Report) -> Evaluation:
+    def _train(self, architecture: Architecture, epochs: int, device: torch.device, report: Report, checkpoint: Path | None) -> Evaluation:
         settings = self.settings
         # drawn before the network is built: every architecture sees the same images in the same order
         seeds = torch.randint(2**31, (2,)).tolist()
@@ -99,7 +118,8 @@ class TrainingEvaluator:
         scaler = torch.amp.GradScaler(device.type, enabled=self._dtype(device) == torch.float16)
         schedule, steps = SCHEDULES[settings.schedule], steps_per_epoch(data.train, settings.batch_size)
         metrics: dict[str, float] = {}
-        for epoch in range(epochs):
+        partial = Partial(checkpoint, {"network": network, "optimizer": optimizer, "scaler": scaler}, [order, augment], device)
+        for epoch in range(partial.load(), epochs):
             network.train()
             total = torch.zeros((), device=device)
             for step, (images, labels) in enumerate(train_batches(data, settings.batch_size, device, order, augment)):
@@ -115,6 +135,8 @@ class TrainingEvaluator:
             train_loss = _finite(float(total) / steps, "loss", epoch)
             accuracy, val_loss = self._measure(network, data, data.val, device)
             metrics = {"accuracy": accuracy, "loss": _finite(val_loss, "validation loss", epoch), "train_loss": train_loss}
+            if epoch + 1 < epochs:
+                partial.save(epoch + 1)
             report(epoch + 1, epochs, {"loss": train_loss, "accuracy": accuracy})
         weights = {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in network.state_dict().items()}
         return Evaluation(metrics, weights)

@@ -18,8 +18,10 @@ from se_nas.errors import InputError
 from se_nas.exporter.check import Unsupported, compare
 from se_nas.exporter.generator import network as generator
 from se_nas.exporter.generator.inplace import Memory, free_modules
-from se_nas.exporter.generator.recording import Event, Frame, Own, Recording, is_layer, record
+from se_nas.exporter.generator.kinds import is_layer
+from se_nas.exporter.generator.recording import Event, Recording, record
 from se_nas.exporter.generator.seblock import InferenceSpec
+from se_nas.exporter.generator.symbols import Frame, Own
 from se_nas.se import SEBlock
 from se_nas.space import SearchSpace
 

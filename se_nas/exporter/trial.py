@@ -64,7 +64,8 @@ def find_trial(run: Run, name: str) -> Trial:
         numbers = f"it has 0 to {len(trials) - 1}" if trials else "none is finished"
         raise InputError(f"{name!r} is no trial of {run.path}", f"take best, all-front, or a number ({numbers})", "--trial")
     if not trials[name].complete:
-        raise InputError(f"trial {name} failed: {printable(trials[name].error)}", "take one that is complete", "--trial")
+        why = "was stopped early" if trials[name].stopped else f"failed: {printable(trials[name].error)}"
+        raise InputError(f"trial {name} {why}", "take one that is complete", "--trial")
     return trials[name]
 
 

@@ -45,7 +45,12 @@ class Facts:
 
     @property
     def failed(self) -> list[Trial]:
-        return [trial for trial in self.trials if not trial.complete]
+        return [trial for trial in self.trials if trial.status == "failed"]
+
+    @property
+    def stopped(self) -> list[Trial]:
+        """Those that a scheduler ended early."""
+        return [trial for trial in self.trials if trial.stopped]
 
     @property
     def finished(self) -> bool:

@@ -12,7 +12,7 @@ from se_nas.report.columns import Column, front_columns
 from se_nas.report.facts import COSTS, Facts
 from se_nas.report.figures import cost_chart, noise_band, outliers
 from se_nas.report.grid import choices_grid
-from se_nas.report.sentences import commands, failures, findings, noise, progress
+from se_nas.report.sentences import commands, failures, findings, noise, progress, stopped_at
 from se_nas.report.words import amount, clean, duration, flatten, heading, is_share, summary
 from se_nas.run import Run
 from se_nas.trial import Trial
@@ -128,12 +128,14 @@ def _all_trials(facts: Facts) -> str:
         Column("time", tuple(duration(trial.seconds) for trial in trials)),
         Column("architecture", tuple(_told(facts, trial) for trial in trials), words=True),
     ]
-    return _table(columns, ["" if trial.complete else "failed" for trial in trials])
+    return _table(columns, ["" if trial.complete else trial.status for trial in trials])
 
 
 def _told(facts: Facts, trial: Trial) -> str:
     words = summary(trial.architecture, facts.share)
-    return words if trial.complete else f"failed: {clean(trial.error)}; {words}"
+    if trial.complete:
+        return words
+    return f"{stopped_at(trial)}; {words}" if trial.stopped else f"failed: {clean(trial.error)}; {words}"
 
 
 def _choices(facts: Facts) -> str:

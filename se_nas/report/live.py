@@ -96,7 +96,7 @@ class LiveView(Observer):
         self._running.pop(trial.number, None)
         if self._facts:
             self._facts = self._facts.after(trial, front)
-        if not trial.complete:
+        if trial.status == "failed":
             self.note(f"trial {trial.number} failed: {trial.error}")
 
     def search_finished(self, reason: str) -> None:
@@ -133,6 +133,7 @@ class LiveView(Observer):
         return [
             f"{len(facts.trials)} of {facts.planned} trials",
             *([f"{len(facts.failed)} failed"] if facts.failed else []),
+            *([f"{len(facts.stopped)} stopped early"] if facts.stopped else []),
             duration(round(elapsed)),
             *([f"about {duration(round(left))} left"] if left is not None else []),
         ]

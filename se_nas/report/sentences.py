@@ -12,10 +12,11 @@ from se_nas.trial import Trial
 
 
 def progress(facts: Facts) -> str:
-    """``24 of 24 trials, 1 of them failed, 24 min of work``"""
-    done, failed = len(facts.trials), len(facts.failed)
+    """``24 of 24 trials, 1 of them failed, 9 stopped early, 24 min of work``"""
+    done, failed, stopped = len(facts.trials), len(facts.failed), len(facts.stopped)
     seconds = sum(trial.seconds for trial in facts.trials)
-    return f"{done} of {facts.planned} trials" + (f", {failed} of them failed" if failed else "") + f", {duration(seconds)} of work"
+    parts = [f"{failed} of them failed"] * bool(failed) + [f"{stopped} stopped early"] * bool(stopped)
+    return ", ".join([f"{done} of {facts.planned} trials", *parts, f"{duration(seconds)} of work"])
 
 
 def findings(facts: Facts) -> list[str]:
@@ -76,12 +77,17 @@ def compared(facts: Facts, entry: Entry) -> str:
 
 def outcome(facts: Facts, trial: Trial) -> list[str]:
     """One finished trial: ``accuracy 97.8 %``, ``params +1.2 %``, ``1.3 s``, ``6 of 9 sites, r 4-16, avg; standard``."""
-    if trial.complete:
+    if trial.status != "failed":
         names = [objective.name for objective in facts.front.objectives if objective.name in trial.metrics]
-        result = [f"{heading(name)} {amount(name, trial.metrics[name])}" for name in names]
+        result = [f"{heading(name)} {amount(name, trial.metrics[name])}" for name in names] + ([stopped_at(trial)] if trial.stopped else [])
     else:
         result = [f"failed: {clean(trial.error or 'no reason given')}"]
     return [*result, *overheads(facts, trial.costs), duration(trial.seconds), summary(trial.architecture, facts.share)]
+
+
+def stopped_at(trial: Trial) -> str:
+    """``stopped after 3 of 9 epochs``"""
+    return f"stopped after {trial.fidelity.get('epochs', 0)} of {trial.fidelity.get('of', '?')} epochs"
 
 
 def overheads(facts: Facts, values: Mapping[str, float]) -> list[str]:

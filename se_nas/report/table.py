@@ -99,7 +99,7 @@ def as_json(run: Run) -> dict[str, Any]:
         "run": str(run.path),
         "status": "complete" if facts.finished else "unfinished",
         "objectives": [{"name": o.name, "direction": o.direction, "known": o.known, "unit": o.unit} for o in front.objectives],
-        "trials": {"finished": len(facts.trials), "failed": len(facts.failed), "planned": facts.planned},
+        "trials": {"finished": len(facts.trials), "failed": len(facts.failed), "stopped": len(facts.stopped), "planned": facts.planned},
         "noise": {"metric": measured.name, "deviation": _number(noise.deviation), "source": noise.source} if noise and measured else None,
         "references": {name: _reference(facts, front.references.get(name)) for name in REFERENCES},
         "best": best.number if best else None,

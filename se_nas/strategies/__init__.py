@@ -7,7 +7,7 @@ it is rebuilt from the ledger (`replay`), never pickled.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from se_nas.architecture import Architecture
@@ -55,12 +55,21 @@ def create_strategy(name: str, space: SearchSpace, objectives: Sequence[Objectiv
     return strategy
 
 
-def replay(strategy: Strategy, trials: Sequence[Trial]) -> bool:
+def ask_one(strategy: Strategy, taken: Collection[Architecture] = ()) -> Architecture | None:
+    """The next proposal but for those ``taken`` by others, of which the strategy may not have been told yet; None if none is left."""
+    while asked := strategy.ask(1):
+        if asked[0] not in taken:
+            return asked[0]
+    return None
+
+
+def replay(strategy: Strategy, trials: Sequence[Trial], taken: Collection[Architecture] = ()) -> bool:
     """Bring a new strategy to where it was: ask and tell in the ledger's order.
 
     Args:
         strategy: newly made, with the run's arguments.
         trials: the ledger, in the order in which the trials ended.
+        taken: as in `ask_one`.
 
     Returns:
         Whether it proposed just what the ledger holds (it may not under another version of its library; the search
@@ -71,12 +80,14 @@ def replay(strategy: Strategy, trials: Sequence[Trial]) -> bool:
         for earlier in trials[told : trial.after]:
             tell(strategy, earlier)
         told = max(told, trial.after)
-        same &= strategy.ask(1) == [trial.architecture]
+        same &= ask_one(strategy, taken) == trial.architecture
     for rest in trials[told:]:
         tell(strategy, rest)
     return same
 
 
 def tell(strategy: Strategy, trial: Trial) -> None:
-    """Tell a strategy of a finished trial."""
+    """Tell a strategy of a finished trial; a copy (population based training) is no architecture's own result."""
+    if trial.role == "copy":
+        return
     strategy.tell(trial.architecture, trial.values if trial.complete else None)

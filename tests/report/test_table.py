@@ -127,7 +127,7 @@ def test_json_has_stable_keys_and_only_json_types(make_run: MakeRun) -> None:
     assert json.loads(json.dumps(data, allow_nan=False)) == data
     assert set(data) == {"run", "status", "objectives", "trials", "noise", "references", "best", "front", "failed"}
     assert data["status"] == "complete"
-    assert data["trials"] == {"finished": 24, "failed": 2, "planned": 24}
+    assert data["trials"] == {"finished": 24, "failed": 2, "stopped": 0, "planned": 24}
     assert data["noise"]["deviation"] > 0
     assert all(set(row) == ROW for row in data["front"])
     assert all(set(row) == ROW | {"on_front", "over_budget"} for row in data["references"].values())

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from se_nas.exporter.check import Unsupported
-from se_nas.exporter.generator.recording import Frame, Own, Ref, Size, Step, refs_of, substitute
+from se_nas.exporter.generator.symbols import Frame, Own, Ref, Size, Step, refs_of, substitute
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import keyword
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
@@ -16,12 +15,15 @@ from torch import nn
 
 from se_nas.attached import Attached, join, public_paths
 from se_nas.exporter.check import Unsupported
-from se_nas.exporter.generator.bodies import Body, Branch, Item, merge, numbered, reads, steps_of
+from se_nas.exporter.generator.bodies import Body, merge, steps_of
 from se_nas.exporter.generator.definitions import Definition, define
-from se_nas.exporter.generator.expressions import NOTHING, SE, Container, Expression, Name, New, initial, kind_of, layer
+from se_nas.exporter.generator.expressions import NOTHING, SE, Container, Expression, New, initial, layer
 from se_nas.exporter.generator.families import Template, find_families
 from se_nas.exporter.generator.inplace import frames_in_place
-from se_nas.exporter.generator.recording import Frame, Own, Ref, Step, base_layer, is_layer, record, refs_of
+from se_nas.exporter.generator.kinds import base_layer, is_layer, kind_of
+from se_nas.exporter.generator.loops import is_chain, listed, relative_to, roll, with_attributes
+from se_nas.exporter.generator.recording import record
+from se_nas.exporter.generator.symbols import Frame
 from se_nas.placement import Removed
 from se_nas.se import SEBlock
 
@@ -47,7 +49,7 @@ class Classes:
     definitions: dict[str, Definition] = field(default_factory=dict)
     expressions: dict[str, Expression] = field(default_factory=dict)
 
-    def find(self) -> New:
+    def find(self) -> Expression:
         """Fill ``definitions``; returns the expression that makes the network.
 
         Raises:
@@ -57,10 +59,7 @@ class Classes:
         self._record()
         for key in self._order():
             self._define([path for path in self.kinds if self.kinds[path] == key])
-        root = self.expressions[""]
-        if not isinstance(root, New):
-            raise Unsupported("the network is a mere container")
-        return root
+        return self.expression("")
 
     # The tree of modules by their public paths.
 
@@ -88,15 +87,12 @@ class Classes:
         self.shared()
 
     def shared(self) -> None:
-        """Raise if a module or a tensor is in the network twice: each gets a name of its own in the file."""
-        tensors = [tensor for module in self.modules.values() for tensor in module._parameters.values() if tensor is not None]
-        if len({id(tensor) for tensor in tensors}) < len(tensors) or len({id(module) for module in self.modules.values()}) < len(
-            self.modules
-        ):
+        """Raise if a tensor is in the network twice: each gets a name of its own in the file."""
+        tensors = [
+            t for module in self.modules.values() for t in (*module._parameters.values(), *module._buffers.values()) if t is not None
+        ]
+        if len({id(tensor) for tensor in tensors}) < len(tensors):
             raise Unsupported("some of its modules share parameters")
-        names = dict(self.network.named_modules(remove_duplicate=False))
-        if len(names) > len(dict(self.network.named_modules())):
-            raise Unsupported("some of its modules are in it twice")
 
     def _record(self) -> None:
         """What each module computes, in both modes."""
@@ -193,13 +189,13 @@ class Classes:
             if used and (child not in self.silent or (body is None and name.isdigit())):
                 children[name] = self.expression(child)
         base = layer(module) if base_layer(module) else None
-        relative = _relative(body, path) if body else None
+        relative = relative_to(body, path) if body else None
         if relative and base:
-            relative = _with_attributes(relative, dict(base.args))
+            relative = with_attributes(relative, dict(base.args))
         rolled = self._rolled(relative, path) if relative else None
         attributes = {name: _frozen(value) for name, value in vars(module).items() if not name.startswith("_") and name != "training"}
         simple = {name: value for name, value in attributes.items() if isinstance(value, (int, float, str, tuple))}
-        return Template(path, base, container, children, initial(module), _listed(rolled) if rolled else None, simple)
+        return Template(path, base, container, children, initial(module), listed(rolled) if rolled else None, simple)
 
     def expression(self, path: str) -> Expression:
         """The expression that makes a module."""
@@ -226,7 +222,7 @@ class Classes:
     def _as_containers(self, templates: list[Template]) -> dict[str, Expression]:
         """Those modules that only call their children one after another, and are better written as ``nn.Sequential``."""
         bodies = [template.body for template in templates]
-        if not all(body and _is_chain(body, list(t.children)) for body, t in zip(bodies, templates, strict=True)):
+        if not all(body and is_chain(body, list(t.children)) for body, t in zip(bodies, templates, strict=True)):
             return {}
         names = {tuple(template.children) for template in templates}
         numbered = any(any(c.isdigit() for c in name) for group in names for name in group)
@@ -249,6 +245,11 @@ class Classes:
 
     # Loops.
 
+    @staticmethod
+    def _in_loop(module: nn.Module, own: bool) -> bool:
+        """Whether a loop over a list calls a module; the SE block of a block that is itself such a list stands apart."""
+        return not (own and isinstance(module, SEBlock))
+
     def _rolled(self, body: Body, path: str) -> Body:
         """A body in which calls of all children of a list, one after another, are a loop."""
         owners = {path: ""} if isinstance(self.modules[path], tuple(CONTAINERS)) else {}
@@ -256,34 +257,16 @@ class Classes:
         for owner, name in owners.items():
             if not isinstance(self.modules[owner], tuple(CONTAINERS)):
                 continue
-            names = [child.removeprefix(f"{path}.") if path else child for child in self.children[owner] if child not in self.silent]
-            if len(names) > 1:
-                body = _roll(body, name, names)
+            own = {child.removeprefix(f"{path}.") if path else child: self.modules[child] for child in self.children[owner]}
+            names = [child for child, module in own.items() if self._in_loop(module, owner == path)]
+            skipped = tuple(child for child in own if child not in names and owner == path)
+            if len(names) > 1 and not any(part in self.silent for part in self.children[owner]):
+                body = roll(body, name, names, skipped)
         return body
 
 
 def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
-
-
-def _listed(body: Body) -> Body:
-    """A body in which an argument that is a list, and is only read as a whole, is one variable."""
-    for i, param in enumerate(body.params):
-        refs = list(param) if isinstance(param, (list, tuple)) else []
-        if not refs or not all(isinstance(ref, Ref) for ref in refs):
-            continue
-        whole = Ref(1 + max(ref.number for step in steps_of(body.items) for ref in (*reads(step), *refs_of(step.out))))
-
-        def swap(value: Any, refs: list[Any] = refs, whole: Ref = whole) -> Any:
-            return whole if isinstance(value, (list, tuple)) and list(value) == refs else value
-
-        swapped = _map_steps(
-            body, lambda step: replace(step, args=tuple(map(swap, step.args)), kwargs={k: swap(v) for k, v in step.kwargs.items()})
-        )
-        if not set(refs) & {ref for item in swapped.items for ref in reads(item)} and not set(refs) & set(reads(body.result)):
-            params = tuple(whole if n == i else other for n, other in enumerate(body.params))
-            body = replace(numbered(replace(swapped, params=params)), lists=(*body.lists, i))
-    return body
 
 
 def _holds(module: nn.Module) -> bool:
@@ -293,115 +276,3 @@ def _holds(module: nn.Module) -> bool:
 
 def _within(path: str, outer: str) -> bool:
     return not outer or path == outer or path.startswith(f"{outer}.")
-
-
-def _relative(body: Body, path: str) -> Body:
-    """A body with the paths of modules and parameters from its own module on."""
-    prefix = f"{path}." if path else ""
-
-    def strip(name: str) -> str:
-        if not name.startswith(prefix):
-            raise Unsupported(f"{path} uses {name}, which is not within it")
-        return name.removeprefix(prefix)
-
-    def step(item: Step) -> Step:
-        args, kwargs = (_map_own(value, strip) for value in (item.args, item.kwargs))
-        return replace(item, name=strip(item.name) if item.kind == "module" else item.name, args=args, kwargs=kwargs)
-
-    return _map_steps(body, step)
-
-
-def _map_steps(body: Body, change: Any) -> Body:
-    def item(value: Item) -> Item:
-        if isinstance(value, Branch):
-            return replace(value, train=tuple(map(change, value.train)), evaluation=tuple(map(change, value.evaluation)))
-        changed: Step = change(value)
-        return changed
-
-    return replace(body, items=tuple(map(item, body.items)))
-
-
-def _map_own(value: Any, strip: Any) -> Any:
-    if isinstance(value, Own):
-        return Own(strip(value.path))
-    if isinstance(value, dict):
-        return {key: _map_own(item, strip) for key, item in value.items()}
-    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
-        return type(value)(_map_own(item, strip) for item in value)
-    return value
-
-
-def _with_attributes(body: Body, attributes: Mapping[str, Any]) -> Body:
-    """A body in which constants that the layer which it extends has as attributes are these attributes."""
-    named = {name: value for name, value in attributes.items() if isinstance(value, (tuple, float)) and not isinstance(value, bool)}
-
-    def change(value: Any) -> Any:
-        for name, known in named.items():
-            if type(value) is type(known) and value == known:
-                return Name(f"self.{name}")
-        return value
-
-    return _map_steps(
-        body,
-        lambda step: replace(step, args=tuple(map(change, step.args)), kwargs={key: change(item) for key, item in step.kwargs.items()}),
-    )
-
-
-def _calls(item: Item, name: str) -> bool:
-    return isinstance(item, Step) and item.kind == "module" and item.name == name and not item.kwargs and isinstance(item.out, Ref)
-
-
-def _is_chain(body: Body, names: list[str]) -> bool:
-    """Whether a body does nothing but to call its children one after another."""
-    if len(body.items) != len(names) or len(body.params) != 1 or not isinstance(body.params[0], Ref):
-        return False
-    value = body.params[0]
-    for item, name in zip(body.items, names, strict=True):
-        if not (_calls(item, name) and isinstance(item, Step) and item.args == (value,)):
-            return False
-        value = item.out
-    return bool(body.result == value)
-
-
-def _roll(body: Body, owner: str, names: list[str]) -> Body:
-    start = next((i for i, item in enumerate(body.items) if _calls(item, names[0])), None)
-    if start is None or len(body.items) < start + len(names):
-        return body
-    run = body.items[start : start + len(names)]
-    if not all(_calls(item, name) for item, name in zip(run, names, strict=True)):
-        return body
-    steps = [item for item in run if isinstance(item, Step)]
-    reads_after = [ref for item in (*body.items[:start], *body.items[start + len(names) :]) for ref in reads(item)] + reads(body.result)
-    outs = [step.out for step in steps]
-    first = steps[0].args[0]
-    if (
-        all(a.args == (b.out,) for a, b in zip(steps[1:], steps, strict=False))
-        and isinstance(first, Ref)
-        and not set(outs[:-1]) & set(reads_after)
-    ):
-        loop = Step("loop", owner, (first,), {}, outs[-1])
-        return numbered(replace(body, items=(*body.items[:start], loop, *body.items[start + len(names) :])))
-    uses = [item for item in (*body.items[start + len(names) :],) if set(reads(item)) & set(outs)]
-    same = all(step.args == (first,) for step in steps) and isinstance(first, Ref)
-    if same and len(uses) == 1 and isinstance(uses[0], Step) and not set(reads(body.result)) & set(outs):
-        return _collected(body, start, len(names), Step("each", owner, (first,), {}, None), outs, uses[0])
-    begins = first[0] if isinstance(first, list) and len(first) == 1 else first
-    growing = all(step.args == ([begins, *outs[:i]],) for i, step in enumerate(steps))
-    if growing and len(uses) == 1 and isinstance(uses[0], Step) and isinstance(begins, Ref):
-        return _collected(body, start, len(names), Step("gather", owner, (begins,), {}, None), [begins, *outs], uses[0])
-    return body
-
-
-def _collected(body: Body, start: int, length: int, loop: Step, refs: list[Ref], use: Step) -> Body:
-    """A body in which one step makes a list of tensors, that another reads as a whole."""
-    whole = max((ref.number for step in steps_of(body.items) for ref in [step.out] if isinstance(ref, Ref)), default=0) + 1
-
-    def swap(value: Any) -> Any:
-        return Ref(whole) if isinstance(value, (list, tuple)) and list(value) == refs else value
-
-    args = tuple(map(swap, use.args))
-    if args == use.args:
-        return body
-    items = [replace(item, args=args) if item is use else item for item in body.items]
-    items[start : start + length] = [replace(loop, out=Ref(whole))]
-    return numbered(replace(body, items=tuple(items)))

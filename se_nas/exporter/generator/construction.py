@@ -80,9 +80,15 @@ class Builder:
         named: list[tuple[str, Text]] = []
         for name, item in value.args:
             text = shown if name == hidden else self.text(item)
-            if defaults[name] is MISSING and not isinstance(item, SESpec):
+            if defaults[name] is MISSING and not named and not isinstance(item, SESpec):
                 positional.append(text)
-            elif name == hidden or isinstance(item, Name) or type(item) is not type(defaults[name]) or item != defaults[name]:
+            elif (
+                defaults[name] is MISSING
+                or name == hidden
+                or isinstance(item, Name)
+                or type(item) is not type(defaults[name])
+                or item != defaults[name]
+            ):
                 named.append((name, text))
         return Brackets(value.name, arguments(positional, named))
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
-from se_nas.architecture import SESpec
+from se_nas.exporter.generator.arguments import Finder, Formula, Parameter, kind_of_argument, name_all, same, with_defaults
 from se_nas.exporter.generator.bodies import Body
 from se_nas.exporter.generator.expressions import (
     MISSING,
@@ -26,32 +25,8 @@ from se_nas.exporter.generator.expressions import (
     map_constants,
     skeleton,
 )
-from se_nas.exporter.generator.families import Family, Hole, map_body
-
-CHANNELS = {
-    "in_channels",
-    "out_channels",
-    "num_features",
-    "in_features",
-    "out_features",
-    "num_channels",
-    "normalized_shape",
-    "shape",
-    "groups",
-}
-
-
-@dataclass
-class Parameter:
-    """An argument of ``__init__``: its value for each module of the family (or `MISSING`), and what it is called."""
-
-    kind: str
-    values: list[Any]
-    child: str
-    argument: str
-    name: str = ""
-    stored: bool = False
-    default: Any = MISSING
+from se_nas.exporter.generator.families import Family
+from se_nas.exporter.generator.slots import Hole, map_body
 
 
 @dataclass
@@ -81,72 +56,15 @@ class Definition:
     paths: tuple[str, ...] = ()
 
 
-@dataclass
-class _Finder:
-    """Finds the constants in which the modules of a family differ."""
-
-    count: int
-    parameters: list[Parameter] = field(default_factory=list)
-
-    def place(self, kind: str, values: list[Any], child: str, argument: str) -> Any:
-        """What stands for these values: a constant, an argument, or a formula of one."""
-        known = [value for value in values if value is not MISSING]
-        if not known or all(_same(value, known[0]) for value in known):
-            return known[0] if known else MISSING
-        for parameter in self.parameters:
-            if parameter.kind == kind and _compatible(parameter.values, values):
-                parameter.values = [b if a is MISSING else a for a, b in zip(parameter.values, values, strict=True)]
-                return parameter
-        return self._formula(kind, values) or self.new(kind, values, child, argument)
-
-    def new(self, kind: str, values: list[Any], child: str, argument: str) -> Parameter:
-        self.parameters.append(Parameter(kind, values, child, argument))
-        return self.parameters[-1]
-
-    def _formula(self, kind: str, values: list[Any]) -> Any:
-        for parameter in self.parameters:
-            for text, function in _formulas(kind, parameter.kind):
-                pairs = [(a, b) for a, b in zip(parameter.values, values, strict=True) if b is not MISSING]
-                if all(isinstance(a, int) and isinstance(b, int) and function(a) == b for a, b in pairs):
-                    return Formula(text, parameter)
-        return None
-
-
-@dataclass(frozen=True, eq=False)
-class Formula:
-    """A formula of one argument: source text with ``{}`` for its name."""
-
-    text: str
-    parameter: Parameter
-
-
-def _formulas(kind: str, of: str) -> list[tuple[str, Callable[[int], int]]]:
-    """Formulas that an argument of one kind may be of one of another."""
-    if kind == of == "channels":
-        return MULTIPLES
-    return [("{} // 2", lambda n: n // 2)] if (kind, of) == ("padding", "kernel_size") else []
-
-
-def _times(factor: int) -> Callable[[int], int]:
-    return lambda n: n * factor
-
-
-def _over(factor: int) -> Callable[[int], int]:
-    return lambda n: n // factor
-
-
-MULTIPLES = [(f"{k} * {{}}", _times(k)) for k in range(2, 9)] + [(f"{{}} // {k}", _over(k)) for k in range(2, 9)]
-
-
 def define(family: Family, name: str) -> tuple[Definition, list[New]]:
     """A family's class, and the expression that makes each of its modules."""
-    templates, finder = family.templates, _Finder(len(family.templates))
+    templates, finder = family.templates, Finder(len(family.templates))
     first = templates[0]
     base = first.base and _fill(finder, [template.base for template in templates], "", family)
     children = _children(finder, family)
     tensors = {key: _fill(finder, [template.tensors.get(key, MISSING) for template in templates], key, family) for key in first.tensors}
     body, in_body = _fill_body(finder, family)
-    _name_all(finder.parameters)
+    name_all(finder.parameters)
     flags = _Flags(finder, family)
     children = {child: flags.optional(child, _conditional(expression)) for child, expression in children.items()}
     stored = {parameter.name: parameter.name for parameter in in_body}
@@ -155,7 +73,7 @@ def define(family: Family, name: str) -> tuple[Definition, list[New]]:
     if family.placed:
         spec = next(p for p in finder.parameters if p.kind == "se")
         stored["place"] = f'{spec.name}.placement if {spec.name} else ""'
-    parameters = _with_defaults(finder.parameters)
+    parameters = with_defaults(finder.parameters)
 
     def named(_: Any, value: Any) -> Any:
         return _as_name(value)
@@ -201,7 +119,7 @@ def _conditional(value: Any) -> Any:
     return value
 
 
-def _fill(finder: _Finder, expressions: Sequence[Any], child: str, family: Family) -> Any:
+def _fill(finder: Finder, expressions: Sequence[Any], child: str, family: Family) -> Any:
     """One expression for all modules, with arguments in the place of constants that differ."""
     lists = [constants(expression) if expression is not MISSING else None for expression in expressions]
     contexts = next(found for found in lists if found is not None)
@@ -213,13 +131,13 @@ def _fill(finder: _Finder, expressions: Sequence[Any], child: str, family: Famil
         argument = next((part for part in reversed(context) if part.isidentifier()), "value")
         if argument == "spec":
             missing = [None if value is MISSING else value for value in columns[i]]
-            return columns[i][0] if all(_same(v, missing[0]) for v in missing) else finder.new("se", missing, "se", "se")
-        return finder.place(_kind(argument), columns[i], child, argument)
+            return columns[i][0] if all(same(v, missing[0]) for v in missing) else finder.new("se", missing, "se", "se")
+        return finder.place(kind_of_argument(argument), columns[i], child, argument)
 
     return map_constants(next(e for e in expressions if e is not MISSING), change)
 
 
-def _children(finder: _Finder, family: Family) -> dict[str, Any]:
+def _children(finder: Finder, family: Family) -> dict[str, Any]:
     templates = family.templates
     if family.templates[0].container and family.body is not None:
         return {}  # it is filled from outside
@@ -242,7 +160,7 @@ def _children(finder: _Finder, family: Family) -> dict[str, Any]:
     return filled
 
 
-def _fill_body(finder: _Finder, family: Family) -> tuple[Body | None, list[Parameter]]:
+def _fill_body(finder: Finder, family: Family) -> tuple[Body | None, list[Parameter]]:
     """The body with its holes filled, and the arguments that it needs as attributes."""
     if family.body is None:
         return None, []
@@ -254,9 +172,9 @@ def _fill_body(finder: _Finder, family: Family) -> tuple[Body | None, list[Param
         column = [values[hole.number] if hole.number < len(values) else MISSING for values in family.values]
         argument = next((part for part in reversed(context[2:]) if part.isidentifier()), "value")
         argument = _attribute(family, column) or argument
-        found = finder.place(_kind(argument), column, "", argument)
+        found = finder.place(kind_of_argument(argument), column, "", argument)
         if isinstance(found, Formula):
-            found = finder.new(_kind(argument), column, "", argument)
+            found = finder.new(kind_of_argument(argument), column, "", argument)
         if isinstance(found, Parameter):
             stored[id(found)] = found
         return found
@@ -271,61 +189,18 @@ def _attribute(family: Family, column: Sequence[Any]) -> str:
         owned = [(attributes[name], value) for attributes, value in pairs if name in attributes]
         if len(owned) < len(pairs) or not name.isidentifier():
             continue
-        if all(_same(own, value) for own, value in owned):
+        if all(same(own, value) for own, value in owned):
             return name
         if all(isinstance(own, float) and isinstance(value, float) and 1 - own == value for own, value in owned):
             return f"keep_{name}"
     return ""
 
 
-def _kind(argument: str) -> str:
-    """What sort of a number an argument is: those of one sort with one value in all modules are one argument."""
-    return "channels" if argument in CHANNELS or argument.endswith(("channels", "width")) else argument
-
-
-def _same(a: Any, b: Any) -> bool:
-    return type(a) is type(b) and bool(a == b)
-
-
-def _compatible(a: Sequence[Any], b: Sequence[Any]) -> bool:
-    pairs = [(x, y) for x, y in zip(a, b, strict=True) if x is not MISSING and y is not MISSING]
-    return bool(pairs) and all(_same(x, y) for x, y in pairs)
-
-
-def _name_all(parameters: Sequence[Parameter]) -> None:
-    """Names for arguments: what the person who wrote the network would have called them."""
-    channels = [p for p in parameters if p.kind == "channels"]
-    taken: set[str] = set()
-
-    def give(parameter: Parameter, *names: str) -> None:
-        parameter.name = next((name for name in names if name not in taken), "")
-        number = 2
-        while not parameter.name or parameter.name in taken:
-            parameter.name = f"{names[-1]}{number}"
-            number += 1
-        taken.add(parameter.name)
-
-    if len(channels) == 1:
-        give(channels[0], "channels")
-    elif channels:
-        give(channels[0], "in_channels")
-        last = next((p for p in reversed(channels) if p.argument != "groups"), channels[0])
-        if last is not channels[0]:
-            give(last, "out_channels")
-    for parameter in parameters:
-        if not parameter.name:
-            argument = "width" if parameter.kind == "channels" and parameter.argument != "groups" else parameter.argument
-            clean = "".join(c if c.isalnum() else "_" for c in parameter.child).strip("_")
-            child = f"{clean}_{argument}" if clean and clean[0].isalpha() else argument
-            own = clean if clean[:1].isalpha() else f"layer_{clean}"
-            give(parameter, *([own] if parameter.kind in ("module", "se") else [argument, child]))
-
-
 @dataclass
 class _Flags:
     """Conditions under which a child is there, or a branch is taken."""
 
-    finder: _Finder
+    finder: Finder
     family: Family
 
     def optional(self, child: str, expression: Any) -> Any:
@@ -368,39 +243,3 @@ CONDITIONS: Mapping[str, Callable[..., bool]] = {
     "in_channels == out_channels": lambda in_channels, out_channels: in_channels == out_channels,
     "stride == 1": lambda stride: stride == 1,
 }
-
-
-def _with_defaults(parameters: Sequence[Parameter]) -> list[Parameter]:
-    """Arguments in order: those without a default first."""
-    for parameter in parameters:
-        known = [value for value in parameter.values if value is not MISSING]
-        if parameter.kind == "se" and None in known:
-            parameter.default = None
-            continue
-        plain = [value for value in known if isinstance(value, (bool, int, float, str, type(None)))]
-        if (parameter.kind != "channels" or parameter.argument == "groups") and plain:
-            value, count = Counter(map(_key, plain)).most_common(1)[0]
-            if 2 * count >= len(known):
-                parameter.default = next(v for v in plain if _key(v) == value)
-    return sorted(parameters, key=lambda parameter: (parameter.default is not MISSING, parameter.kind == "se"))
-
-
-def _key(value: Any) -> tuple[str, Any]:
-    return type(value).__name__, value
-
-
-def annotation(parameter: Parameter, setting: str) -> str:
-    """The type of an argument, as source text; ``setting`` is that of an SE block's settings."""
-    known = [value for value in (*parameter.values, parameter.default) if value is not MISSING]
-    names = dict.fromkeys(_type(value, setting) for value in known)
-    return " | ".join(sorted(names, key=lambda name: name == "None"))
-
-
-def _type(value: Any, setting: str) -> str:
-    if isinstance(value, SESpec):
-        return setting
-    if isinstance(value, (Layer, SE, Container, New, Optional)):
-        return "nn.Module"
-    if isinstance(value, tuple):
-        return f"tuple[{', '.join(_type(item, setting) for item in value)}]"
-    return "None" if value is None else type(value).__name__

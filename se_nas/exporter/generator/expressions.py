@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from se_nas.exporter.check import Unsupported
-from se_nas.exporter.generator.recording import Like, Ref, Size, base_layer, is_layer
-from se_nas.exporter.generator.recording import Own as OwnTensor
+from se_nas.exporter.generator.kinds import base_layer
+from se_nas.exporter.generator.symbols import Like, Ref, Size
+from se_nas.exporter.generator.symbols import Own as OwnTensor
 
 PAIRS = {"kernel_size", "stride", "padding", "dilation", "output_padding", "output_size"}
 """Arguments whose ``(3, 3)`` is written ``3``."""
@@ -89,7 +90,8 @@ def layer(module: nn.Module) -> Layer:
         Unsupported: if its arguments cannot be told from it.
     """
     base = base_layer(module)
-    assert base is not None, f"{type(module).__name__} is no layer of torch.nn"
+    if base is None:
+        raise Unsupported(f"a {type(module).__name__} is no layer of torch.nn")
     if torch.nn.utils.parametrize.is_parametrized(module):
         raise Unsupported(f"a {type(module).__name__} is parametrized")
     args: dict[str, Any] = {}
@@ -99,7 +101,7 @@ def layer(module: nn.Module) -> Layer:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise Unsupported(f"the arguments of a {base.__name__} cannot be told")
         args[name] = _argument(module, name, parameter.default)
-    if getattr(nn, base.__name__, None) is not base:
+    if getattr(nn, base.__name__, nn.Module) is not base:
         raise Unsupported(f"{base.__module__}.{base.__name__} is not public")
     found = Layer(f"nn.{base.__name__}", tuple(args.items()))
     _check(module, base, args)
@@ -247,10 +249,3 @@ def constants(value: Any) -> list[tuple[tuple[str, ...], Any]]:
 def skeleton(value: Any, context: tuple[str, ...] = ()) -> str:
     """What is left of an expression without its constants: equal for two that differ in constants alone."""
     return repr(map_constants(value, lambda _, constant: HOLE, context))
-
-
-def kind_of(module: nn.Module) -> str:
-    """Which sort of expression a module gets: ``layer``, ``container`` or ``own``."""
-    if type(module) in (nn.Sequential, nn.ModuleList, nn.ModuleDict):
-        return "container"
-    return "layer" if is_layer(module) else "own"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from se_nas.exporter.check import Unsupported
-from se_nas.exporter.generator.bodies import Body, Branch, Item, numbered, reads, steps_of, with_reads
-from se_nas.exporter.generator.expressions import MISSING, SE, Container, Expression, Initial, Layer, map_constants, skeleton
-from se_nas.exporter.generator.recording import Ref, Step
+from se_nas.exporter.generator.bodies import Body, Branch, Item, steps_of
+from se_nas.exporter.generator.expressions import MISSING, SE, Container, Expression, Initial, Layer, skeleton
+from se_nas.exporter.generator.slots import Bare, Conflict, Slot, aligned, insert, moved, with_tail, without
+from se_nas.exporter.generator.symbols import Ref, Step
 
 
 @dataclass
@@ -35,27 +35,10 @@ class Template:
     body: Body | None
     attributes: dict[str, Any]
 
-
-@dataclass(frozen=True)
-class Slot:
-    """Where a child that not all have stands in the code of the others.
-
-    Attributes:
-        child: its name.
-        after: how many items come before its call.
-        edges: the reads that see its result: (number of the item, which of its reads); item -1 is what is returned.
-    """
-
-    child: str
-    after: int
-    edges: frozenset[tuple[int, int]]
-
-
-@dataclass(frozen=True)
-class Hole:
-    """A constant in the code of a family, by its number: each module may have another value there."""
-
-    number: int
+    @property
+    def filled(self) -> bool:
+        """Whether it is a container with a ``forward`` of its own: its class has no children, they are put into it."""
+        return bool(self.container) and self.body is not None
 
 
 @dataclass
@@ -128,13 +111,15 @@ def _sort(templates: Sequence[Template], required: frozenset[str]) -> list[Famil
         name
         for template in templates
         for name, child in template.children.items()
-        if name not in required and (isinstance(child, SE) or any(name not in other.children for other in templates))
+        if name not in required
+        and not template.filled
+        and (isinstance(child, SE) or any(name not in other.children for other in templates))
     }
     callable_once = {name for name in optional if all(_unary(name, template) for template in templates if name in template.children)}
-    bare = [_without(template.body, callable_once) for template in templates]
+    bare = [without(template.body, callable_once) for template in templates]
     groups: dict[str, list[int]] = {}
     for i, template in enumerate(templates):
-        names = [name for name in template.children if name not in callable_once]
+        names = [name for name in template.children if name not in callable_once and not template.filled]
         key = repr((names if template.container != "nn.Sequential" or template.body else len(template.children) > 0,
                     skeleton(template.base), skeleton(template.tensors), template.container, _code(bare[i])))  # fmt: skip
         groups.setdefault(key, []).append(i)
@@ -156,7 +141,7 @@ def _sort(templates: Sequence[Template], required: frozenset[str]) -> list[Famil
         chosen = sorted([*short, *long])
         try:
             families.append(_family([templates[i] for i in chosen], [bare[i] for i in chosen], callable_once, [i in long for i in chosen]))
-        except _Conflict as conflict:
+        except Conflict as conflict:
             return _sort(templates, required | {conflict.child})
     return families
 
@@ -165,8 +150,10 @@ def _by_children(templates: Sequence[Template], group: list[int]) -> list[list[i
     """A group apart, if its modules have parts of few kinds: each then is a class that makes its parts itself."""
     kinds: dict[str, list[int]] = {}
     for i in group:
-        parts = {name: skeleton(child) for name, child in templates[i].children.items() if not isinstance(child, Layer)}
+        parts = {name: skeleton(child) for name, child in templates[i].children.items() if not isinstance(child, (Layer, SE))}
         kinds.setdefault(repr(parts), []).append(i)
+    if templates[group[0]].filled:
+        return [group]
     names = {name for i in group for name in templates[i].children if not isinstance(templates[i].children[name], (Layer, SE))}
     everywhere = all(names <= templates[i].children.keys() for i in group)
     return list(kinds.values()) if everywhere and len(kinds) <= max(2, len(group) // 3) else [group]
@@ -176,14 +163,6 @@ def _same_parts(a: Template, b: Template) -> bool:
     """Whether the children that both have are made in the same way."""
     both = [name for name in a.children if name in b.children and not isinstance(a.children[name], Layer)]
     return all(skeleton(a.children[name]) == skeleton(b.children[name]) for name in both)
-
-
-class _Conflict(Exception):
-    """A child that cannot be optional: it stands at different places."""
-
-    def __init__(self, child: str) -> None:
-        super().__init__(child)
-        self.child = child
 
 
 def _unary(name: str, template: Template) -> bool:
@@ -199,74 +178,7 @@ def _is_unary(step: Step) -> bool:
     return len(step.args) == 1 and isinstance(step.args[0], Ref) and not step.kwargs and isinstance(step.out, Ref)
 
 
-@dataclass
-class _Bare:
-    """A body without the calls of optional children, and where they stood."""
-
-    body: Body
-    slots: list[Slot]
-    values: list[Any]
-
-
-def _with_holes(body: Body) -> tuple[Body, list[Any]]:
-    """A body with a numbered hole in the place of each constant, and the constants."""
-    values: list[Any] = []
-
-    def hole(_: Any, value: Any) -> Hole:
-        values.append(value)
-        return Hole(len(values) - 1)
-
-    return map_body(body, hole), values
-
-
-def map_body(body: Body, change: Callable[[tuple[str, ...], Any], Any]) -> Body:
-    """A body with its constants changed, see `map_constants`."""
-
-    def step(item: Step) -> Step:
-        context = ("step", item.name)
-        return replace(item, args=map_constants(item.args, change, context), kwargs=map_constants(item.kwargs, change, context))
-
-    def item(item: Item) -> Item:
-        if isinstance(item, Branch):
-            return replace(item, train=tuple(map(step, item.train)), evaluation=tuple(map(step, item.evaluation)))
-        return step(item)
-
-    return replace(body, items=tuple(map(item, body.items)))
-
-
-def _without(body: Body | None, children: Collection[str]) -> _Bare | None:
-    if body is None:
-        return None
-    made: dict[Ref, tuple[str, Ref]] = {}  # result of an optional call -> the child, and what it was given
-    after: dict[str, int] = {}
-    edges: dict[str, set[tuple[int, int]]] = {}
-    items: list[Item] = []
-
-    def resolve(ref: Ref, edge: tuple[int, int]) -> Ref:
-        while ref in made:
-            child, ref = made[ref]
-            edges[child].add(edge)
-        return ref
-
-    for item in body.items:
-        if isinstance(item, Step) and item.kind == "module" and item.name in children:
-            made[item.out] = (item.name, item.args[0])
-            after[item.name], edges[item.name] = len(items), set()
-        else:
-            refs = [resolve(ref, (len(items), i)) for i, ref in enumerate(reads(item))]
-            items.append(with_reads(item, iter(refs)))
-    refs = [resolve(ref, (-1, i)) for i, ref in enumerate(reads(body.result))]
-    result = with_reads(body.result, iter(refs))
-    slots = [Slot(child, after[child], frozenset(edges[child])) for child in after]
-    return _Bare(*_ordered(numbered(replace(body, items=tuple(items), result=result)), slots))
-
-
-def _ordered(body: Body, slots: list[Slot]) -> tuple[Body, list[Slot], list[Any]]:
-    body, values = _with_holes(body)
-    return body, slots, values
-
-
-def _code(bare: _Bare | None) -> str:
+def _code(bare: Bare | None) -> str:
     return "" if bare is None else _body_code(bare.body)
 
 
@@ -280,7 +192,7 @@ def _item_code(item: Item) -> str:
     return repr((item.kind, item.name, skeleton(item.args, ("step",)), skeleton(item.kwargs, ("step",)), item.out))
 
 
-def _extends(long: _Bare | None, short: _Bare | None) -> bool:
+def _extends(long: Bare | None, short: Bare | None) -> bool:
     """Whether one body is another and then some more, with one tensor as result."""
     if long is None or short is None or not short.body.items or len(long.body.items) <= len(short.body.items):
         return False
@@ -291,8 +203,10 @@ def _extends(long: _Bare | None, short: _Bare | None) -> bool:
     return all(same) and single and plain and long.body.params == short.body.params and short.body.result not in short.body.params
 
 
-def _family(templates: list[Template], bare: list[_Bare | None], children: Collection[str], tailed: list[bool]) -> Family:
-    optional = tuple(dict.fromkeys(name for t in templates for name in t.children if any(name not in o.children for o in templates)))
+def _family(templates: list[Template], bare: list[Bare | None], children: Collection[str], tailed: list[bool]) -> Family:
+    optional = tuple(
+        dict.fromkeys(name for t in templates if not t.filled for name in t.children if any(name not in o.children for o in templates))
+    )
     slotted = tuple(dict.fromkeys(slot.child for b in bare if b for slot in b.slots))
     optional = tuple(dict.fromkeys((*optional, *(name for name in slotted if name in optional))))
     if bare[0] is None:
@@ -302,9 +216,9 @@ def _family(templates: list[Template], bare: list[_Bare | None], children: Colle
     body, slots = short.body, [slot for b, long in zip(present, tailed, strict=True) if not long for slot in b.slots]
     if any(tailed) and not all(tailed):
         long_body = present[tailed.index(True)].body
-        body, n = _with_tail(body, long_body), len(short.body.items)
-        late = [_moved(slot, n, long_body) for b, long in zip(present, tailed, strict=True) if long for slot in b.slots]
-        slots, late = _aligned(slots, late, n)
+        body, n = with_tail(body, long_body), len(short.body.items)
+        late = [moved(slot, n, long_body) for b, long in zip(present, tailed, strict=True) if long for slot in b.slots]
+        slots, late = aligned(slots, late, n)
         slots += late
     elif all(tailed):
         slots = [slot for b in present for slot in b.slots]
@@ -315,24 +229,38 @@ def _family(templates: list[Template], bare: list[_Bare | None], children: Colle
     for child, count in Counter(child for child, _ in unique).items():
         if count > 1:
             if placed or not any(isinstance(template.children.get(child), SE) for template in templates):
-                raise _Conflict(child)
+                raise Conflict(child)
             placed = child
     labels = _labels(templates, bare, unique, placed) if placed else {}
     blocks = {name for template in templates for name, child in template.children.items() if isinstance(child, SE)}
-    others = [slot for slot in unique.values() if slot.child not in blocks]
-
-    def order(slot: Slot) -> tuple[int, int]:
-        """SE blocks first, but for those on the result of another optional child."""
-        behind = any(other.edges & slot.edges for other in others)
-        return slot.after, 0 if slot.child in blocks and not behind else 1 if slot.child not in blocks else 2
-
-    ordered = sorted(unique.values(), key=order)
+    before = {(a.child, b.child) for b_ in present for k, b in enumerate(b_.slots) for a in b_.slots[:k]}
+    ordered = _in_order(list(unique.values()), before, blocks)
     mixed = any(tailed) and not all(tailed)
     values = [b.values for b in present]
-    return Family(templates, _insert(body, ordered, labels), values, optional, placed, tuple(tailed) if mixed else ())
+    return Family(templates, insert(body, ordered, labels), values, optional, placed, tuple(tailed) if mixed else ())
 
 
-def _labels(templates: Sequence[Template], bare: Sequence[_Bare | None], unique: dict[Any, Slot], child: str) -> dict[Slot, str]:
+def _in_order(slots: list[Slot], before: Collection[tuple[str, str]], blocks: Collection[str]) -> list[Slot]:
+    """Slots as they follow each other wherever two of them are together; SE blocks first where that is open.
+
+    But an SE block stands behind another optional child on the same tensor, such as the projection of a shortcut.
+    """
+
+    def key(slot: Slot) -> tuple[int, int]:
+        behind = any(other.edges & slot.edges for other in slots if other.child not in blocks)
+        return slot.after, 0 if slot.child in blocks and not behind else 1 if slot.child not in blocks else 2
+
+    left, ordered = sorted(slots, key=key), []
+    while left:
+        free = [slot for slot in left if not any((other.child, slot.child) in before for other in left if other is not slot)]
+        if not free:
+            raise Conflict(left[0].child)
+        ordered.append(free[0])
+        left.remove(free[0])
+    return ordered
+
+
+def _labels(templates: Sequence[Template], bare: Sequence[Bare | None], unique: dict[Any, Slot], child: str) -> dict[Slot, str]:
     """The placement that each place of an SE block stands for."""
     labels: dict[Slot, str] = {}
     for template, b in zip(templates, bare, strict=True):
@@ -341,88 +269,7 @@ def _labels(templates: Sequence[Template], bare: Sequence[_Bare | None], unique:
             if slot.child == child and isinstance(block, SE):
                 kept = next((known for known in unique.values() if known.child == child and known.edges == slot.edges), None)
                 if kept is None or labels.setdefault(kept, block.spec.placement) != block.spec.placement:
-                    raise _Conflict(child)
+                    raise Conflict(child)
     if len(set(labels.values())) != len(labels) or len(labels) != sum(slot.child == child for slot in unique.values()):
-        raise _Conflict(child)
+        raise Conflict(child)
     return labels
-
-
-def _with_tail(short: Body, long: Body) -> Body:
-    """A body whose last items are a branch of their own, which only some modules take."""
-    n = len(short.items)
-    tail = Branch(tuple(step for step in long.items[n:] if isinstance(step, Step)), (), "self.residual")
-    body = replace(short, items=(*short.items, tail))
-    assert isinstance(long.result, Ref)
-    renamed = {long.result: short.result}
-    steps = tuple(replace(step, out=renamed.get(step.out, step.out) if isinstance(step.out, Ref) else step.out) for step in tail.train)
-    return replace(body, items=(*short.items, replace(tail, train=steps)))
-
-
-def _aligned(early: Sequence[Slot], late: Sequence[Slot], n: int) -> tuple[list[Slot], list[Slot]]:
-    """Slots of modules without the tail, and of those with it (item ``n``), so that one child has one place in both."""
-    within = {slot.child: slot for slot in late if all(item == n for item, _ in slot.edges)}
-    result: list[Slot] = []
-    for slot in early:
-        if not all(item == -1 for item, _ in slot.edges):
-            result.append(slot)
-        elif slot.child in within:  # before the tail, and seen by what is returned without it
-            result.append(replace(slot, after=n, edges=slot.edges | within[slot.child].edges))
-        else:
-            result.append(replace(slot, after=n + 1))
-    joint = {slot.child: slot for slot in result if slot.child in within}
-    return result, [joint.get(slot.child, slot) if slot is within.get(slot.child) or slot in within.values() else slot for slot in late]
-
-
-def _moved(slot: Slot, start: int, long: Body) -> Slot:
-    """A slot of a body whose items from ``start`` on are now one branch."""
-    offsets = {i: sum(len(reads(item)) for item in long.items[start:i]) for i in range(start, len(long.items))}
-    edges = frozenset((start, offsets[item] + k) if item >= start else (item, k) for item, k in slot.edges)
-    return Slot(slot.child, slot.after if slot.after < start else start + (slot.after >= len(long.items)), edges)
-
-
-def _insert(body: Body, slots: Sequence[Slot], labels: dict[Slot, str]) -> Body:
-    """Put the calls of optional children back."""
-    current = {(i, k): ref for i, item in enumerate(body.items) for k, ref in enumerate(reads(item))}
-    current |= {(-1, k): ref for k, ref in enumerate(reads(body.result))}
-    count = 1 + max((ref.number for ref in _refs(body)), default=0)
-    items: list[Item] = []
-
-    def call(slot: Slot) -> Step:
-        nonlocal count
-        given = {current[edge] for edge in slot.edges}
-        if len(given) != 1:
-            raise _Conflict(slot.child)
-        out = Ref(count)
-        count += 1
-        current.update(dict.fromkeys(slot.edges, out))
-        args = (given.pop(), labels[slot]) if slot in labels else (given.pop(),)
-        return Step("placed" if slot in labels else "module", slot.child, args, {}, out)
-
-    for i, item in enumerate((*body.items, None)):
-        due = [slot for slot in slots if slot.after == i and slot.edges]
-        inner = [slot for slot in due if isinstance(item, Branch) and all(edge[0] == i for edge in slot.edges)]
-        items += [call(slot) for slot in due if slot not in inner]
-        if item is not None:
-            first = [call(slot) for slot in inner]
-            item = with_reads(item, iter([current[i, k] for k in range(len(reads(item)))]))
-            if isinstance(item, Branch) and item.condition == "self.residual":
-                item = replace(item, train=(*item.train[:-1], replace(item.train[-1], out=current[-1, 0])))
-            items.append(replace(item, train=(*first, *item.train)) if isinstance(item, Branch) and first else item)
-    result = with_reads(body.result, iter([current[-1, k] for k in range(len(reads(body.result)))]))
-    return numbered(replace(body, items=tuple(items), result=result))
-
-
-def _refs(body: Body) -> list[Ref]:
-    from se_nas.exporter.generator.recording import refs_of
-
-    made = [ref for step in steps_of(body.items) for ref in refs_of(step.out)]
-    return [*refs_of(body.params), *made, *(ref for item in body.items for ref in reads(item)), *reads(body.result)]
-
-
-Describe = Callable[[Template], str]
-
-
-def check_called(template: Template) -> None:
-    """Raise if a module has children that hold tensors and are never called in a way that the file can say."""
-    if template.body is None and not template.container:
-        raise Unsupported(f"{template.path or 'the network'} is never called")

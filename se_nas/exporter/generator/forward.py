@@ -7,29 +7,15 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from se_nas.exporter.generator.bodies import Body, Branch, Training, reads, steps_of
-from se_nas.exporter.generator.expressions import Name
-from se_nas.exporter.generator.layout import Brackets, Joined, Text, arguments, flat, lay_out, literal
-from se_nas.exporter.generator.recording import Like, Own, Ref, Size, Step, refs_of
+from se_nas.exporter.generator.formulas import IN_PLACE, OPERATORS, Formula, Formulas, axes_read, shapes_of
+from se_nas.exporter.generator.layout import Joined, Text, flat, lay_out, literal
+from se_nas.exporter.generator.symbols import Ref, Step, refs_of
 
-OPERATORS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "matmul": "@", "__pow__": "**", "pow": "**", "floor_divide": "//"}
-REVERSED = {"__rsub__": "-", "__rtruediv__": "/", "__rdiv__": "/", "__rpow__": "**"}
-COMPARED = {"gt": ">", "lt": "<", "ge": ">=", "le": "<=", "eq": "==", "ne": "!="}
-IN_PLACE = {"add_": "+=", "sub_": "-=", "mul_": "*=", "div_": "/="}
 GENERIC = re.compile(r"(conv|bn|norm|layer|linear|fc|act|relu|drop|block|stage|features|stem|pool|head|classifier|flatten|se$|\d|_)", re.I)
 LONGEST = 88  # of an expression that is put into another
 DEEPEST = 3  # calls within each other
-
-
-@dataclass(frozen=True)
-class _Expression:
-    """Text that a tensor can be written as: how many calls are in each other, and whether it needs brackets in a formula."""
-
-    text: Text
-    depth: int = 0
-    formula: bool = False
 
 
 @dataclass
@@ -44,10 +30,8 @@ class Writer:
 
     body: Body
     small: Callable[[str], bool]
-    mappings: Callable[[str], bool]
-    names: dict[Ref, str] = field(default_factory=dict)
-    lists: dict[tuple[Ref, ...], str] = field(default_factory=dict)
-    pending: list[tuple[Ref, _Expression]] = field(default_factory=list)
+    formulas: Formulas
+    pending: list[tuple[Ref, Formula]] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     indent: int = 8
 
@@ -64,7 +48,6 @@ class Writer:
         self.makers = {ref: step for step in steps for ref in refs_of(step.out)}
         self.places = {ref: i for i, step in enumerate(steps) for ref in refs_of(step.out)}
         self.replaced: set[Ref] = set()  # in a branch: values that it is about to replace, and that it reads no more
-        self.sizes: dict[Ref, tuple[str, ...]] = {}
         self.shapes = axes_read([(*step.args, *step.kwargs.values()) for step in steps])
         self.fixed |= {ref for ref, axes in self.shapes.items() if len(axes) > 2}
         self.position = 0
@@ -83,18 +66,18 @@ class Writer:
         for number, (name, value) in enumerate(zip(self.body.names, self.body.params, strict=True)):
             if number in self.body.lists:
                 assert isinstance(value, Ref)
-                self.names[value] = self._fresh(*(["features"] if name in ("x", "input", "inputs") else [name, "features"]))
-                texts.append(f"{self.names[value]}: list[Tensor]")
+                self.formulas.names[value] = self._fresh(*(["features"] if name in ("x", "input", "inputs") else [name, "features"]))
+                texts.append(f"{self.formulas.names[value]}: list[Tensor]")
                 continue
             clean = "x" if single and value is single[0] and not self._taken("x") else self._fresh(name)
             if isinstance(value, Ref):
-                if value not in self.names:
-                    self.names[value] = clean
+                if value not in self.formulas.names:
+                    self.formulas.names[value] = clean
                 texts.append(f"{clean}: Tensor")
             else:
                 refs = tuple(refs_of(value))
-                self.lists[refs] = clean
-                self.names |= {ref: f"{clean}[{i}]" for i, ref in enumerate(refs) if ref not in self.names}
+                self.formulas.lists[refs] = clean
+                self.formulas.names |= {ref: f"{clean}[{i}]" for i, ref in enumerate(refs) if ref not in self.formulas.names}
                 texts.append(f"{clean}: {'list[Tensor]' if isinstance(value, list) else 'tuple[Tensor, ...]'}")
         return texts
 
@@ -102,8 +85,8 @@ class Writer:
 
     def _taken(self, name: str) -> bool:
         return (
-            any(known == name and self.last.get(ref, -1) >= self.position for ref, known in self.names.items())
-            or name in self.lists.values()
+            any(known == name and self.last.get(ref, -1) >= self.position for ref, known in self.formulas.names.items())
+            or name in self.formulas.lists.values()
         )
 
     def _fresh(self, *wanted: str) -> str:
@@ -115,21 +98,21 @@ class Writer:
 
     def _name(self, step: Step, ref: Ref) -> str:
         """The variable of a result: that of what it was made from, if nobody needs that any more."""
-        if ref in self.names:
-            return self.names[ref]
+        if ref in self.formulas.names:
+            return self.formulas.names[ref]
         sources = self._sources(step)
-        for read in sorted(sources, key=lambda read: self.names.get(read, "") not in PLAIN):
-            old = self.names.get(read, "")
+        for read in sorted(sources, key=lambda read: self.formulas.names.get(read, "") not in PLAIN):
+            old = self.formulas.names.get(read, "")
             if len(set(sources)) > 1 and old not in PLAIN:
                 continue
             dead = (
                 (self.last.get(read, -1) <= self.position or read in self.replaced)
                 and old.isidentifier()
-                and old not in self.lists.values()
+                and old not in self.formulas.lists.values()
             )
             if dead and not any(
                 known == old and other != read and other not in self.replaced and self.last.get(other, -1) > self.position
-                for other, known in self.names.items()
+                for other, known in self.formulas.names.items()
             ):
                 return old
         child = step.name.rpartition(".")[2] if step.kind == "module" else ""
@@ -140,7 +123,7 @@ class Writer:
         """The variables that an expression is made from, those within its inner calls too."""
         found: list[Ref] = []
         for ref in reads(step):
-            found += [ref] if ref in self.names or ref not in self.makers else self._sources(self.makers[ref])
+            found += [ref] if ref in self.formulas.names or ref not in self.makers else self._sources(self.makers[ref])
         return found
 
     # Statements.
@@ -159,19 +142,21 @@ class Writer:
         position, self.position = self.position, self.places[ref]
         name = self._name(step, ref)
         self.position = position
-        self.names[ref] = name
+        self.formulas.names[ref] = name
         self._emit(text, f"{name} = ")
 
     def _unpack(self, step: Step) -> None:
         """``batch, channels, height, width = x.shape``, where many sizes of a tensor are used."""
         for ref, axes in shapes_of((*step.args, *step.kwargs.values())).items():
-            if ref not in self.sizes and len(self.shapes.get(ref, ())) > 2:
+            if ref not in self.formulas.sizes and len(self.shapes.get(ref, ())) > 2:
                 self._flush()
                 names = ("batch", "channels", "height", "width") if axes == 4 else tuple(f"size{i}" for i in range(axes))
-                taken = {name for known in self.sizes.values() for name in known}
-                self.sizes[ref] = tuple(self._fresh(*(f"{name}{n}" for n in ("", 2, 3, 4) if f"{name}{n}" not in taken)) for name in names)
-                used = [name if axis in self.shapes[ref] else "_" for axis, name in enumerate(self.sizes[ref])]
-                self._emit(f"{', '.join(used)} = {self.names[ref]}.shape")
+                taken = {name for known in self.formulas.sizes.values() for name in known}
+                self.formulas.sizes[ref] = tuple(
+                    self._fresh(*(f"{name}{n}" for n in ("", 2, 3, 4) if f"{name}{n}" not in taken)) for name in names
+                )
+                used = [name if axis in self.shapes[ref] else "_" for axis, name in enumerate(self.formulas.sizes[ref])]
+                self._emit(f"{', '.join(used)} = {self.formulas.names[ref]}.shape")
 
     def _step(self, step: Step, inside: bool = False) -> None:
         if not inside:
@@ -183,17 +168,17 @@ class Writer:
         self.pending.clear()
         if step.kind == "method" and step.name in IN_PLACE and isinstance(step.args[0], Ref) and len(step.args) == 2 and not step.kwargs:
             target, other = step.args
-            name = self.names.setdefault(step.out, self.names[target])
-            value = self._value(other, values)
-            if name == self.names[target]:
+            name = self.formulas.names.setdefault(step.out, self.formulas.names[target])
+            value = self.formulas.value(other, values)
+            if name == self.formulas.names[target]:
                 self._emit(value.text, f"{name} {IN_PLACE[step.name]} ")
             else:
                 symbol = IN_PLACE[step.name][0]
-                self._emit(Joined((self.names[target], f" {symbol} ", self._operand(value, symbol))), f"{name} = ")
+                self._emit(Joined((self.formulas.names[target], f" {symbol} ", self.formulas.operand(value, symbol))), f"{name} = ")
         elif step.kind in ("loop", "gather"):
             self._loop(step, values)
         else:
-            expression = self._expression(step, values)
+            expression = self.formulas.call(step, values)
             out = step.out
             if isinstance(out, Ref) and self.uses[out] == 1 and out not in self.fixed and not inside and self._fits(expression):
                 self.pending.append((out, expression))
@@ -204,24 +189,24 @@ class Writer:
                 self._flush()
                 names = [self._several(step, ref, i) for i, ref in enumerate(refs_of(out))]
                 for ref, name in zip(refs_of(out), names, strict=True):
-                    self.names[ref] = name
+                    self.formulas.names[ref] = name
                 self._emit(expression.text, f"{', '.join(names)} = ")
         self.position += 1
 
     def _assign_now(self, step: Step, ref: Ref, text: Text) -> None:
         name = self._name(step, ref)
-        self.names[ref] = name
+        self.formulas.names[ref] = name
         if self.uses[ref]:
             self._emit(text, f"{name} = ")
         else:
             self._emit(text)
 
     def _several(self, step: Step, ref: Ref, i: int) -> str:
-        base = self.names.get(next(iter(self._sources(step)), ref), "x")
+        base = self.formulas.names.get(next(iter(self._sources(step)), ref), "x")
         base = base if base.isidentifier() else "x"
         return self._fresh(*(f"{base}{n}" for n in range(i + 1, i + 50)))
 
-    def _fits(self, expression: _Expression) -> bool:
+    def _fits(self, expression: Formula) -> bool:
         return expression.depth <= DEEPEST and len(flat(expression.text)) <= LONGEST
 
     def _can_inline(self, wanted: Sequence[Ref], step: Step) -> list[Ref]:
@@ -258,7 +243,7 @@ class Writer:
                 self.indent += 4
                 for i, step in enumerate(steps):
                     later = {ref for other in steps[i + 1 :] for ref in reads(other)}
-                    self.replaced = {ref for other in steps[i:] for ref in refs_of(other.out)} & set(self.names) - later
+                    self.replaced = {ref for other in steps[i:] for ref in refs_of(other.out)} & set(self.formulas.names) - later
                     self._step(step, inside=any(ref in self.fixed_out(branch) for ref in refs_of(step.out)))
                 self._flush()
                 self.replaced = set()
@@ -269,34 +254,35 @@ class Writer:
         inner = Counter(ref for step in (*branch.train, *branch.evaluation) for ref in reads(step))
         return {ref for step in (*branch.train, *branch.evaluation) for ref in refs_of(step.out) if self.uses[ref] > inner[ref]}
 
-    def _loop(self, step: Step, values: dict[Ref, _Expression]) -> None:
+    def _loop(self, step: Step, values: dict[Ref, Formula]) -> None:
         self._flush()
         (given,) = step.args[:1]
-        name = self._name(step, step.out)
-        old = self.names[given]
-        self.names[step.out] = name
-        children = self._children(step.name)
+        name = self._name(step, step.out) if step.kind == "loop" else self._fresh("features", "outputs")
+        old = self.formulas.names[given]
+        self.formulas.names[step.out] = name
+        children, skipped = self.formulas.children(step.name), [str(name) for name in step.args[1:]]
         if step.kind == "loop":
             if old != name:
                 self._emit(old, f"{name} = ")
-            self._emit(f"for block in {children}:")
-            self._emit(f"    {name} = block({name})")
+            call = f"{name} = block({name})"
         else:
             self._emit(f"[{old}]", f"{name} = ")
-            self._emit(f"for layer in {children}:")
-            self._emit(f"    {name}.append(layer({name}))")
-
-    def _children(self, path: str) -> str:
-        owner = self._module(path) if path else "self"
-        return f"{owner}.values()" if self.mappings(path) else owner
+            call = f"{name}.append(block({name}))"
+        if skipped:
+            self._emit(f"for key, block in {children.removesuffix('.values()')}.items():")
+            self._emit(f"    if key {'!= ' + literal(skipped[0]) if len(skipped) == 1 else 'not in ' + literal(tuple(skipped))}:")
+            self._emit(f"        {call}")
+        else:
+            self._emit(f"for block in {children}:")
+            self._emit(f"    {call}")
 
     def _return(self) -> None:
         result = self.body.result
         if isinstance(result, Training):
             self._flush()
             self._emit("if self.training:")
-            self._emit(self._value(result.train, {}).text, "    return ")
-            self._emit(self._value(result.evaluation, {}).text, "return ")
+            self._emit(self.formulas.value(result.train, {}).text, "    return ")
+            self._emit(self.formulas.value(result.evaluation, {}).text, "return ")
             return
         wanted = reads(result)
         pending = [ref for ref, _ in self.pending]
@@ -304,134 +290,7 @@ class Writer:
         self._flush(keep)
         values = dict(self.pending)
         self.pending.clear()
-        self._emit(self._value(result, values).text, "return ")
-
-    # Expressions.
-
-    def _expression(self, step: Step, values: dict[Ref, _Expression]) -> _Expression:
-        args = [self._value(arg, values) for arg in step.args]
-        named = [(key, self._value(arg, values).text) for key, arg in step.kwargs.items()]
-        texts = [arg.text for arg in args]
-        depth = 1 + max((arg.depth for arg in args), default=0)
-        if step.kind == "module":
-            return _Expression(Brackets(self._module(step.name), arguments(texts, named)), depth)
-        if step.kind == "each":
-            return _Expression(f"[branch({flat(texts[0])}) for branch in {self._children(step.name)}]", depth)
-        if step.kind == "placed":
-            return _Expression(Brackets("self.se_at", (literal(step.args[1]), texts[0])), depth)
-        if step.kind == "super":
-            return _Expression(Brackets("super().forward", tuple(texts)), depth)
-        if step.kind == "attribute":
-            return _Expression(Joined((self._atom(args[0]), f".{step.name}")), depth)
-        if step.kind == "function":
-            return _Expression(Brackets(step.name, arguments(texts, named)), depth)
-        if not named and len(args) == 2 and step.name in {**OPERATORS, **COMPARED}:
-            symbol = {**OPERATORS, **COMPARED}[step.name]
-            left = self._operand(args[0], symbol, first=True)
-            return _Expression(Joined((left, f" {symbol} ", self._operand(args[1], symbol))), depth, True)
-        if not named and len(args) == 2 and step.name in REVERSED:
-            symbol = REVERSED[step.name]
-            return _Expression(
-                Joined((self._operand(args[1], symbol, first=True), f" {symbol} ", self._operand(args[0], symbol))), depth, True
-            )
-        if not named and len(args) == 1 and step.name == "neg":
-            return _Expression(Joined(("-", self._atom(args[0]))), depth, True)
-        if step.name == "__getitem__":
-            index = step.args[1]
-            inside = ", ".join(self._index(item, values) for item in index) if isinstance(index, tuple) else self._index(index, values)
-            return _Expression(Joined((self._atom(args[0]), f"[{inside}]")), depth)
-        return _Expression(Joined((self._atom(args[0]), Brackets(f".{step.name}", arguments(texts[1:], named)))), depth)
-
-    def _operand(self, value: _Expression, symbol: str, first: bool = False) -> Text:
-        """An operand of a formula, in brackets where they are needed: sums need none on the left of a sum."""
-        plain = symbol in "+-" and first
-        return value.text if plain or not value.formula else Joined(("(", value.text, ")"))
-
-    def _atom(self, value: _Expression) -> Text:
-        return Joined(("(", value.text, ")")) if value.formula else value.text
-
-    def _index(self, item: Any, values: dict[Ref, _Expression]) -> str:
-        if isinstance(item, slice):
-            parts = ["" if part is None else flat(self._value(part, values).text) for part in (item.start, item.stop)]
-            step = "" if item.step is None else f":{flat(self._value(item.step, values).text)}"
-            return f"{parts[0]}:{parts[1]}{step}"
-        return flat(self._value(item, values).text)
-
-    def _value(self, value: Any, values: dict[Ref, _Expression]) -> _Expression:
-        match value:
-            case Ref():
-                return values.get(value) or _Expression(self.names[value])
-            case Name():
-                return _Expression(value.text)
-            case Own():
-                return _Expression(self._module(value.path))
-            case Like():
-                return _Expression(f"{self.names[value.ref]}.{value.attribute}")
-            case Training():
-                if value == Training():
-                    return _Expression("self.training")
-                chosen = [flat(self._value(item, values).text) for item in (value.train, value.evaluation)]
-                return _Expression(f"({chosen[0]} if self.training else {chosen[1]})")
-            case Size("shape", (ref, axis, _)):
-                return _Expression(self.sizes[ref][axis] if ref in self.sizes else f"{self.names[ref]}.shape[{axis}]")
-            case Size(operator, (a, b)):
-                left, right = (self._value(item, values) for item in (a, b))
-                return _Expression(Joined((self._operand(left, operator), f" {operator} ", self._operand(right, operator))), 0, True)
-            case list() | tuple() if refs_of(value) and tuple(refs_of(value)) in self.lists:
-                return _Expression(self.lists[tuple(refs_of(value))])
-            case tuple() if hasattr(value, "_fields"):
-                fields = [(name, self._value(item, values).text) for name, item in zip(value._fields, value, strict=True)]
-                return _Expression(Brackets(type(value).__name__, arguments([], fields)))
-            case list() | tuple():
-                items = tuple(self._value(item, values).text for item in value)
-                pair = "[]" if isinstance(value, list) else "()"
-                depth = max((self._value(item, values).depth for item in value), default=0)
-                return _Expression(Brackets("", items, pair, comma=pair == "()" and len(items) == 1), depth)
-            case dict():
-                pairs = tuple(Joined((f"{literal(key)}: ", self._value(item, values).text)) for key, item in value.items())
-                return _Expression(Brackets("", pairs, "{}"))
-        return _Expression(literal(value))
-
-    def _module(self, path: str) -> str:
-        text = "self"
-        for i, part in enumerate(path.split(".")):
-            if self.mappings(".".join(path.split(".")[:i])):
-                text += f"[{literal(part)}]"
-            elif part.isidentifier() and not keyword.iskeyword(part):
-                text += f".{part}"
-            elif part.isdigit():
-                text += f"[{part}]"
-            else:
-                text = f"getattr({text}, {literal(part)})"
-        return text
-
-
-def shapes_of(value: Any) -> dict[Ref, int]:
-    """The tensors whose sizes a value is made of, and how many axes they have."""
-    if isinstance(value, Size):
-        if value.operator == "shape":
-            return {value.operands[0]: value.operands[2]}
-        return shapes_of(value.operands)
-    if isinstance(value, (list, tuple)):
-        return {ref: axes for item in value for ref, axes in shapes_of(item).items()}
-    return {}
-
-
-def axes_read(values: Any) -> dict[Ref, set[int]]:
-    """Which sizes of which tensors a value is made of."""
-    found: dict[Ref, set[int]] = {}
-
-    def visit(value: Any) -> None:
-        if isinstance(value, Size) and value.operator == "shape":
-            found.setdefault(value.operands[0], set()).add(value.operands[1])
-        elif isinstance(value, Size):
-            visit(value.operands)
-        elif isinstance(value, (list, tuple)):
-            for item in value:
-                visit(item)
-
-    visit(values)
-    return found
+        self._emit(self.formulas.value(result, values).text, "return ")
 
 
 PLAIN = {"x", "out", "y", "z"}

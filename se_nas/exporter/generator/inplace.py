@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional
 
-from se_nas.exporter.generator.recording import Event, Frame, Own, Recording, Ref, Step, substitute
+from se_nas.exporter.generator.recording import Event, Recording
+from se_nas.exporter.generator.symbols import Frame, Own, Ref, Step, substitute
 
 MAY_HAND_ON = {"reshape", "reshape_as", "flatten", "ravel", "contiguous", "to", "type", "type_as", "float", "double", "half", "F.dropout"}
 """Functions that return a view or a copy, depending on how their tensor lies in memory."""

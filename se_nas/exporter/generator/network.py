@@ -12,16 +12,18 @@ from se_nas.architecture import Architecture
 from se_nas.attached import public_modules
 from se_nas.exporter.check import Unsupported
 from se_nas.exporter.generator import initialisation
+from se_nas.exporter.generator.arguments import annotation
 from se_nas.exporter.generator.bodies import Training
 from se_nas.exporter.generator.classes import Classes
 from se_nas.exporter.generator.construction import Builder
-from se_nas.exporter.generator.definitions import Definition, annotation
-from se_nas.exporter.generator.expressions import MISSING, Optional
+from se_nas.exporter.generator.definitions import Definition
+from se_nas.exporter.generator.expressions import MISSING, New, Optional
+from se_nas.exporter.generator.formulas import Formulas
 from se_nas.exporter.generator.forward import Writer
 from se_nas.exporter.generator.layout import Brackets, Joined, Text, flat, lay_out, literal
 from se_nas.exporter.generator.operators import refuse_clashes
-from se_nas.exporter.generator.recording import Ref
 from se_nas.exporter.generator.seblock import OPERATOR, SECode
+from se_nas.exporter.generator.symbols import Ref
 from se_nas.exporter.generator.template import IMPORTS, WIDTH, assemble
 from se_nas.exporter.heading import docstring
 from se_nas.se import SEBlock
@@ -56,7 +58,7 @@ SE_AT = '''
 BUILD = '''
 def build(weights: str | None = None) -> nn.Module:
     """The network{what}, with the weights of a safetensors file if one is given."""
-    network = {root}()
+    {made}
 {begin}    if weights is not None:
         from safetensors.torch import load_file
 
@@ -94,14 +96,15 @@ def source(space: SearchSpace, architecture: Architecture, network: nn.Module, a
     classes = [_class(definition, builder, kinds) for definition in finder.definitions.values()]
     settings = [OPERATOR if {"squeeze", "gate"} & set(se.fields) else "", *operators.values(), se.settings_class(PLACES)]
     outputs = _outputs(finder.definitions)
-    body = finder.definitions[root.name].body
+    body = finder.definitions[root.name].body if isinstance(root, New) else None
+    made = lay_out(builder.text(root), 4, before="network = " if isinstance(root, New) else "network: nn.Module = ")
     call = f"network(torch.zeros(1, {', '.join(map(str, space.input_size))}))"
     build = BUILD.format(
-        root=root.name,
+        made=made,
         what=" in its inference form, in evaluation mode" if inference else "",
         begin="" if inference else initialisation.text(network),
         network=inference or "network",
-        shape=f"tuple({call}.shape)" if body and _type(body.result).startswith("Tensor") else call,
+        shape=f"tuple({call}.shape)" if body is None or _type(body.result).startswith("Tensor") else call,
     ).strip()
     rest = [se.block(), *outputs, *classes, build]
     refuse_clashes(operators, "\n".join(rest))
@@ -185,7 +188,7 @@ def _forward(definition: Definition, builder: Builder, modules: Mapping[str, nn.
         module = find(child) if child else modules[path]
         return isinstance(module, nn.ModuleDict)
 
-    parameters, lines = Writer(body, small, mapping).write()
+    parameters, lines = Writer(body, small, Formulas(mapping)).write()
     head = lay_out(Brackets("def forward", ("self", *parameters)), 4, after=f" -> {_type(body.result)}:")
     gate = ["", *SE_AT.format(name=definition.placed).strip("\n").splitlines()] if definition.placed else []
     return [f"    {head}", *lines, *gate]

@@ -1,0 +1,40 @@
+"""How much of a GPU's memory the training of a network takes, estimated on the CPU."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+BATCH = 2  # images of the sample; what autograd keeps grows with them
+CONTEXT = 600 * 2**20
+"""Bytes allowed for a process's CUDA context and libraries: an allowance, not a measurement."""
+SLACK = 1.25
+"""Factor on what autograd keeps, for work space and fragmentation: an allowance, not a measurement."""
+
+
+def training_memory(network: nn.Module, size: tuple[int, int, int], batch_size: int, half: bool) -> int:
+    """Bytes that a training step needs, about: parameters, gradients, momentum, and what autograd keeps for going back.
+
+    Args:
+        network: on the CPU; it is run once in training mode.
+        size: (C, H, W) of an image.
+        batch_size: images a step.
+        half: whether activations are kept in 16 bits (mixed precision).
+    """
+    weights = {p.data_ptr() for p in network.parameters()}
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        if tensor.data_ptr() not in weights:
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        held.append(tensor)  # or its address would be used again
+        return tensor
+
+    held: list[Tensor] = []
+    network.train()
+    with torch.random.fork_rng([]), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        output = network(torch.rand(BATCH, *size))
+        del output
+    activations = sum(kept.values()) / BATCH * batch_size * (0.5 if half else 1)
+    parameters = sum(p.numel() * p.element_size() for p in network.parameters())
+    return int(CONTEXT + 3 * parameters + SLACK * activations)

@@ -1,0 +1,35 @@
+"""What sort of a module a module is: a layer of torch.nn, a container, or one that computes by itself."""
+
+from __future__ import annotations
+
+from torch import nn
+
+LAYER_MODULES = "torch.nn."
+
+
+CONTAINER_FORWARDS = (nn.Sequential.forward,)
+
+
+def base_layer(module: nn.Module) -> type[nn.Module] | None:
+    """The class of torch.nn that a module is or extends (`nn.Module` and containers do not count)."""
+    for cls in type(module).__mro__:
+        if cls.__module__.startswith(LAYER_MODULES):
+            return None if cls is nn.Module or cls.__module__ == "torch.nn.modules.container" else cls
+    return None
+
+
+def is_layer(module: nn.Module) -> bool:
+    """Whether a module does just what its class of torch.nn does."""
+    base = base_layer(module)
+    return base is not None and type(module).forward is base.forward
+
+
+def is_container(module: nn.Module) -> bool:
+    return type(module).forward in CONTAINER_FORWARDS
+
+
+def kind_of(module: nn.Module) -> str:
+    """Which sort of expression a module gets: ``layer``, ``container`` or ``own``."""
+    if type(module) in (nn.Sequential, nn.ModuleList, nn.ModuleDict):
+        return "container"
+    return "layer" if is_layer(module) else "own"

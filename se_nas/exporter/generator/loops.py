@@ -1,0 +1,145 @@
+"""Bodies as a person would write them: loops over lists of modules, lists as arguments, names from the module on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from se_nas.exporter.check import Unsupported
+from se_nas.exporter.generator.bodies import Body, Branch, Item, numbered, reads, steps_of
+from se_nas.exporter.generator.expressions import Name
+from se_nas.exporter.generator.symbols import Own, Ref, Step, refs_of
+
+
+def listed(body: Body) -> Body:
+    """A body in which an argument that is a list, and is only read as a whole, is one variable."""
+    for i, param in enumerate(body.params):
+        refs = list(param) if isinstance(param, (list, tuple)) else []
+        if not refs or not all(isinstance(ref, Ref) for ref in refs):
+            continue
+        whole = Ref(1 + max(ref.number for step in steps_of(body.items) for ref in (*reads(step), *refs_of(step.out))))
+
+        def swap(value: Any, refs: list[Any] = refs, whole: Ref = whole) -> Any:
+            return whole if isinstance(value, (list, tuple)) and list(value) == refs else value
+
+        swapped = _map_steps(
+            body, lambda step: replace(step, args=tuple(map(swap, step.args)), kwargs={k: swap(v) for k, v in step.kwargs.items()})
+        )
+        if not set(refs) & {ref for item in swapped.items for ref in reads(item)} and not set(refs) & set(reads(body.result)):
+            params = tuple(whole if n == i else other for n, other in enumerate(body.params))
+            body = replace(numbered(replace(swapped, params=params)), lists=(*body.lists, i))
+    return body
+
+
+def relative_to(body: Body, path: str) -> Body:
+    """A body with the paths of modules and parameters from its own module on."""
+    prefix = f"{path}." if path else ""
+
+    def strip(name: str) -> str:
+        if not name.startswith(prefix):
+            raise Unsupported(f"{path} uses {name}, which is not within it")
+        return name.removeprefix(prefix)
+
+    def step(item: Step) -> Step:
+        args, kwargs = (_map_own(value, strip) for value in (item.args, item.kwargs))
+        return replace(item, name=strip(item.name) if item.kind == "module" else item.name, args=args, kwargs=kwargs)
+
+    return _map_steps(body, step)
+
+
+def _map_steps(body: Body, change: Any) -> Body:
+    def item(value: Item) -> Item:
+        if isinstance(value, Branch):
+            return replace(value, train=tuple(map(change, value.train)), evaluation=tuple(map(change, value.evaluation)))
+        changed: Step = change(value)
+        return changed
+
+    return replace(body, items=tuple(map(item, body.items)))
+
+
+def _map_own(value: Any, strip: Any) -> Any:
+    if isinstance(value, Own):
+        return Own(strip(value.path))
+    if isinstance(value, dict):
+        return {key: _map_own(item, strip) for key, item in value.items()}
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+        return type(value)(_map_own(item, strip) for item in value)
+    return value
+
+
+def with_attributes(body: Body, attributes: Mapping[str, Any]) -> Body:
+    """A body in which constants that the layer which it extends has as attributes are these attributes."""
+    named = {name: value for name, value in attributes.items() if isinstance(value, (tuple, float)) and not isinstance(value, bool)}
+
+    def change(value: Any) -> Any:
+        for name, known in named.items():
+            if type(value) is type(known) and value == known:
+                return Name(f"self.{name}")
+        return value
+
+    return _map_steps(
+        body,
+        lambda step: replace(step, args=tuple(map(change, step.args)), kwargs={key: change(item) for key, item in step.kwargs.items()}),
+    )
+
+
+def _calls(item: Item, name: str) -> bool:
+    return isinstance(item, Step) and item.kind == "module" and item.name == name and not item.kwargs and isinstance(item.out, Ref)
+
+
+def is_chain(body: Body, names: list[str]) -> bool:
+    """Whether a body does nothing but to call its children one after another."""
+    if len(body.items) != len(names) or len(body.params) != 1 or not isinstance(body.params[0], Ref):
+        return False
+    value = body.params[0]
+    for item, name in zip(body.items, names, strict=True):
+        if not (_calls(item, name) and isinstance(item, Step) and item.args == (value,)):
+            return False
+        value = item.out
+    return bool(body.result == value)
+
+
+def roll(body: Body, owner: str, names: list[str], skipped: tuple[str, ...] = ()) -> Body:
+    """A body in which calls of the modules ``names`` of a list, one after another, are a loop over it; it skips some."""
+    start = next((i for i, item in enumerate(body.items) if _calls(item, names[0])), None)
+    if start is None or len(body.items) < start + len(names):
+        return body
+    run = body.items[start : start + len(names)]
+    if not all(_calls(item, name) for item, name in zip(run, names, strict=True)):
+        return body
+    steps = [item for item in run if isinstance(item, Step)]
+    reads_after = [ref for item in (*body.items[:start], *body.items[start + len(names) :]) for ref in reads(item)] + reads(body.result)
+    outs = [step.out for step in steps]
+    first = steps[0].args[0]
+    if (
+        all(a.args == (b.out,) for a, b in zip(steps[1:], steps, strict=False))
+        and isinstance(first, Ref)
+        and not set(outs[:-1]) & set(reads_after)
+    ):
+        loop = Step("loop", owner, (first, *skipped), {}, outs[-1])
+        return numbered(replace(body, items=(*body.items[:start], loop, *body.items[start + len(names) :])))
+    uses = [item for item in (*body.items[start + len(names) :],) if set(reads(item)) & set(outs)]
+    same = all(step.args == (first,) for step in steps) and isinstance(first, Ref)
+    if same and len(uses) == 1 and isinstance(uses[0], Step) and not set(reads(body.result)) & set(outs):
+        return _collected(body, start, len(names), Step("each", owner, (first, *skipped), {}, None), outs, uses[0])
+    begins = first[0] if isinstance(first, list) and len(first) == 1 else first
+    growing = all(step.args == ([begins, *outs[:i]],) for i, step in enumerate(steps))
+    if growing and len(uses) == 1 and isinstance(uses[0], Step) and isinstance(begins, Ref):
+        return _collected(body, start, len(names), Step("gather", owner, (begins, *skipped), {}, None), [begins, *outs], uses[0])
+    return body
+
+
+def _collected(body: Body, start: int, length: int, loop: Step, refs: list[Ref], use: Step) -> Body:
+    """A body in which one step makes a list of tensors, that another reads as a whole."""
+    whole = max((ref.number for step in steps_of(body.items) for ref in [step.out] if isinstance(ref, Ref)), default=0) + 1
+
+    def swap(value: Any) -> Any:
+        return Ref(whole) if isinstance(value, (list, tuple)) and list(value) == refs else value
+
+    args = tuple(map(swap, use.args))
+    if args == use.args:
+        return body
+    items = [replace(item, args=args) if item is use else item for item in body.items]
+    items[start : start + length] = [replace(loop, out=Ref(whole))]
+    return numbered(replace(body, items=tuple(items)))

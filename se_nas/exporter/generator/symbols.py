@@ -1,0 +1,171 @@
+"""The words in which a forward pass is written down: tensors, sizes, parameters, and the calls between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A tensor of a forward pass, by its number."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Size:
+    """A formula over sizes of tensors: ``x.shape[axis]``, or an operator of Python between formulas and integers."""
+
+    operator: str
+    operands: tuple[Any, ...]  # of "shape": (Ref, axis, number of axes)
+
+
+@dataclass(frozen=True)
+class Own:
+    """A parameter or buffer: its path in the network."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class Like:
+    """The ``device`` or ``dtype`` of a tensor."""
+
+    ref: Ref
+    attribute: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call.
+
+    Attributes:
+        kind: ``module``, ``function``, ``method`` (of its first argument) or ``attribute``.
+        name: public path of the module, or the name that the function has in code: ``torch.cat``, ``F.relu``, ``mean``.
+        args, kwargs: tensors as `Ref`, sizes as `Size`, parameters as `Own`; the rest are constants.
+        out: what it returned, in the same form.
+    """
+
+    kind: str
+    name: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    out: Any
+
+
+@dataclass
+class Frame:
+    """One call of a module that computes by itself.
+
+    Attributes:
+        module: the module, and its public path.
+        names: of the arguments that hold tensors, in order.
+        params: these arguments.
+        steps: what it does.
+        result: what it returns.
+    """
+
+    module: nn.Module
+    path: str
+    names: tuple[str, ...]
+    params: tuple[Any, ...]
+    steps: list[Step] = field(default_factory=list)
+    result: Any = None
+
+
+class Dim(int):
+    """A size of a tensor that remembers where it is from."""
+
+    formula: Any
+
+    @classmethod
+    def of(cls, value: int, formula: Any) -> Dim:
+        dim = cls(value)
+        dim.formula = formula
+        return dim
+
+    def _calculate(self, operator: str, other: Any, function: Callable[[int, int], int], swapped: bool = False) -> Any:
+        if not isinstance(other, int) or isinstance(other, bool):
+            return NotImplemented
+        a, b = (other, self) if swapped else (self, other)
+        return Dim.of(function(int(a), int(b)), Size(operator, (_formula(a), _formula(b))))
+
+    def __add__(self, other: Any) -> Any:
+        return self._calculate("+", other, int.__add__)
+
+    def __radd__(self, other: Any) -> Any:
+        return self._calculate("+", other, int.__add__, swapped=True)
+
+    def __sub__(self, other: Any) -> Any:
+        return self._calculate("-", other, int.__sub__)
+
+    def __rsub__(self, other: Any) -> Any:
+        return self._calculate("-", other, int.__sub__, swapped=True)
+
+    def __mul__(self, other: Any) -> Any:
+        return self._calculate("*", other, int.__mul__)
+
+    def __rmul__(self, other: Any) -> Any:
+        return self._calculate("*", other, int.__mul__, swapped=True)
+
+    def __floordiv__(self, other: Any) -> Any:
+        return self._calculate("//", other, int.__floordiv__)
+
+    def __mod__(self, other: Any) -> Any:
+        return self._calculate("%", other, int.__mod__)
+
+    __hash__ = int.__hash__
+
+
+def _formula(value: int) -> Any:
+    return value.formula if isinstance(value, Dim) else int(value)
+
+
+class Shape(tuple[Dim, ...]):
+    """A tensor's shape, as `Dim`."""
+
+    def numel(self) -> Any:
+        total: Any = 1
+        for dim in self:
+            total = dim * total
+        return total
+
+
+def refs_of(value: Any) -> Iterator[Ref]:
+    """The tensors of a symbolic value, in order."""
+    if isinstance(value, Ref):
+        yield value
+    elif isinstance(value, Size):
+        yield from refs_of(value.operands)
+    elif isinstance(value, Like):
+        yield value.ref
+    elif isinstance(value, slice):
+        yield from refs_of((value.start, value.stop, value.step))
+    elif isinstance(value, dict):
+        yield from refs_of(tuple(value.values()))
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from refs_of(item)
+
+
+def substitute(value: Any, replace: Callable[[Ref], Any]) -> Any:
+    """A symbolic value with other tensors in it."""
+    if isinstance(value, Ref):
+        return replace(value)
+    if isinstance(value, Size):
+        return Size(value.operator, tuple(substitute(item, replace) for item in value.operands))
+    if isinstance(value, Like):
+        return Like(replace(value.ref), value.attribute)
+    if isinstance(value, slice):
+        return slice(*(substitute(item, replace) for item in (value.start, value.stop, value.step)))
+    if isinstance(value, dict):
+        return {key: substitute(item, replace) for key, item in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(substitute(item, replace) for item in value))
+    if isinstance(value, (list, tuple)):
+        return (list if isinstance(value, list) else tuple)(substitute(item, replace) for item in value)
+    return value

@@ -1,0 +1,1 @@
+"""One-line drop-ins for people with a tuner of their own."""
