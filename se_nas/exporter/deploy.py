@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvTransposeNd
 from torch.nn.modules.dropout import _DropoutNd
@@ -29,12 +30,20 @@ FOLDING = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 """Layers that a batch norm after them can be folded into."""
 
 
+class Pointwise(nn.Conv2d):
+    """A 1x1 convolution as one matrix product: with channels last in memory a map is a matrix, and nothing is copied."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+
+
 def inference_form(network: nn.Module, input_size: tuple[int, int, int]) -> nn.Module:
     """A network that computes in evaluation mode what another one does, with less work; its weights are the other's, folded.
 
     - A batch norm is folded into the convolution or linear layer before it, if that is called once and nothing else reads
       what it returns. An activation that belongs to the batch norm's own module (timm's ``BatchNormAct2d``) stays.
     - Dropout and modules that are used in training alone are gone.
+    - 1x1 convolutions are matrix products, where the network runs with channels last in memory.
     - Activations and SE blocks write over their input where nothing reads it afterwards.
 
     Args:
@@ -49,6 +58,8 @@ def inference_form(network: nn.Module, input_size: tuple[int, int, int]) -> nn.M
         recording = _record(plain, input_size)
         _fold(plain, recording)
         _clear(plain, recording)
+        if _takes_channels_last(plain, input_size):
+            _make_pointwise(plain)
         free = free_modules(_record(plain, input_size))
     except Unsupported as reason:
         raise _refused(reason) from None
@@ -175,6 +186,17 @@ def _replace(network: nn.Module, public: str, *modules: nn.Module) -> None:
         if isinstance(owner, nn.Sequential) and type(owner).forward is nn.Sequential.forward:
             while len(owner) > 1 and type(owner[-1]) is nn.Identity:
                 del owner[-1]
+
+
+def _make_pointwise(network: nn.Module) -> None:
+    """Make 1x1 convolutions matrix products, in place, but for those of SE blocks."""
+    blocks = [module for module in network.modules() if isinstance(module, SEBlock)]
+    inside = {id(module) for block in blocks for module in block.modules()}
+    for module in network.modules():
+        if type(module) is not nn.Conv2d or id(module) in inside or module.groups > 1 or module.padding not in ((0, 0), "valid"):
+            continue
+        if module.kernel_size == module.stride == (1, 1):
+            module.__class__ = Pointwise
 
 
 def _takes_channels_last(network: nn.Module, input_size: tuple[int, int, int]) -> bool:
