@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from se_nas.architecture import Architecture
 from se_nas.errors import InputError
-from se_nas.exporter import fallback
+from se_nas.exporter import deploy, fallback
 from se_nas.exporter.alone import load_state
 from se_nas.exporter.card import readme, record, record_file
 from se_nas.exporter.check import Unsupported, compare
@@ -96,7 +96,7 @@ def export(
             not its own, or the target is taken. Nothing is written then.
     """
     target, options, about = Path(target), options or ExportOptions(), about or {}
-    options.check(target)
+    options.check(target, weights is not None)
     place = Destination.of(target)
     wanted = {
         place.module: True,
@@ -115,15 +115,15 @@ def export(
     network = space.build(architecture)
     if weights is not None:
         check_weights(weights, network)
-    written = source(space, architecture, network, {name: str(value) for name, value in about.items()})
+    facts = {name: str(value) for name, value in about.items()}
+    written = source(space, architecture, network, facts, options.deploy)
     if weights is not None:
         load_state(network, weights)
-    proof = (
-        prove(written.text, network, space.cost(architecture), space.input_size, weights, written.paths, written.one_size)
-        if options.prove
-        else None
-    )
+    form = deploy.inference_form(network, space.input_size) if options.deploy else None
+    cost, size = space.cost(architecture), space.input_size
+    proof = prove(written.text, network, cost, size, weights, written.paths, form, written.one_size) if options.prove else None
 
+    network = form or network
     files, remarks = {place.module: written.text.encode()}, dict.fromkeys(names, "")
     if weights is not None:
         files[place.weights] = _safetensors(network, architecture)
@@ -134,18 +134,22 @@ def export(
         if entry and asked:
             files[entry] = write(space, architecture, weights is not None).encode()
     if place.about and place.card:
-        files[place.about] = record_file(record(space, architecture, network, about, proof))
-        files[place.card] = readme(space, architecture, network, about, proof, remarks, written.notes).encode()
+        files[place.about] = record_file(record(space, architecture, network, about, proof, options.deploy))
+        files[place.card] = readme(space, architecture, network, about, proof, remarks, written.notes, options.deploy).encode()
     write_files(place.folder, files)
     return Exported(place.folder / place.module, tuple(place.folder / name for name in names), written.notes, proof)
 
 
-def source(space: SearchSpace, architecture: Architecture, network: nn.Module, about: Mapping[str, str]) -> Written:
-    """The file of a network, by the first generator that can write it.
+def source(
+    space: SearchSpace, architecture: Architecture, network: nn.Module, about: Mapping[str, str], inference: bool = False
+) -> Written:
+    """The file of a network (fresh: how its layers begin is in it), by the first generator that can write it.
 
     Raises:
-        InputError: if none can.
+        InputError: if none can; if its ``inference`` form is wanted, and that cannot be written.
     """
+    if inference:
+        return Written(deploy.source(space, architecture, network, about))
     reasons: list[str] = []
     for generate in GENERATORS:
         try:

@@ -19,9 +19,10 @@ from se_nas.exporter.generator.bodies import Body, merge, steps_of
 from se_nas.exporter.generator.definitions import Definition, define
 from se_nas.exporter.generator.expressions import NOTHING, SE, Container, Expression, New, initial, layer
 from se_nas.exporter.generator.families import Template, find_families
+from se_nas.exporter.generator.inplace import frames_in_place
 from se_nas.exporter.generator.kinds import base_layer, is_layer, kind_of
 from se_nas.exporter.generator.loops import is_chain, listed, relative_to, roll, with_attributes
-from se_nas.exporter.generator.recording import form, record
+from se_nas.exporter.generator.recording import Recording, form, record
 from se_nas.exporter.generator.symbols import Frame
 from se_nas.placement import Removed
 from se_nas.se import SEBlock
@@ -38,11 +39,13 @@ class Classes:
         network: the searched network, in which SE blocks are attached.
         input_size: (C, H, W) of an image.
         reserved: names that no class may have.
+        inference: whether to write what it computes in evaluation mode alone, and over tensors that are read no more.
     """
 
     network: nn.Module
     input_size: tuple[int, int, int]
     reserved: frozenset[str]
+    inference: bool = False
     definitions: dict[str, Definition] = field(default_factory=dict)
     one_size: bool = False  # whether what the network computes depends on the size of its images
     expressions: dict[str, Expression] = field(default_factory=dict)
@@ -94,10 +97,11 @@ class Classes:
 
     def _record(self) -> None:
         """What each module computes, in both modes."""
-        frames = {}
-        for training in (False, True):
+        frames: dict[bool, dict[str, Frame]] = {False: {}, True: {}}
+        for training in (False,) if self.inference else (False, True):
             try:
-                frames[training] = self._frames(training, 0)
+                recording = self._pass(training, 0)
+                frames[training] = frames_in_place(recording) if self.inference else recording.frames
             except Unsupported:
                 raise
             except Exception as error:
@@ -106,7 +110,7 @@ class Classes:
                     f"it could not be run without arithmetic in {'training' if training else 'evaluation'} ({reason[:160]})"
                 ) from error
         try:
-            other = self._frames(False, 8)
+            other = frames_in_place(self._pass(False, 8)) if self.inference else self._pass(False, 8).frames
             self.one_size = other.keys() != frames[False].keys() or any(form(other[path]) != form(frames[False][path]) for path in other)
         except Exception:  # the network takes no other size
             self.one_size = False
@@ -125,7 +129,7 @@ class Classes:
             path: merge(frames[False].get(path), frames[True].get(path), self.silent) for path in {*frames[False], *frames[True]}
         }
 
-    def _frames(self, training: bool, larger: int) -> dict[str, Frame]:
+    def _pass(self, training: bool, larger: int) -> Recording:
         """What each module computes in a pass of images, or of images larger by an eighth or so."""
         plain = copy.deepcopy(self.network).to("meta").train(training)
         channels, *size = self.input_size

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import builtins
 import inspect
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,7 +26,34 @@ from se_nas.exporter.generator.kinds import is_container, is_layer
 from se_nas.exporter.generator.symbols import Dim, Frame, Like, Own, Ref, Shape, Size, Step, larger, refs_of, substitute
 
 
-def record(network: nn.Module, images: Tensor, is_leaf: Callable[[nn.Module], bool] = is_layer) -> dict[str, Frame]:
+@dataclass(frozen=True)
+class Event:
+    """One step as it ran: in which module (its public path), and the tensors themselves, on the meta device."""
+
+    step: Step
+    path: str
+    given: tuple[Tensor, ...]
+    made: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One pass through a network.
+
+    Attributes:
+        frames: of each module that computes by itself, by its public path.
+        events: the steps of all frames as they ran, calls of these modules aside.
+        calls: how often each module was called, by its public path.
+        kept: tensors that are not the network's own to overwrite: its input, parameters and buffers, and what it returns.
+    """
+
+    frames: dict[str, Frame]
+    events: tuple[Event, ...]
+    calls: Counter[str]
+    kept: tuple[Tensor, ...]
+
+
+def record(network: nn.Module, images: Tensor, is_leaf: Callable[[nn.Module], bool] = is_layer) -> Recording:
     """Run a network once, in its present mode, and write down what each of its modules computes.
 
     Args:
@@ -32,16 +61,15 @@ def record(network: nn.Module, images: Tensor, is_leaf: Callable[[nn.Module], bo
         images: (N, C, H, W), on the network's device.
         is_leaf: which modules are called as they are, and not looked into.
 
-    Returns:
-        A frame for each module that computes by itself, by its public path.
-
     Raises:
         Unsupported: if something cannot be written as calls; any error that the network itself raises.
     """
     recorder = _Recorder(network, is_leaf)
     with torch.no_grad(), recorder, recorder.calls_of_modules():
-        network(images)
-    return recorder.frames
+        output = network(images)
+    returned = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+    kept = (images, *network.parameters(), *network.buffers(), *returned)
+    return Recording(recorder.frames, tuple(recorder.events), recorder.calls, kept)
 
 
 class _Recorder(TorchFunctionMode):
@@ -62,6 +90,8 @@ class _Recorder(TorchFunctionMode):
         self.paused = False
         self.stack: list[Frame] = []
         self.frames: dict[str, Frame] = {}
+        self.events: list[Event] = []
+        self.calls: Counter[str] = Counter()
 
     # Values.
 
@@ -118,8 +148,16 @@ class _Recorder(TorchFunctionMode):
         result = func(*args, **kwargs)
         if any(isinstance(leaf, Tensor) for leaf in tree_leaves(result)):
             kind, name = ("attribute", name) if getter else _name_in_code(func)
-            self.stack[-1].steps.append(Step(kind, name, given, _without_defaults(func, named), self.name(result)))
+            self.add(Step(kind, name, given, _without_defaults(func, named), self.name(result)), (args, kwargs), result)
         return result
+
+    def add(self, step: Step, given: Any, made: Any) -> None:
+        """Note a step of the innermost module, with the tensors that it was given and made."""
+        frame = self.stack[-1]
+        frame.steps.append(step)
+        self.calls[step.name] += step.kind == "module"
+        tensors = [tuple(leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)) for value in (given, made)]
+        self.events.append(Event(step, frame.path, *tensors))
 
     def _sizes(self, name: str, tensor: Tensor, dim: int | None = None) -> Any:
         ref = self.refs[id(tensor)]
@@ -168,7 +206,7 @@ class _Recorder(TorchFunctionMode):
                 result = _unaliased(original(module, *args, **kwargs), versions)
             finally:
                 self.paused = False
-            self.stack[-1].steps.append(Step("module", path, given, named, self.name(result)))
+            self.add(Step("module", path, given, named, self.name(result)), (args, kwargs), result)
             return result
         return self.composite(module, path, lambda *a, **k: original(module, *a, **k), args, kwargs)
 
@@ -189,6 +227,7 @@ class _Recorder(TorchFunctionMode):
         given = _tensor_arguments(bound)
         params = self.symbol(tuple(given.values()))
         frame = Frame(module, path, tuple(given), params)
+        self.calls[path] += 1
         versions = {id(leaf): leaf._version for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
         self.stack.append(frame)
         try:
