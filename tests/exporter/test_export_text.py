@@ -23,7 +23,6 @@ from torchvision.models.resnet import Bottleneck
 from se_nas.architecture import SESpec
 from se_nas.backbones import BACKBONES, build_backbone, register_backbone
 from se_nas.backbones.resnet import cifar_resnet
-from se_nas.exporter.residual_shape import read_shape
 from se_nas.se import avg_squeeze, register_squeeze
 from se_nas.space import SearchSpace
 
