@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -233,14 +233,19 @@ def _family(templates: list[Template], bare: list[Bare | None], children: Collec
             placed = child
     labels = _labels(templates, bare, unique, placed) if placed else {}
     blocks = {name for template in templates for name, child in template.children.items() if isinstance(child, SE)}
-    before = {(a.child, b.child) for b_ in present for k, b in enumerate(b_.slots) for a in b_.slots[:k]}
-    ordered = _in_order(list(unique.values()), before, blocks)
     mixed = any(tailed) and not all(tailed)
+
+    def known(slot: Slot) -> tuple[str, Any]:
+        """A block that stands at several places has an order at each."""
+        return slot.child, slot.edges if slot.child == placed and not mixed else None
+
+    before = {(known(a), known(b)) for b_ in present for k, b in enumerate(b_.slots) for a in b_.slots[:k]}
+    ordered = _in_order(list(unique.values()), known, before, blocks)
     values = [b.values for b in present]
     return Family(templates, insert(body, ordered, labels), values, optional, placed, tuple(tailed) if mixed else ())
 
 
-def _in_order(slots: list[Slot], before: Collection[tuple[str, str]], blocks: Collection[str]) -> list[Slot]:
+def _in_order(slots: list[Slot], known: Callable[[Slot], Any], before: Collection[tuple[Any, Any]], blocks: Collection[str]) -> list[Slot]:
     """Slots as they follow each other wherever two of them are together; SE blocks first where that is open.
 
     But an SE block stands behind another optional child on the same tensor, such as the projection of a shortcut.
@@ -252,7 +257,7 @@ def _in_order(slots: list[Slot], before: Collection[tuple[str, str]], blocks: Co
 
     left, ordered = sorted(slots, key=key), []
     while left:
-        free = [slot for slot in left if not any((other.child, slot.child) in before for other in left if other is not slot)]
+        free = [slot for slot in left if not any((known(other), known(slot)) in before for other in left if other is not slot)]
         if not free:
             raise Conflict(left[0].child)
         ordered.append(free[0])
