@@ -255,7 +255,7 @@ def test_few_classes() -> None:
 
 @pytest.mark.parametrize("backbone", ["resnet50", "torchvision:resnet50"])
 def test_a_resnet_50_is_short(backbone: str) -> None:
-    space = SearchSpace(backbone, (3, 64, 64), **EVERY)
+    space = SearchSpace(backbone, (3, 64, 64), reduction=[4, 8], placement=EVERY["placement"])
     for architecture in (space.reference("paper"), *map(space.sample, range(3))):
         network = space.build(architecture)
         text = generator.source(space, architecture, network, {})
@@ -275,6 +275,12 @@ def test_a_forward_that_looks_at_values_is_not_written(monkeypatch: pytest.Monke
     with pytest.raises(InputError, match="could not be run without arithmetic"):
         unnamed = SearchSpace(Fickle(), (3, 16, 16), reduction=[4])
         source(unnamed, unnamed.sample(0), unnamed.build(unnamed.sample(0)), {})
+
+
+def test_an_se_block_in_a_list_of_branches() -> None:
+    space = SearchSpace("bn_inception", (3, 64, 64), reduction=[4, 8], allow_none=False)
+    assert "class Inception(nn.ModuleDict):" in generator.source(space, space.sample(0), space.build(space.sample(0)), {})
+    written(space, space.sample(0))
 
 
 # All that ships, and all families.
