@@ -189,6 +189,8 @@ class Classes:
         body = self.bodies.get(path)
         if body is None and not (container == "nn.Sequential" and type(module).forward is nn.Sequential.forward):
             raise Unsupported(f"{path or 'the network'} is never called")
+        if container == "nn.ModuleList" and not all(child.rpartition(".")[2].isdigit() for child in self.children[path]):
+            container = "nn.ModuleDict"  # an SE block stands in the list, by its name
         called = {step.name for step in steps_of(body.items)} if body else set()
         children = {}
         for child in self.children[path]:
