@@ -160,6 +160,10 @@ def source(
                 return Written(text, (SIZE_NOTE,) if one_size else (), one_size=one_size)
         except Unsupported as reason:
             reasons.append(str(reason))
+        except InputError:
+            raise
+        except Exception as error:  # a network that nobody thought of: the next generator may do
+            reasons.append(f"its source could not be written ({type(error).__name__}: {' '.join(str(error).split())[:120]})")
         else:
             packages = fallback.find_import(space.backbone)[0].split()[1]
             note = f"the file imports {packages}, whose code builds the backbone: it could not be written out ({'; '.join(reasons)})"
