@@ -20,14 +20,13 @@ from se_nas.exporter.generator.definitions import Definition, define
 from se_nas.exporter.generator.expressions import NOTHING, SE, Container, Expression, New, initial, layer
 from se_nas.exporter.generator.families import Template, find_families
 from se_nas.exporter.generator.inplace import frames_in_place
-from se_nas.exporter.generator.kinds import base_layer, is_layer, kind_of
+from se_nas.exporter.generator.kinds import CONTAINERS, base_layer, is_layer, is_sequential, kind_of
 from se_nas.exporter.generator.loops import is_chain, listed, relative_to, roll, with_attributes
 from se_nas.exporter.generator.recording import Recording, form, record
 from se_nas.exporter.generator.symbols import Frame
 from se_nas.placement import Removed
 from se_nas.se import SEBlock
 
-CONTAINERS: dict[type[nn.Module], str] = {nn.Sequential: "nn.Sequential", nn.ModuleList: "nn.ModuleList", nn.ModuleDict: "nn.ModuleDict"}
 Key = tuple[type, int]
 
 
@@ -66,28 +65,24 @@ class Classes:
 
     def _walk(self) -> None:
         self.modules: dict[str, nn.Module] = {}
-        self.children: dict[str, list[str]] = {}
-        for path, public in public_paths(self.network).items():
-            module = self.network.get_submodule(path)
-            if isinstance(module, Attached):
-                continue
-            self.modules[public] = module
-            self.children.setdefault(public, [])
-        beside: dict[str, tuple[str, str]] = {}
+        beside: dict[str, tuple[str, str]] = {}  # SE block -> what it is attached to, and on which side
         paths = public_paths(self.network)
         for path, public in paths.items():
             module = self.network.get_submodule(path)
             if isinstance(module, Attached):
                 beside[paths[join(path, "se")]] = (public, module.side)
+            else:
+                self.modules[public] = module
+        self.children: dict[str, list[str]] = {path: [] for path in self.modules}
         for public in [path for path in self.modules if path and path not in beside]:
             self.children[public.rpartition(".")[0]].append(public)
         for public, (neighbour, side) in beside.items():
             siblings = self.children[public.rpartition(".")[0]]
             at = siblings.index(neighbour) + (side == "output") if neighbour in siblings else len(siblings)
             siblings.insert(at, public)
-        self.shared()
+        self._refuse_shared()
 
-    def shared(self) -> None:
+    def _refuse_shared(self) -> None:
         """Raise if a tensor is in the network twice: each gets a name of its own in the file."""
         tensors = [
             t for module in self.modules.values() for t in (*module._parameters.values(), *module._buffers.values()) if t is not None
@@ -129,12 +124,16 @@ class Classes:
             path: merge(frames[False].get(path), frames[True].get(path), self.silent) for path in {*frames[False], *frames[True]}
         }
 
+    @cached_property
+    def _plain(self) -> nn.Module:
+        """The network without memory."""
+        return copy.deepcopy(self.network).to("meta")
+
     def _pass(self, training: bool, larger: int) -> Recording:
         """What each module computes in a pass of images, or of images larger by an eighth or so."""
-        plain = copy.deepcopy(self.network).to("meta").train(training)
         channels, *size = self.input_size
         images = torch.empty(3, channels, *(side + (max(1, side // larger) if larger else 0) for side in size), device="meta")
-        return record(plain, images, lambda module: is_layer(module) or isinstance(module, SEBlock))
+        return record(self._plain.train(training), images, lambda module: is_layer(module) or isinstance(module, SEBlock))
 
     # Classes.
 
@@ -187,7 +186,7 @@ class Classes:
         module = self.modules[path]
         container = next((name for cls, name in CONTAINERS.items() if isinstance(module, cls)), "")
         body = self.bodies.get(path)
-        if body is None and not (container == "nn.Sequential" and type(module).forward is nn.Sequential.forward):
+        if body is None and not is_sequential(module):
             raise Unsupported(f"{path or 'the network'} is never called")
         if container == "nn.ModuleList" and not all(child.rpartition(".")[2].isdigit() for child in self.children[path]):
             container = "nn.ModuleDict"  # an SE block stands in the list, by its name
@@ -198,8 +197,6 @@ class Classes:
             used = body is None or _holds(self.modules[child]) or any(_within(step, child) for step in called)
             if used and (child not in self.silent or (body is None and name.isdigit())):
                 children[name] = self.expression(child)
-        if container == "nn.ModuleList" and not all(name.isdigit() for name in children):
-            container = "nn.ModuleDict"  # a list has no place for an SE block of its own
         base = layer(module) if base_layer(module) else None
         relative = relative_to(body, path) if body else None
         if relative and base:
@@ -257,11 +254,6 @@ class Classes:
 
     # Loops.
 
-    @staticmethod
-    def _in_loop(module: nn.Module, own: bool) -> bool:
-        """Whether a loop over a list calls a module; the SE block of a block that is itself such a list stands apart."""
-        return not (own and isinstance(module, SEBlock))
-
     def _rolled(self, body: Body, path: str) -> Body:
         """A body in which calls of all children of a list, one after another, are a loop."""
         owners = {path: ""} if isinstance(self.modules[path], tuple(CONTAINERS)) else {}
@@ -270,8 +262,8 @@ class Classes:
             if not isinstance(self.modules[owner], tuple(CONTAINERS)):
                 continue
             own = {child.removeprefix(f"{path}.") if path else child: self.modules[child] for child in self.children[owner]}
-            names = [child for child, module in own.items() if self._in_loop(module, owner == path)]
-            skipped = tuple(child for child in own if child not in names and owner == path)
+            skipped = tuple(child for child, module in own.items() if owner == path and isinstance(module, SEBlock))  # which stand apart
+            names = [child for child in own if child not in skipped]
             if len(names) > 1 and not any(part in self.silent for part in self.children[owner]):
                 body = roll(body, name, names, skipped)
         return body

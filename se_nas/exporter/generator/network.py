@@ -94,8 +94,7 @@ def source(space: SearchSpace, architecture: Architecture, network: nn.Module, a
     finder = Classes(network, space.input_size, RESERVED | operators.keys(), bool(inference))
     root = finder.find()
     builder = Builder(finder.definitions, se)
-    kinds = {path: module for path, module in finder.modules.items()}
-    classes = [_class(definition, builder, kinds) for definition in finder.definitions.values()]
+    classes = [_class(definition, builder, finder.modules) for definition in finder.definitions.values()]
     settings = [OPERATOR if {"squeeze", "gate"} & set(se.fields) else "", *operators.values(), se.settings_class(PLACES)]
     outputs = _outputs(finder.definitions)
     body = finder.definitions[root.name].body if isinstance(root, New) else None
@@ -185,7 +184,7 @@ def _forward(definition: Definition, builder: Builder, modules: Mapping[str, nn.
     def small(child: str) -> bool:
         module = find(child)
         return isinstance(module, SEBlock) or (
-            module is not None and type(module).__module__.startswith("torch.nn.modules") and not isinstance(module, (nn.Sequential))
+            module is not None and type(module).__module__.startswith("torch.nn.modules") and not isinstance(module, nn.Sequential)
         )
 
     def mapping(child: str) -> bool:

@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from se_nas.attached import Attached, is_block, join, public_paths
 from se_nas.exporter.check import Unsupported
-from se_nas.exporter.generator.kinds import is_container, is_layer
+from se_nas.exporter.generator.kinds import is_layer, is_sequential
 from se_nas.exporter.generator.symbols import Dim, Frame, Like, Own, Ref, Shape, Size, Step, larger, refs_of, substitute
 
 
@@ -235,7 +235,7 @@ class _Recorder(TorchFunctionMode):
             frame.result = self.symbol(result)
         finally:
             self.stack.pop()
-        if not is_container(module):
+        if not is_sequential(module):
             if path in self.frames and form(self.frames[path]) != form(frame):
                 raise Unsupported(f"{path} is called more than once, and does not do the same each time")
             self.frames.setdefault(path, frame)
