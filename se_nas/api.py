@@ -194,7 +194,7 @@ def export(
     """Write an architecture as PyTorch code that runs without se-nas, see `se_nas.exporter.export`.
 
     Args:
-        options: fields of `se_nas.exporter.ExportOptions`: ``force``, ``onnx``, ``program``, ``hub``, ``timm``, ``prove``.
+        options: fields of `se_nas.exporter.ExportOptions`: ``force``, ``onnx``, ``program``, ``hub``, ``timm``, ``deploy``, ``prove``.
     """
     from se_nas import exporter
 

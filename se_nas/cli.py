@@ -106,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("-o", "--output", required=True, metavar="PATH", help="NAME.py, or a directory")
     sub.add_argument("--force", action="store_true", help="overwrite")
     sub.add_argument("--untrained", action="store_true", help="leave the weights out")
+    sub.add_argument("--deploy", action="store_true", help="write the fast inference form (batch norms folded), not for training")
     sub.add_argument("--onnx", action="store_true", help="also write model.onnx")
     sub.add_argument("--program", action="store_true", help="also write model.pt2, for torch.export.load")
     sub.add_argument("--hub", action="store_true", help="also write hubconf.py, for torch.hub.load")
@@ -247,7 +248,7 @@ def _export(args: argparse.Namespace) -> None:
         raise InputError(f"{args.run} is a space, and has no trials", "name one of its architectures: --architecture plain", "export")
     if args.architecture and not space_file:
         raise InputError(f"{args.run} is no YAML file of a space", "of a run, take a trial: --trial best", "--architecture")
-    options = {name: getattr(args, name) for name in ("force", "onnx", "program", "hub", "timm", "prove")}
+    options = {name: getattr(args, name) for name in ("force", "onnx", "program", "hub", "timm", "deploy", "prove")}
     if space_file:
         from se_nas.api import export
         from se_nas.exporter.archfile import find_architecture

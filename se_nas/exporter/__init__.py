@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 from se_nas.architecture import Architecture
 from se_nas.errors import InputError
-from se_nas.exporter import fallback
+from se_nas.exporter import deploy, fallback
 from se_nas.exporter.alone import load_state
 from se_nas.exporter.card import readme, record, record_file
 from se_nas.exporter.check import Unsupported, compare
 from se_nas.exporter.compiled import onnx_file, program_file
 from se_nas.exporter.entries import hubconf, timm_model
 from se_nas.exporter.generator import network as generator
+from se_nas.exporter.generator.network import ONE_SIZE
 from se_nas.exporter.options import ExportOptions
 from se_nas.exporter.proof import Proof, prove
 from se_nas.exporter.write import Destination, check_free, write_files
@@ -30,6 +31,8 @@ __all__ = ["GENERATORS", "ExportOptions", "Exported", "Written", "export", "sour
 
 Generator = Callable[[SearchSpace, Architecture, nn.Module, Mapping[str, str]], str]
 """(space, architecture, the network built from both, further facts) -> source of the file; raises `Unsupported`."""
+
+SIZE_NOTE = "the file is for images of this size alone: what the network computes depends on it"
 
 GENERATORS: list[Generator] = [generator.source, fallback.source]
 """Asked in turn; the first that can write the network does."""
@@ -43,11 +46,13 @@ class Written:
         text: of the file.
         notes: what to say of it: nothing, or which packages it imports, and why.
         paths: folders that it may need for those packages.
+        one_size: whether it is for images of the space's size alone.
     """
 
     text: str
     notes: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
+    one_size: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,7 @@ def export(
             not its own, or the target is taken. Nothing is written then.
     """
     target, options, about = Path(target), options or ExportOptions(), about or {}
-    options.check(target)
+    options.check(target, weights is not None)
     place = Destination.of(target)
     wanted = {
         place.module: True,
@@ -110,11 +115,15 @@ def export(
     network = space.build(architecture)
     if weights is not None:
         check_weights(weights, network)
-    written = source(space, architecture, network, {name: str(value) for name, value in about.items()})
+    facts = {name: str(value) for name, value in about.items()}
+    written = source(space, architecture, network, facts, options.deploy)
     if weights is not None:
         load_state(network, weights)
-    proof = prove(written.text, network, space.cost(architecture), space.input_size, weights, written.paths) if options.prove else None
+    form = deploy.inference_form(network, space.input_size) if options.deploy else None
+    cost, size = space.cost(architecture), space.input_size
+    proof = prove(written.text, network, cost, size, weights, written.paths, form, written.one_size) if options.prove else None
 
+    network = form or network
     files, remarks = {place.module: written.text.encode()}, dict.fromkeys(names, "")
     if weights is not None:
         files[place.weights] = _safetensors(network, architecture)
@@ -125,27 +134,36 @@ def export(
         if entry and asked:
             files[entry] = write(space, architecture, weights is not None).encode()
     if place.about and place.card:
-        files[place.about] = record_file(record(space, architecture, network, about, proof))
-        files[place.card] = readme(space, architecture, network, about, proof, remarks, written.notes).encode()
+        files[place.about] = record_file(record(space, architecture, network, about, proof, options.deploy))
+        files[place.card] = readme(space, architecture, network, about, proof, remarks, written.notes, options.deploy).encode()
     write_files(place.folder, files)
     return Exported(place.folder / place.module, tuple(place.folder / name for name in names), written.notes, proof)
 
 
-def source(space: SearchSpace, architecture: Architecture, network: nn.Module, about: Mapping[str, str]) -> Written:
-    """The file of a network, by the first generator that can write it.
+def source(
+    space: SearchSpace, architecture: Architecture, network: nn.Module, about: Mapping[str, str], inference: bool = False
+) -> Written:
+    """The file of a network (fresh: how its layers begin is in it), by the first generator that can write it.
 
     Raises:
-        InputError: if none can.
+        InputError: if none can; if its ``inference`` form is wanted, and that cannot be written.
     """
+    if inference:
+        return Written(deploy.source(space, architecture, network, about))
     reasons: list[str] = []
     for generate in GENERATORS:
         try:
             text = generate(space, architecture, network, about)
             if generate is not fallback.source:
                 compare(text, network)
-                return Written(text)
+                one_size = f"\n{ONE_SIZE} " in text
+                return Written(text, (SIZE_NOTE,) if one_size else (), one_size=one_size)
         except Unsupported as reason:
             reasons.append(str(reason))
+        except InputError:
+            raise
+        except Exception as error:  # a network that nobody thought of: the next generator may do
+            reasons.append(f"its source could not be written ({type(error).__name__}: {' '.join(str(error).split())[:120]})")
         else:
             packages = fallback.find_import(space.backbone)[0].split()[1]
             note = f"the file imports {packages}, whose code builds the backbone: it could not be written out ({'; '.join(reasons)})"

@@ -20,9 +20,20 @@ from se_nas.exporter.heading import HEADER, backbone_name, block_rows
 from se_nas.exporter.proof import Proof
 from se_nas.space import SearchSpace
 
+INFERENCE = (
+    "This is the network's inference form, for evaluation mode alone: batch norms are folded into the layers before them, and steps "
+    "write over tensors that nothing reads any more. It takes images in PyTorch's usual format (NCHW). To train the network further, "
+    "export it without `--deploy`."
+)
+
 
 def record(
-    space: SearchSpace, architecture: Architecture, network: nn.Module, about: Mapping[str, object], proof: Proof | None
+    space: SearchSpace,
+    architecture: Architecture,
+    network: nn.Module,
+    about: Mapping[str, object],
+    proof: Proof | None,
+    inference: bool = False,
 ) -> dict[str, Any]:
     """``architecture.json``: the choices, their exact cost, and where they came from."""
     cost = space.cost(architecture)
@@ -30,6 +41,7 @@ def record(
         "architecture": architecture.to_json(),
         "id": architecture.id,
         "params": count_parameters(network),
+        "inference_form": inference,
         "macs": cost.macs,
         "cost": cost._asdict(),
         "plain_cost": space.plain_cost._asdict(),
@@ -54,6 +66,7 @@ def readme(
     proof: Proof | None,
     files: Mapping[str, str],
     notes: Sequence[str] = (),
+    inference: bool = False,
 ) -> str:
     """``README.md``.
 
@@ -65,6 +78,7 @@ def readme(
         proof: what was checked; None if nothing was.
         files: name -> what there is to say of it, of the files beside this one.
         notes: what else a user of the file should know.
+        inference: whether the file is the network's inference form.
     """
     cost, plain = space.cost(architecture), space.plain_cost
     rows = block_rows(space, architecture)
@@ -78,6 +92,7 @@ def readme(
                 "## Use",
                 *_use(space, architecture, files),
                 *map(text, notes),
+                *([INFERENCE] if inference else []),
                 "## Architecture",
                 _table(HEADER, rows),
                 "## Cost",
@@ -88,7 +103,8 @@ def readme(
                         ("MACs an image", f"{cost.macs:,}", f"{plain.macs:,}", f"{cost.macs / plain.macs - 1:+.2%}"),
                     ],
                 ),
-                "One MAC is one multiply-accumulate of a convolution or linear layer, those of the SE blocks included.",
+                "One MAC is one multiply-accumulate of a convolution or linear layer, those of the SE blocks included."
+                + (f" The inference form has {count_parameters(network):,} parameters: its batch norms are folded." if inference else ""),
                 "## Where it came from",
                 _table(("", ""), list(about.items())) if about else "It is no trial of a run, and has no scores.",
                 "## Checked at export",

@@ -23,6 +23,7 @@ class ExportOptions:
         program: also ``model.pt2``, for ``torch.export.load``.
         hub: also ``hubconf.py``, for ``torch.hub.load(folder, name, source="local")``.
         timm: also ``timm_model.py``, which registers the network with timm.
+        deploy: write the fast inference form, which cannot be trained, and its weights.
     """
 
     force: bool = False
@@ -31,6 +32,7 @@ class ExportOptions:
     program: bool = False
     hub: bool = False
     timm: bool = False
+    deploy: bool = False
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> ExportOptions:
@@ -47,12 +49,16 @@ class ExportOptions:
                 raise InputError(f"{value!r} is not true or false", "correct the value", name)
         return cls(**values)
 
-    def check(self, target: Path) -> None:
+    def check(self, target: Path, weights: bool) -> None:
         """Raise unless these options can be met.
 
         Raises:
-            InputError: for a package that is missing, or files that need a folder of their own.
+            InputError: for a package that is missing, files that need a folder of their own, or an inference form without
+                ``weights`` to fold.
         """
+        if self.deploy and not weights:
+            problem = "the inference form is made from weights, and there are none"
+            raise InputError(problem, "export a trial with its weights, or leave this out", "--deploy")
         missing = [name for name in ONNX_PACKAGES if self.onnx and not importlib.util.find_spec(name)]
         if missing:
             raise InputError(f"ONNX needs {' and '.join(missing)}", "pip install 'se-nas[onnx]'", "--onnx")

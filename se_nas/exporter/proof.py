@@ -32,6 +32,9 @@ from se_nas.exporter.randomise import randomise
 TOLERANCE = 1e-6
 """Largest difference of outputs in float32, relative to the largest output."""
 
+INFERENCE_TOLERANCE = 1e-5
+"""The same of an inference form, whose folded weights are rounded anew."""
+
 SEED = 0
 LIMIT = 1800
 """Seconds after which the interpreter is given up."""
@@ -57,6 +60,8 @@ class Proof:
         gradients: parameters that a training step reaches, the same ones in both.
         captured: by tool, why it captures neither the file's network nor the searched one; empty if it does.
         seconds: that the proof took.
+        tolerance: largest difference that is allowed.
+        inference: whether the file is an inference form, which was not tried in training mode.
     """
 
     imports: tuple[str, ...]
@@ -68,6 +73,8 @@ class Proof:
     gradients: int
     captured: Mapping[str, str]
     seconds: float
+    tolerance: float = TOLERANCE
+    inference: bool = False
 
     @property
     def lines(self) -> list[str]:
@@ -78,10 +85,12 @@ class Proof:
             f"run in a fresh interpreter without se-nas (Python {platform.python_version()}, torch {torch.__version__}); "
             f"the file imports {' and '.join(self.imports)} alone (and safetensors to read weights)",
             f"outputs equal the searched network's with {kind}: {'; '.join(self.apart)}; "
-            f"at most {largest:.1g} of the largest output apart (limit {TOLERANCE:g})",
+            f"at most {largest:.1g} of the largest output apart (limit {self.tolerance:g})",
             *(f"not compared: {name}: {reason}" for name, reason in self.left_out.items()),
             f"{self.params:,} parameters and {self.macs:,} MACs an image, counted on the file's network, equal the claim",
-            f"a training step reaches the same {self.gradients} parameter tensors",
+            "not tried in training mode: an inference form is not for training"
+            if self.inference
+            else f"a training step reaches the same {self.gradients} parameter tensors",
             *(
                 f"{name}: " + (f"captures neither this network nor the searched one ({reason})" if reason else "captures it whole")
                 for name, reason in self.captured.items()
@@ -97,6 +106,8 @@ def prove(
     input_size: Sequence[int],
     weights: Mapping[str, Tensor] | None = None,
     paths: Sequence[str] = (),
+    form: nn.Module | None = None,
+    one_size: bool = False,
 ) -> Proof:
     """Run a written file apart and compare its network with the searched one.
 
@@ -107,6 +118,9 @@ def prove(
         input_size: (C, H, W).
         weights: state to compare with; by default the network gets random weights and statistics.
         paths: folders that the file needs for what it imports besides torch.
+        form: the inference form that the file writes, made from these weights; the file is then compared with the searched
+            network in evaluation mode alone, and its parameters are this form's.
+        one_size: whether the file is for images of ``input_size`` alone.
 
     Raises:
         ProofFailed: naming the first thing that differs.
@@ -115,7 +129,7 @@ def prove(
     before = random.getstate()
     try:
         with torch.random.fork_rng(devices=[]):
-            return _prove(text, copy.deepcopy(network).cpu(), claim, input_size, weights, paths)
+            return _prove(text, copy.deepcopy(network).cpu(), claim, input_size, weights, paths, form, one_size)
     finally:
         random.setstate(before)
 
@@ -127,20 +141,28 @@ def _prove(
     input_size: Sequence[int],
     weights: Mapping[str, Tensor] | None,
     paths: Sequence[str],
+    form: nn.Module | None,
+    one_size: bool,
 ) -> Proof:
     started = time.perf_counter()
     imports = imported(text)
+    tolerance = INFERENCE_TOLERANCE if form else TOLERANCE
     passes = _passes(input_size)
+    if form:
+        del passes[alone.TRAIN]
+    if one_size:
+        del passes[OTHER_SIZE]
     if weights is None:
         randomise(network, passes[alone.TRAIN], SEED)
     else:
         alone.load_state(network, weights)
-    start = {key: tensor.clone(memory_format=torch.contiguous_format) for key, tensor in network.state_dict().items()}
+    written = form or network
+    start = {key: tensor.clone(memory_format=torch.contiguous_format) for key, tensor in written.state_dict().items()}
     request = {
         "seed": SEED,
         "threads": torch.get_num_threads(),
         "input_size": list(input_size),
-        "tolerance": TOLERANCE,
+        "tolerance": tolerance,
         "refused": ["se_nas", *(["torchvision", "timm"] if imports == ("torch",) else [])],
         "paths": [str(Path(torch.__file__).parents[1]), *paths],
     }
@@ -148,12 +170,12 @@ def _prove(
         expected, left_out = _observe(network, passes)
         kept = {name: images for name, images in passes.items() if name not in left_out}
         parameters = _public_parameters(network)
-        state = {key: tensor for key, tensor in network.state_dict().items() if key not in parameters}
+        state = {key: tensor for key, tensor in network.state_dict().items() if key not in parameters and not form}
         result = ask(list(kept), {**expected, **alone.labelled(state, alone.STATE)})
     apart = {_label(name, kept[name]): result["apart"][name] for name in kept}
     if state:
         apart["batch norm statistics"] = result["apart"][alone.STATE]
-    _compare(result, apart, network, claim)
+    _compare(result, apart, network, claim, tolerance, count_parameters(written))
     return Proof(
         imports=imports,
         weights="random" if weights is None else "given",
@@ -164,6 +186,8 @@ def _prove(
         gradients=len(result["gradients"]),
         captured=_captured(result["captured"], network, kept),
         seconds=time.perf_counter() - started,
+        tolerance=tolerance,
+        inference=form is not None,
     )
 
 
@@ -241,15 +265,17 @@ def _interpreter(
                 process.kill()
 
 
-def _compare(result: Mapping[str, Any], apart: Mapping[str, float], network: nn.Module, claim: Cost) -> None:
+def _compare(
+    result: Mapping[str, Any], apart: Mapping[str, float], network: nn.Module, claim: Cost, tolerance: float, parameters: int
+) -> None:
     """Raise for the first thing that differs."""
     if result["entered"]:
         raise _failed(f"run apart, it imported {', '.join(result['entered'])}")
     for name, difference in apart.items():
-        if not difference <= TOLERANCE:
-            raise _failed(f"{name}: {difference:.1g} of the largest value apart (limit {TOLERANCE:g})")
+        if not difference <= tolerance:
+            raise _failed(f"{name}: {difference:.1g} of the largest value apart (limit {tolerance:g})")
     for what, found, wanted in (
-        ("parameters", result["params"], count_parameters(network)),
+        ("parameters", result["params"], parameters),
         ("MACs", result["macs"], claim.macs),
         ("trainable parameters of the cost table", sum(p.numel() for p in network.parameters() if p.requires_grad), claim.params),
     ):

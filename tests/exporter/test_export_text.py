@@ -21,9 +21,8 @@ from safetensors import safe_open
 from torchvision.models.resnet import Bottleneck
 
 from se_nas.architecture import SESpec
-from se_nas.backbones import BACKBONES, build_backbone, register_backbone
+from se_nas.backbones import BACKBONES, register_backbone
 from se_nas.backbones.resnet import cifar_resnet
-from se_nas.exporter.residual_shape import read_shape
 from se_nas.se import avg_squeeze, register_squeeze
 from se_nas.space import SearchSpace
 
@@ -128,7 +127,7 @@ def test_docstring_tells_costs_and_table(small: SearchSpace, tmp_path: Path, loa
     architecture = small.canonical(choices)
     text = load(export(small, architecture, tmp_path / "network.py", about={"val accuracy": "97.8 %"})).__doc__ or ""
     cost = small.cost(architecture)
-    assert text.startswith("ResNet-8 with Squeeze-and-Excitation, found by se-nas.\n")
+    assert text.startswith("ResNet with Squeeze-and-Excitation, found by se-nas.\n")
     for fact in (f"{cost.params:,}", f"{cost.macs:,} an image", "1x8x8", "val accuracy  97.8 %", architecture.id):
         assert fact in text
     rows = [line.split() for line in text.splitlines() if line.startswith(("block", "layer"))]
@@ -150,32 +149,19 @@ def test_only_what_is_used_is_written(tmp_path: Path) -> None:
         "Conv2d(channels",
         "spatial",
         "se_at",
-        "placement)",
+        "place =",
         "NamedTuple",
         "Operator",
         "math",
     ):
         assert absent not in paper
-    assert "LAYER1 = [16] * 3\n" in paper and "self.fc1 = nn.Linear(channels, hidden)\n" in paper
+    assert "self.se = SEBlock(out_channels, 16)\n" in paper and "self.fc1 = nn.Linear(channels, hidden)\n" in paper
+    assert "self.layer1 = nn.Sequential(*[BasicBlock(16, 16) for _ in range(3)])\n" in paper
     plain = export(space, space.reference("plain"), tmp_path / "plain.py").read_text()
     assert "SE" not in plain.replace("Squeeze-and-Excitation", "") and "gate" not in plain
     fifty = SearchSpace("resnet50", (3, 64, 64))
     text = export(fifty, fifty.reference("paper"), tmp_path / "fifty.py").read_text()
     assert text.count("\n") < 150
-
-
-@pytest.mark.parametrize(
-    ("backbone", "title"),
-    [
-        ("resnet110", "ResNet-110"),
-        ("torchvision:resnet34", "ResNet-34"),
-        ("torchvision:resnext50_32x4d", "ResNeXt-50 32x4d"),
-        ("torchvision:wide_resnet50_2", "Wide ResNet-50-2"),
-    ],
-)
-def test_titles(backbone: str, title: str) -> None:
-    with torch.device("meta"):
-        assert read_shape(build_backbone(backbone, {})).title == title
 
 
 def test_plain_weights_load_into_the_file(everything: dict[str, Any], tmp_path: Path, load: Callable[[Path], ModuleType]) -> None:
@@ -230,6 +216,6 @@ def test_generated_types(generated: Path) -> None:
     if not importlib.util.find_spec("mypy"):
         pytest.skip("needs mypy")
     files = sorted(map(str, generated.glob("random*.py")))
-    command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "--cache-dir", str(generated / "cache")]
-    for file in files:
-        subprocess.run([*command, file], check=True)
+    options = ["--strict", "--no-warn-return-any", "--follow-imports=silent"]  # PyTorch says of a module's call that it gives Any
+    command = [sys.executable, "-m", "mypy", *options, "--cache-dir", str(generated / "cache")]
+    subprocess.run([*command, *files], check=True)

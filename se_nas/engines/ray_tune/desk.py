@@ -227,9 +227,6 @@ class Ask(Searcher):
     def save(self, checkpoint_path: str) -> None:
         Path(checkpoint_path).touch()
 
-    def restore(self, checkpoint_path: str) -> None:
-        raise NotImplementedError("a search goes on from its ledger: se-nas resume")
-
     def __reduce__(self) -> Any:
         return Searcher, ()
 

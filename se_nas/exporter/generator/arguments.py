@@ -32,7 +32,6 @@ class Parameter:
     child: str
     argument: str
     name: str = ""
-    stored: bool = False
     default: Any = MISSING
 
 
@@ -40,7 +39,6 @@ class Parameter:
 class Finder:
     """Finds the constants in which the modules of a family differ."""
 
-    count: int
     parameters: list[Parameter] = field(default_factory=list)
 
     def place(self, kind: str, values: list[Any], child: str, argument: str) -> Any:

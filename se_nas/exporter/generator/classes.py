@@ -19,13 +19,14 @@ from se_nas.exporter.generator.bodies import Body, merge, steps_of
 from se_nas.exporter.generator.definitions import Definition, define
 from se_nas.exporter.generator.expressions import NOTHING, SE, Container, Expression, New, initial, layer
 from se_nas.exporter.generator.families import Template, find_families
-from se_nas.exporter.generator.kinds import base_layer, is_layer, kind_of
+from se_nas.exporter.generator.inplace import frames_in_place
+from se_nas.exporter.generator.kinds import CONTAINERS, base_layer, is_layer, is_sequential, kind_of
 from se_nas.exporter.generator.loops import is_chain, listed, relative_to, roll, with_attributes
-from se_nas.exporter.generator.recording import record
+from se_nas.exporter.generator.recording import Recording, form, record
+from se_nas.exporter.generator.symbols import Frame
 from se_nas.placement import Removed
 from se_nas.se import SEBlock
 
-CONTAINERS: dict[type[nn.Module], str] = {nn.Sequential: "nn.Sequential", nn.ModuleList: "nn.ModuleList", nn.ModuleDict: "nn.ModuleDict"}
 Key = tuple[type, int]
 
 
@@ -37,12 +38,15 @@ class Classes:
         network: the searched network, in which SE blocks are attached.
         input_size: (C, H, W) of an image.
         reserved: names that no class may have.
+        inference: whether to write what it computes in evaluation mode alone, and over tensors that are read no more.
     """
 
     network: nn.Module
     input_size: tuple[int, int, int]
     reserved: frozenset[str]
+    inference: bool = False
     definitions: dict[str, Definition] = field(default_factory=dict)
+    one_size: bool = False  # whether what the network computes depends on the size of its images
     expressions: dict[str, Expression] = field(default_factory=dict)
 
     def find(self) -> Expression:
@@ -61,28 +65,24 @@ class Classes:
 
     def _walk(self) -> None:
         self.modules: dict[str, nn.Module] = {}
-        self.children: dict[str, list[str]] = {}
-        for path, public in public_paths(self.network).items():
-            module = self.network.get_submodule(path)
-            if isinstance(module, Attached):
-                continue
-            self.modules[public] = module
-            self.children.setdefault(public, [])
-        beside: dict[str, tuple[str, str]] = {}
+        beside: dict[str, tuple[str, str]] = {}  # SE block -> what it is attached to, and on which side
         paths = public_paths(self.network)
         for path, public in paths.items():
             module = self.network.get_submodule(path)
             if isinstance(module, Attached):
                 beside[paths[join(path, "se")]] = (public, module.side)
+            else:
+                self.modules[public] = module
+        self.children: dict[str, list[str]] = {path: [] for path in self.modules}
         for public in [path for path in self.modules if path and path not in beside]:
             self.children[public.rpartition(".")[0]].append(public)
         for public, (neighbour, side) in beside.items():
             siblings = self.children[public.rpartition(".")[0]]
             at = siblings.index(neighbour) + (side == "output") if neighbour in siblings else len(siblings)
             siblings.insert(at, public)
-        self.shared()
+        self._refuse_shared()
 
-    def shared(self) -> None:
+    def _refuse_shared(self) -> None:
         """Raise if a tensor is in the network twice: each gets a name of its own in the file."""
         tensors = [
             t for module in self.modules.values() for t in (*module._parameters.values(), *module._buffers.values()) if t is not None
@@ -92,11 +92,11 @@ class Classes:
 
     def _record(self) -> None:
         """What each module computes, in both modes."""
-        frames = {}
-        for training in (False, True):
-            plain, images = self._runnable()
+        frames: dict[bool, dict[str, Frame]] = {False: {}, True: {}}
+        for training in (False,) if self.inference else (False, True):
             try:
-                frames[training] = record(plain.train(training), images, lambda module: is_layer(module) or isinstance(module, SEBlock))
+                recording = self._pass(training, 0)
+                frames[training] = frames_in_place(recording) if self.inference else recording.frames
             except Unsupported:
                 raise
             except Exception as error:
@@ -104,6 +104,11 @@ class Classes:
                 raise Unsupported(
                     f"it could not be run without arithmetic in {'training' if training else 'evaluation'} ({reason[:160]})"
                 ) from error
+        try:
+            other = frames_in_place(self._pass(False, 8)) if self.inference else self._pass(False, 8).frames
+            self.one_size = other.keys() != frames[False].keys() or any(form(other[path]) != form(frames[False][path]) for path in other)
+        except Exception:  # the network takes no other size
+            self.one_size = False
         self.silent = {path for path, module in self.modules.items() if type(module) is nn.Identity or isinstance(module, Removed)}
         for path in {*frames[False], *frames[True]}:
             both = [frame[path] for frame in (frames[False], frames[True]) if path in frame]
@@ -119,9 +124,16 @@ class Classes:
             path: merge(frames[False].get(path), frames[True].get(path), self.silent) for path in {*frames[False], *frames[True]}
         }
 
-    def _runnable(self) -> tuple[nn.Module, torch.Tensor]:
-        plain = copy.deepcopy(self.network).to("meta")
-        return plain, torch.empty(3, *self.input_size, device="meta")
+    @cached_property
+    def _plain(self) -> nn.Module:
+        """The network without memory."""
+        return copy.deepcopy(self.network).to("meta")
+
+    def _pass(self, training: bool, larger: int) -> Recording:
+        """What each module computes in a pass of images, or of images larger by an eighth or so."""
+        channels, *size = self.input_size
+        images = torch.empty(3, channels, *(side + (max(1, side // larger) if larger else 0) for side in size), device="meta")
+        return record(self._plain.train(training), images, lambda module: is_layer(module) or isinstance(module, SEBlock))
 
     # Classes.
 
@@ -174,8 +186,10 @@ class Classes:
         module = self.modules[path]
         container = next((name for cls, name in CONTAINERS.items() if isinstance(module, cls)), "")
         body = self.bodies.get(path)
-        if body is None and not (container == "nn.Sequential" and type(module).forward is nn.Sequential.forward):
+        if body is None and not is_sequential(module):
             raise Unsupported(f"{path or 'the network'} is never called")
+        if container == "nn.ModuleList" and not all(child.rpartition(".")[2].isdigit() for child in self.children[path]):
+            container = "nn.ModuleDict"  # an SE block stands in the list, by its name
         called = {step.name for step in steps_of(body.items)} if body else set()
         children = {}
         for child in self.children[path]:
@@ -183,8 +197,6 @@ class Classes:
             used = body is None or _holds(self.modules[child]) or any(_within(step, child) for step in called)
             if used and (child not in self.silent or (body is None and name.isdigit())):
                 children[name] = self.expression(child)
-        if container == "nn.ModuleList" and not all(name.isdigit() for name in children):
-            container = "nn.ModuleDict"  # a list has no place for an SE block of its own
         base = layer(module) if base_layer(module) else None
         relative = relative_to(body, path) if body else None
         if relative and base:
@@ -242,11 +254,6 @@ class Classes:
 
     # Loops.
 
-    @staticmethod
-    def _in_loop(module: nn.Module, own: bool) -> bool:
-        """Whether a loop over a list calls a module; the SE block of a block that is itself such a list stands apart."""
-        return not (own and isinstance(module, SEBlock))
-
     def _rolled(self, body: Body, path: str) -> Body:
         """A body in which calls of all children of a list, one after another, are a loop."""
         owners = {path: ""} if isinstance(self.modules[path], tuple(CONTAINERS)) else {}
@@ -255,8 +262,8 @@ class Classes:
             if not isinstance(self.modules[owner], tuple(CONTAINERS)):
                 continue
             own = {child.removeprefix(f"{path}.") if path else child: self.modules[child] for child in self.children[owner]}
-            names = [child for child, module in own.items() if self._in_loop(module, owner == path)]
-            skipped = tuple(child for child in own if child not in names and owner == path)
+            skipped = tuple(child for child, module in own.items() if owner == path and isinstance(module, SEBlock))  # which stand apart
+            names = [child for child in own if child not in skipped]
             if len(names) > 1 and not any(part in self.silent for part in self.children[owner]):
                 body = roll(body, name, names, skipped)
         return body

@@ -118,9 +118,9 @@ class Builder:
             first = items[i]
             if isinstance(first, New) and end - i >= (2 if not varied else 3):
                 if varied:
-                    values = [flat(self.text(dict(item.args)[varied])) for item in items[i:end] if isinstance(item, New)]
+                    values = tuple(self.text(dict(item.args)[varied]) for item in items[i:end] if isinstance(item, New))
                     call = self._new(first, varied, varied)
-                    texts.append(Comprehension(call, f"for {varied} in [{', '.join(values)}]"))
+                    texts.append(Comprehension(call, Brackets(f"for {varied} in ", values, "[]")))
                 else:
                     texts.append(Comprehension(self.text(first), f"for _ in range({end - i})"))
                 i = end

@@ -41,7 +41,8 @@ class Definition:
         children, tensors: what ``__init__`` makes.
         stored: further attributes: name -> source text.
         body: of ``forward``; None if that is inherited.
-        original: name of the searched network's class.
+        placed: the SE block that stands at several places, or "".
+        paths: of the modules that it makes.
     """
 
     name: str
@@ -58,11 +59,11 @@ class Definition:
 
 def define(family: Family, name: str) -> tuple[Definition, list[New]]:
     """A family's class, and the expression that makes each of its modules."""
-    templates, finder = family.templates, Finder(len(family.templates))
+    templates, finder = family.templates, Finder()
     first = templates[0]
-    base = first.base and _fill(finder, [template.base for template in templates], "", family)
+    base = first.base and _fill(finder, [template.base for template in templates], "")
     children = _children(finder, family)
-    tensors = {key: _fill(finder, [template.tensors.get(key, MISSING) for template in templates], key, family) for key in first.tensors}
+    tensors = {key: _fill(finder, [template.tensors.get(key, MISSING) for template in templates], key) for key in first.tensors}
     body, in_body = _fill_body(finder, family)
     name_all(finder.parameters)
     flags = _Flags(finder, family)
@@ -72,7 +73,7 @@ def define(family: Family, name: str) -> tuple[Definition, list[New]]:
         stored["residual"] = flags.condition("residual", list(family.tailed))
     if family.placed:
         spec = next(p for p in finder.parameters if p.kind == "se")
-        stored["place"] = f'{spec.name}.placement if {spec.name} else ""'
+        stored["place"] = f'{spec.name}.placement if {spec.name} else ""' if None in spec.values else f"{spec.name}.placement"
     parameters = with_defaults(finder.parameters)
 
     def named(_: Any, value: Any) -> Any:
@@ -119,7 +120,7 @@ def _conditional(value: Any) -> Any:
     return value
 
 
-def _fill(finder: Finder, expressions: Sequence[Any], child: str, family: Family) -> Any:
+def _fill(finder: Finder, expressions: Sequence[Any], child: str) -> Any:
     """One expression for all modules, with arguments in the place of constants that differ."""
     lists = [constants(expression) if expression is not MISSING else None for expression in expressions]
     contexts = next(found for found in lists if found is not None)
@@ -139,7 +140,7 @@ def _fill(finder: Finder, expressions: Sequence[Any], child: str, family: Family
 
 def _children(finder: Finder, family: Family) -> dict[str, Any]:
     templates = family.templates
-    if family.templates[0].container and family.body is not None:
+    if templates[0].filled:
         return {}  # it is filled from outside
     names: list[str] = []
     for template in templates:
@@ -156,7 +157,7 @@ def _children(finder: Finder, family: Family) -> dict[str, Any]:
             values = [NOTHING if e is MISSING else _conditional(e) for e in expressions]
             filled[child] = finder.new("module", values, child, child)
         else:
-            filled[child] = _fill(finder, expressions, child, family)
+            filled[child] = _fill(finder, expressions, child)
     return filled
 
 

@@ -140,7 +140,7 @@ def _sort(templates: Sequence[Template], required: frozenset[str]) -> list[Famil
             short, long = group, []
         chosen = sorted([*short, *long])
         try:
-            families.append(_family([templates[i] for i in chosen], [bare[i] for i in chosen], callable_once, [i in long for i in chosen]))
+            families.append(_family([templates[i] for i in chosen], [bare[i] for i in chosen], [i in long for i in chosen]))
         except Conflict as conflict:
             return _sort(templates, required | {conflict.child})
     return families
@@ -203,25 +203,21 @@ def _extends(long: Bare | None, short: Bare | None) -> bool:
     return all(same) and single and plain and long.body.params == short.body.params and short.body.result not in short.body.params
 
 
-def _family(templates: list[Template], bare: list[Bare | None], children: Collection[str], tailed: list[bool]) -> Family:
+def _family(templates: list[Template], bare: list[Bare | None], tailed: list[bool]) -> Family:
     optional = tuple(
         dict.fromkeys(name for t in templates if not t.filled for name in t.children if any(name not in o.children for o in templates))
     )
-    slotted = tuple(dict.fromkeys(slot.child for b in bare if b for slot in b.slots))
-    optional = tuple(dict.fromkeys((*optional, *(name for name in slotted if name in optional))))
     if bare[0] is None:
         return Family(templates, None, [[] for _ in templates], optional)
     present = [b for b in bare if b is not None]
-    short = next((b for b, long in zip(present, tailed, strict=True) if not long), present[0])
+    short = present[tailed.index(False)]
     body, slots = short.body, [slot for b, long in zip(present, tailed, strict=True) if not long for slot in b.slots]
-    if any(tailed) and not all(tailed):
+    if any(tailed):
         long_body = present[tailed.index(True)].body
         body, n = with_tail(body, long_body), len(short.body.items)
         late = [moved(slot, n, long_body) for b, long in zip(present, tailed, strict=True) if long for slot in b.slots]
         slots, late = aligned(slots, late, n)
         slots += late
-    elif all(tailed):
-        slots = [slot for b in present for slot in b.slots]
     placed = ""
     unique: dict[tuple[str, frozenset[tuple[int, int]]], Slot] = {}
     for slot in slots:
@@ -233,14 +229,15 @@ def _family(templates: list[Template], bare: list[Bare | None], children: Collec
             placed = child
     labels = _labels(templates, bare, unique, placed) if placed else {}
     blocks = {name for template in templates for name, child in template.children.items() if isinstance(child, SE)}
-    before = {(a.child, b.child) for b_ in present for k, b in enumerate(b_.slots) for a in b_.slots[:k]}
+    places = {slot.child: slot for slot in unique.values()}  # of a child with several places its edges tell which one it is
+    known = [[unique.get((slot.child, slot.edges), places.get(slot.child)) for slot in b.slots] for b in present]
+    before = {(a, b) for row in known for k, b in enumerate(row) for a in row[:k] if a is not None and b is not None}
     ordered = _in_order(list(unique.values()), before, blocks)
-    mixed = any(tailed) and not all(tailed)
     values = [b.values for b in present]
-    return Family(templates, insert(body, ordered, labels), values, optional, placed, tuple(tailed) if mixed else ())
+    return Family(templates, insert(body, ordered, labels), values, optional, placed, tuple(tailed) if any(tailed) else ())
 
 
-def _in_order(slots: list[Slot], before: Collection[tuple[str, str]], blocks: Collection[str]) -> list[Slot]:
+def _in_order(slots: list[Slot], before: Collection[tuple[Slot, Slot]], blocks: Collection[str]) -> list[Slot]:
     """Slots as they follow each other wherever two of them are together; SE blocks first where that is open.
 
     But an SE block stands behind another optional child on the same tensor, such as the projection of a shortcut.
@@ -252,7 +249,7 @@ def _in_order(slots: list[Slot], before: Collection[tuple[str, str]], blocks: Co
 
     left, ordered = sorted(slots, key=key), []
     while left:
-        free = [slot for slot in left if not any((other.child, slot.child) in before for other in left if other is not slot)]
+        free = [slot for slot in left if not any((other, slot) in before for other in left if other is not slot)]
         if not free:
             raise Conflict(left[0].child)
         ordered.append(free[0])

@@ -28,7 +28,7 @@ class Formula:
 
     text: Text
     depth: int = 0
-    formula: bool = False
+    formula: int = 0  # how loosely its operator binds: 1 of a product, 2 of a sum, 3 of a comparison
 
 
 @dataclass
@@ -40,12 +40,14 @@ class Formulas:
         names: the variable of each tensor.
         lists: the variable of each list of tensors.
         sizes: the variables of the sizes of a tensor.
+        named: the variable of a formula over sizes.
     """
 
     mappings: Callable[[str], bool]
     names: dict[Ref, str] = field(default_factory=dict)
     lists: dict[tuple[Ref, ...], str] = field(default_factory=dict)
     sizes: dict[Ref, tuple[str, ...]] = field(default_factory=dict)
+    named: dict[Size, str] = field(default_factory=dict)
 
     def call(self, step: Step, values: dict[Ref, Formula]) -> Formula:
         args = [self.value(arg, values) for arg in step.args]
@@ -73,12 +75,14 @@ class Formulas:
         if not named and len(args) == 2 and step.name in {**OPERATORS, **COMPARED}:
             symbol = {**OPERATORS, **COMPARED}[step.name]
             left = self.operand(args[0], symbol, first=True)
-            return Formula(Joined((left, f" {symbol} ", self.operand(args[1], symbol))), depth, True)
+            return Formula(Joined((left, f" {symbol} ", self.operand(args[1], symbol))), depth, level(symbol))
         if not named and len(args) == 2 and step.name in REVERSED:
             symbol = REVERSED[step.name]
-            return Formula(Joined((self.operand(args[1], symbol, first=True), f" {symbol} ", self.operand(args[0], symbol))), depth, True)
+            return Formula(
+                Joined((self.operand(args[1], symbol, first=True), f" {symbol} ", self.operand(args[0], symbol))), depth, level(symbol)
+            )
         if not named and len(args) == 1 and step.name == "neg":
-            return Formula(Joined(("-", self.atom(args[0]))), depth, True)
+            return Formula(Joined(("-", self.atom(args[0]))), depth, 1)
         if step.name == "__getitem__":
             index = step.args[1]
             inside = ", ".join(self.index(item, values) for item in index) if isinstance(index, tuple) else self.index(index, values)
@@ -86,8 +90,8 @@ class Formulas:
         return Formula(Joined((self.atom(args[0]), Brackets(f".{step.name}", arguments(texts[1:], named)))), depth)
 
     def operand(self, value: Formula, symbol: str, first: bool = False) -> Text:
-        """An operand of a formula, in brackets where they are needed: sums need none on the left of a sum."""
-        plain = symbol in "+-" and first
+        """An operand of a formula, in brackets where they are needed: what binds as tightly needs none on the left."""
+        plain = value.formula < level(symbol) or (first and value.formula == level(symbol) and symbol != "**")
         return value.text if plain or not value.formula else Joined(("(", value.text, ")"))
 
     def atom(self, value: Formula) -> Text:
@@ -117,9 +121,17 @@ class Formulas:
                 return Formula(f"({chosen[0]} if self.training else {chosen[1]})")
             case Size("shape", (ref, axis, _)):
                 return Formula(self.sizes[ref][axis] if ref in self.sizes else f"{self.names[ref]}.shape[{axis}]")
+            case Size() if value in self.named:
+                return Formula(self.named[value])
+            case Size("max", (a, b)):
+                return Formula(Brackets("max", tuple(self.value(item, values).text for item in (a, b))), 1)
+            case Size("ceil", (a, b)):
+                sides = [self.operand(self.value(item, values), "/") for item in (a, b)]
+                return Formula(Brackets("math.ceil", (Joined((sides[0], " / ", sides[1])),)), 1)
             case Size(operator, (a, b)):
                 left, right = (self.value(item, values) for item in (a, b))
-                return Formula(Joined((self.operand(left, operator), f" {operator} ", self.operand(right, operator))), 0, True)
+                text = Joined((self.operand(left, operator, first=True), f" {operator} ", self.operand(right, operator)))
+                return Formula(text, 0, level(operator))
             case list() | tuple() if refs_of(value) and tuple(refs_of(value)) in self.lists:
                 return Formula(self.lists[tuple(refs_of(value))])
             case tuple() if hasattr(value, "_fields"):
@@ -153,6 +165,11 @@ class Formulas:
         return f"{owner}.values()" if self.mappings(path) else owner
 
 
+def level(symbol: str) -> int:
+    """How loosely an operator binds."""
+    return 3 if symbol in COMPARED.values() else 2 if symbol in "+-" else 1
+
+
 def shapes_of(value: Any) -> dict[Ref, int]:
     """The tensors whose sizes a value is made of, and how many axes they have."""
     if isinstance(value, Size):
@@ -179,3 +196,12 @@ def axes_read(values: Any) -> dict[Ref, set[int]]:
 
     visit(values)
     return found
+
+
+def maxima_of(value: Any) -> list[Size]:
+    """The largest-of formulas that a value is made of, inner ones first, as often as they occur."""
+    if isinstance(value, Size):
+        return [*maxima_of(value.operands), *([value] if value.operator == "max" else [])]
+    if isinstance(value, (list, tuple)):
+        return [size for item in value for size in maxima_of(item)]
+    return []

@@ -5,11 +5,11 @@ from __future__ import annotations
 import keyword
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from se_nas.exporter.generator.bodies import Body, Branch, Training, reads, steps_of
-from se_nas.exporter.generator.formulas import IN_PLACE, OPERATORS, Formula, Formulas, axes_read, shapes_of
+from se_nas.exporter.generator.formulas import IN_PLACE, OPERATORS, Formula, Formulas, axes_read, maxima_of, shapes_of
 from se_nas.exporter.generator.layout import Joined, Text, flat, lay_out, literal
 from se_nas.exporter.generator.symbols import Ref, Step, refs_of
 
@@ -25,7 +25,7 @@ class Writer:
     Attributes:
         body: what to write.
         small: whether a child (by its path) is a layer, whose call may stand in another's.
-        placed: name of the SE block that stands at several places.
+        formulas: writes its expressions.
     """
 
     body: Body
@@ -158,13 +158,21 @@ class Writer:
                 used = [name if axis in self.shapes[ref] else "_" for axis, name in enumerate(self.formulas.sizes[ref])]
                 self._emit(f"{', '.join(used)} = {self.formulas.names[ref]}.shape")
 
+    def _padding(self, step: Step) -> None:
+        """``pad = max(...)``, where a formula over sizes is used more than once."""
+        for size, count in Counter(maxima_of((*step.args, *step.kwargs.values()))).items():
+            if count > 1 and size not in self.formulas.named:
+                self._flush()
+                text = self.formulas.value(size, {}).text
+                self.formulas.named[size] = next(f"pad{n}" for n in range(1, 100) if f"pad{n}" not in self.formulas.named.values())
+                self._emit(text, f"{self.formulas.named[size]} = ")
+
     def _step(self, step: Step, inside: bool = False) -> None:
         if not inside:
             self._unpack(step)
-        wanted = [ref for ref in reads(step)]
-        inlined = self._can_inline(wanted, step)
-        self._flush(keep=len(inlined))
-        values = {ref: expression for ref, expression in self.pending}
+            self._padding(step)
+        self._flush(keep=self._inlined(step))
+        values = dict(self.pending)
         self.pending.clear()
         if step.kind == "method" and step.name in IN_PLACE and isinstance(step.args[0], Ref) and len(step.args) == 2 and not step.kwargs:
             target, other = step.args
@@ -176,7 +184,7 @@ class Writer:
                 symbol = IN_PLACE[step.name][0]
                 self._emit(Joined((self.formulas.names[target], f" {symbol} ", self.formulas.operand(value, symbol))), f"{name} = ")
         elif step.kind in ("loop", "gather"):
-            self._loop(step, values)
+            self._loop(step)
         else:
             expression = self.formulas.call(step, values)
             out = step.out
@@ -209,10 +217,11 @@ class Writer:
     def _fits(self, expression: Formula) -> bool:
         return expression.depth <= DEEPEST and len(flat(expression.text)) <= LONGEST
 
-    def _can_inline(self, wanted: Sequence[Ref], step: Step) -> list[Ref]:
-        """Those pending values that this step can take as they are: the last ones, read in their order."""
+    def _inlined(self, step: Step) -> int:
+        """How many pending values this step can take as they are: the last ones, read in their order."""
+        wanted = reads(step)
         if step.kind in ("loop", "gather") or (step.kind == "module" and not self.small(step.name)):
-            return []
+            return 0
         formula = step.name in OPERATORS or step.name in IN_PLACE
         for count in range(min(len(self.pending), len(wanted)), 0, -1):
             taken = self.pending[-count:]
@@ -220,8 +229,8 @@ class Writer:
             in_order = [ref for ref in wanted if ref in refs] == refs
             short = sum(len(flat(e.text)) for _, e in taken) + 12 <= LONGEST and all(e.depth < DEEPEST for _, e in taken)
             if in_order and short and (formula or not any(map(self._big, refs))):
-                return refs
-        return []
+                return count
+        return 0
 
     def _big(self, ref: Ref) -> bool:
         """Whether a value is the result of a whole block, which gets a line of its own."""
@@ -247,7 +256,7 @@ class Writer:
         inner = Counter(ref for step in (*branch.train, *branch.evaluation) for ref in reads(step))
         return {ref for step in (*branch.train, *branch.evaluation) for ref in refs_of(step.out) if self.uses[ref] > inner[ref]}
 
-    def _loop(self, step: Step, values: dict[Ref, Formula]) -> None:
+    def _loop(self, step: Step) -> None:
         self._flush()
         (given,) = step.args[:1]
         name = self._name(step, step.out) if step.kind == "loop" else self._fresh("features", "outputs")

@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from se_nas.se import SEBlock
+
 ZERO = "nn.init.zeros_(module.bias)"
 ENOUGH = 1000
 """Values that a weight must have for its spread to tell anything."""
@@ -59,8 +61,9 @@ RULES = (
 def statements(network: nn.Module) -> dict[str, list[str]]:
     """Class of torch.nn -> statements that make ``module``, one of it, begin as in the network; nothing where torch's own do."""
     found: dict[str, list[str]] = {}
+    gates = _gates(network)  # which begin as PyTorch makes them
     for kind in (nn.Conv2d, nn.Linear):
-        modules = [module for module in network.modules() if type(module) is kind]
+        modules = [module for module in network.modules() if type(module) is kind and module not in gates]
         lines = []
         telling = [module for module in modules if module.weight.numel() >= ENOUGH]
         if telling and not all(_fits(module, Rule(_default, "", normal=False)) for module in telling):
@@ -90,11 +93,21 @@ def _fits(module: Any, rule: Rule) -> bool:
     return (beyond > 0.02) == rule.normal
 
 
+def _gates(network: nn.Module) -> set[nn.Module]:
+    return {layer for block in network.modules() if isinstance(block, SEBlock) for layer in block.modules()}
+
+
+GATES = "gates = {layer for block in network.modules() if isinstance(block, SEBlock) for layer in block.modules()}"
+
+
 def text(network: nn.Module) -> str:
     """The lines in ``build`` that do it, or nothing."""
     parts = statements(network)
-    lines = ["for module in network.modules():"] if parts else []
+    kinds = {f"nn.{type(layer).__name__}" for layer in _gates(network)}
+    lines = [GATES] if kinds & parts.keys() else []
+    lines += ["for module in network.modules():"] if parts else []
     for i, (kind, body) in enumerate(parts.items()):
-        lines.append(f"    {'elif' if i else 'if'} isinstance(module, {kind}):")
+        kept = " and module not in gates" if kind in kinds else ""
+        lines.append(f"    {'elif' if i else 'if'} isinstance(module, {kind}){kept}:")
         lines += [f"        {line}" for line in body]
     return "".join(f"    {line}\n" for line in lines)

@@ -35,7 +35,7 @@ class Comprehension:
     """``*[item for x in values]``."""
 
     item: Text
-    clause: str
+    clause: Text
 
 
 Text = str | Brackets | Joined | Comprehension
@@ -48,7 +48,7 @@ def flat(text: Text) -> str:
     if isinstance(text, Joined):
         return "".join(map(flat, text.parts))
     if isinstance(text, Comprehension):
-        return f"*[{flat(text.item)} {text.clause}]"
+        return f"*[{flat(text.item)} {flat(text.clause)}]"
     inside = ", ".join(map(flat, text.items)) + ("," if text.comma else "")
     return f"{text.head}{text.pair[0]}{inside}{text.pair[1]}{text.tail}"
 
@@ -66,7 +66,8 @@ def lay_out(text: Text, indent: int, before: str = "", after: str = "") -> str:
         return lay_out(text.parts[-1], indent, before + head, after)
     gap = "\n" + " " * (indent + 4)
     if isinstance(text, Comprehension):
-        return f"{before}*[{gap}{lay_out(text.item, indent + 4)}{gap}{text.clause}\n{' ' * indent}]{after}"
+        item, clause = lay_out(text.item, indent + 4), lay_out(text.clause, indent + 4)
+        return f"{before}*[{gap}{item}{gap}{clause}\n{' ' * indent}]{after}"
     if not text.items:
         return line
     items = [lay_out(item, indent + 4, after=",") for item in text.items]

@@ -46,6 +46,11 @@ FILLED = {
 }
 """How a class that extends a container and needs arguments of its own is filled: the argument, and what becomes of it."""
 
+ONE_SIZE = "images of"
+"""The fact in a file's docstring that says that it is for one size of images."""
+INFERENCE = """This is its inference form, which is not for training: batch norms are folded into the layers before them where that
+is exact, and steps write over tensors that nothing reads any more."""
+
 SE_AT = '''
     def se_at(self, place: str, x: Tensor) -> Tensor:
         """x, gated if the block's SE is at that place."""
@@ -54,13 +59,13 @@ SE_AT = '''
 
 BUILD = '''
 def build(weights: str | None = None) -> nn.Module:
-    """The network, with the weights of a safetensors file if one is given."""
+    """The network{what}, with the weights of a safetensors file if one is given."""
     {made}
 {begin}    if weights is not None:
         from safetensors.torch import load_file
 
         network.load_state_dict(load_file(weights))
-    return network
+    return {network}
 
 
 if __name__ == "__main__":
@@ -70,8 +75,14 @@ if __name__ == "__main__":
 '''
 
 
-def source(space: SearchSpace, architecture: Architecture, network: nn.Module, about: Mapping[str, str]) -> str:
+def source(space: SearchSpace, architecture: Architecture, network: nn.Module, about: Mapping[str, str], inference: str = "") -> str:
     """The file of any network whose forward can be written as calls of torch's functions and of its modules.
+
+    Args:
+        space, architecture: of the network.
+        network: the searched network, or its inference form.
+        about: further facts.
+        inference: of an inference form: the expression that ``build`` returns.
 
     Raises:
         Unsupported: if it cannot; the message names the module.
@@ -80,11 +91,10 @@ def source(space: SearchSpace, architecture: Architecture, network: nn.Module, a
     blocks = {path: module for path, module in public_modules(network).items() if isinstance(module, SEBlock)}
     se = SECode({path: block.spec for path, block in blocks.items()}, space.options)
     operators = se.operators()
-    finder = Classes(network, space.input_size, RESERVED | operators.keys())
+    finder = Classes(network, space.input_size, RESERVED | operators.keys(), bool(inference))
     root = finder.find()
     builder = Builder(finder.definitions, se)
-    kinds = {path: module for path, module in finder.modules.items()}
-    classes = [_class(definition, builder, kinds) for definition in finder.definitions.values()]
+    classes = [_class(definition, builder, finder.modules) for definition in finder.definitions.values()]
     settings = [OPERATOR if {"squeeze", "gate"} & set(se.fields) else "", *operators.values(), se.settings_class(PLACES)]
     outputs = _outputs(finder.definitions)
     body = finder.definitions[root.name].body if isinstance(root, New) else None
@@ -92,12 +102,17 @@ def source(space: SearchSpace, architecture: Architecture, network: nn.Module, a
     call = f"network(torch.zeros(1, {', '.join(map(str, space.input_size))}))"
     build = BUILD.format(
         made=made,
-        begin=initialisation.text(network),
+        what=" in its inference form, in evaluation mode" if inference else "",
+        begin="" if inference else initialisation.text(network),
+        network=inference or "network",
         shape=f"tuple({call}.shape)" if body is None or _type(body.result).startswith("Tensor") else call,
     ).strip()
     rest = [se.block(), *outputs, *classes, build]
     refuse_clashes(operators, "\n".join(rest))
+    if finder.one_size:
+        about = {**about, ONE_SIZE: f"{'x'.join(map(str, space.input_size[1:]))} alone: what it computes depends on their size"}
     title = f"{type(network).__name__} {'with' if blocks else 'without'} Squeeze-and-Excitation, found by se-nas."
+    title += f"\n\n{INFERENCE}" if inference else ""
     return assemble(docstring(title, space, architecture, network, about), [*settings, *rest])
 
 
@@ -169,7 +184,7 @@ def _forward(definition: Definition, builder: Builder, modules: Mapping[str, nn.
     def small(child: str) -> bool:
         module = find(child)
         return isinstance(module, SEBlock) or (
-            module is not None and type(module).__module__.startswith("torch.nn.modules") and not isinstance(module, (nn.Sequential))
+            module is not None and type(module).__module__.startswith("torch.nn.modules") and not isinstance(module, nn.Sequential)
         )
 
     def mapping(child: str) -> bool:

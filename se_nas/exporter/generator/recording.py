@@ -7,9 +7,12 @@ Sizes of tensors stay formulas (``x.shape[0]``), for the file must work with any
 
 from __future__ import annotations
 
+import builtins
 import inspect
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,11 +22,38 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from se_nas.attached import Attached, is_block, join, public_paths
 from se_nas.exporter.check import Unsupported
-from se_nas.exporter.generator.kinds import is_container, is_layer
-from se_nas.exporter.generator.symbols import Dim, Frame, Like, Own, Ref, Shape, Size, Step, refs_of, substitute
+from se_nas.exporter.generator.kinds import is_layer, is_sequential
+from se_nas.exporter.generator.symbols import Dim, Frame, Like, Own, Ref, Shape, Size, Step, larger, refs_of, substitute
 
 
-def record(network: nn.Module, images: Tensor, is_leaf: Callable[[nn.Module], bool] = is_layer) -> dict[str, Frame]:
+@dataclass(frozen=True)
+class Event:
+    """One step as it ran: in which module (its public path), and the tensors themselves, on the meta device."""
+
+    step: Step
+    path: str
+    given: tuple[Tensor, ...]
+    made: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One pass through a network.
+
+    Attributes:
+        frames: of each module that computes by itself, by its public path.
+        events: the steps of all frames as they ran, calls of these modules aside.
+        calls: how often each module was called, by its public path.
+        kept: tensors that are not the network's own to overwrite: its input, parameters and buffers, and what it returns.
+    """
+
+    frames: dict[str, Frame]
+    events: tuple[Event, ...]
+    calls: Counter[str]
+    kept: tuple[Tensor, ...]
+
+
+def record(network: nn.Module, images: Tensor, is_leaf: Callable[[nn.Module], bool] = is_layer) -> Recording:
     """Run a network once, in its present mode, and write down what each of its modules computes.
 
     Args:
@@ -31,16 +61,15 @@ def record(network: nn.Module, images: Tensor, is_leaf: Callable[[nn.Module], bo
         images: (N, C, H, W), on the network's device.
         is_leaf: which modules are called as they are, and not looked into.
 
-    Returns:
-        A frame for each module that computes by itself, by its public path.
-
     Raises:
         Unsupported: if something cannot be written as calls; any error that the network itself raises.
     """
     recorder = _Recorder(network, is_leaf)
     with torch.no_grad(), recorder, recorder.calls_of_modules():
-        network(images)
-    return recorder.frames
+        output = network(images)
+    returned = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+    kept = (images, *network.parameters(), *network.buffers(), *returned)
+    return Recording(recorder.frames, tuple(recorder.events), recorder.calls, kept)
 
 
 class _Recorder(TorchFunctionMode):
@@ -61,6 +90,8 @@ class _Recorder(TorchFunctionMode):
         self.paused = False
         self.stack: list[Frame] = []
         self.frames: dict[str, Frame] = {}
+        self.events: list[Event] = []
+        self.calls: Counter[str] = Counter()
 
     # Values.
 
@@ -117,8 +148,16 @@ class _Recorder(TorchFunctionMode):
         result = func(*args, **kwargs)
         if any(isinstance(leaf, Tensor) for leaf in tree_leaves(result)):
             kind, name = ("attribute", name) if getter else _name_in_code(func)
-            self.stack[-1].steps.append(Step(kind, name, given, _without_defaults(func, named), self.name(result)))
+            self.add(Step(kind, name, given, _without_defaults(func, named), self.name(result)), (args, kwargs), result)
         return result
+
+    def add(self, step: Step, given: Any, made: Any) -> None:
+        """Note a step of the innermost module, with the tensors that it was given and made."""
+        frame = self.stack[-1]
+        frame.steps.append(step)
+        self.calls[step.name] += step.kind == "module"
+        tensors = [tuple(leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)) for value in (given, made)]
+        self.events.append(Event(step, frame.path, *tensors))
 
     def _sizes(self, name: str, tensor: Tensor, dim: int | None = None) -> Any:
         ref = self.refs[id(tensor)]
@@ -137,11 +176,17 @@ class _Recorder(TorchFunctionMode):
         def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
             return original(module, *args, **kwargs) if self.paused else self.module_called(module, original, args, kwargs)
 
+        def maximum(*values: Any, **options: Any) -> Any:
+            return larger(*values) if len(values) == 2 and not options else largest(*values, **options)
+
+        largest = builtins.max
         nn.Module.__call__ = call  # type: ignore[method-assign]
+        builtins.max = maximum  # padding by an image's size takes the larger of it and 0
         try:
             yield
         finally:
             nn.Module.__call__ = original  # type: ignore[method-assign]
+            builtins.max = largest
 
     def module_called(self, module: nn.Module, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         path = self.paths.get(id(module))
@@ -161,7 +206,7 @@ class _Recorder(TorchFunctionMode):
                 result = _unaliased(original(module, *args, **kwargs), versions)
             finally:
                 self.paused = False
-            self.stack[-1].steps.append(Step("module", path, given, named, self.name(result)))
+            self.add(Step("module", path, given, named, self.name(result)), (args, kwargs), result)
             return result
         return self.composite(module, path, lambda *a, **k: original(module, *a, **k), args, kwargs)
 
@@ -182,6 +227,7 @@ class _Recorder(TorchFunctionMode):
         given = _tensor_arguments(bound)
         params = self.symbol(tuple(given.values()))
         frame = Frame(module, path, tuple(given), params)
+        self.calls[path] += 1
         versions = {id(leaf): leaf._version for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
         self.stack.append(frame)
         try:
@@ -189,8 +235,8 @@ class _Recorder(TorchFunctionMode):
             frame.result = self.symbol(result)
         finally:
             self.stack.pop()
-        if not is_container(module):
-            if path in self.frames and _form(self.frames[path]) != _form(frame):
+        if not is_sequential(module):
+            if path in self.frames and form(self.frames[path]) != form(frame):
                 raise Unsupported(f"{path} is called more than once, and does not do the same each time")
             self.frames.setdefault(path, frame)
         if self.stack:
@@ -253,7 +299,7 @@ def _without_defaults(func: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in kwargs.items() if key not in default - {"training"}}  # which depends on the mode
 
 
-def _form(frame: Frame) -> Any:
+def form(frame: Frame) -> Any:
     """A frame with its tensors numbered from 0."""
     numbers: dict[Ref, Ref] = {}
 

@@ -12,7 +12,15 @@ from se_nas.exporter.generator.template import WIDTH, render
 from se_nas.se import GATES, SQUEEZES
 
 OPERATOR = "Operator = Callable[[Tensor], Tensor]"
-FIELDS = ("reduction", "squeeze", "gate", "placement")
+FIELDS = ("reduction", "squeeze", "gate", "placement", "in_place")
+
+
+@dataclass(frozen=True)
+class InferenceSpec(SESpec):
+    """The settings of a block of an inference form: whether it may scale its input where it lies."""
+
+    in_place: bool = False
+
 
 SETTINGS = '''
 class SE(NamedTuple):
@@ -26,6 +34,7 @@ $places                                                               #? placeme
     squeeze: Operator                                                 #? squeeze
     gate: Operator                                                    #? gate
     placement: str                                                    #? placement
+    in_place: bool                                                    #? in_place
 '''
 
 BLOCK = '''
@@ -37,6 +46,7 @@ class SEBlock(nn.Module):
         hidden = $hidden
         self.squeeze = squeeze                                                                #? squeeze
         self.gate = gate                                                                      #? gate
+        self.in_place = in_place  # nothing else reads x                                      #? in_place
         self.spatial = $is_spatial  # a gate for every position, not one for the whole image  #? mixed
         self.fc1 = linear(channels, hidden, self.spatial)                                     #? mixed
         self.fc2 = linear(hidden, channels, self.spatial)                                     #? mixed
@@ -47,9 +57,10 @@ class SEBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         scale = $gate(self.fc2(torch.relu(self.fc1($squeeze(x)))))
         scale = 1 + self.strength * (scale - 1)                                               #? strength
-        return x * (scale if self.spatial else scale[:, :, None, None])                       #? mixed
-        return x * scale                                                                      #? spatial !mixed
-        return x * scale[:, :, None, None]                                                    #? !spatial
+        scale = scale if self.spatial else scale[:, :, None, None]                            #? mixed in_place
+        return x.mul_($scale) if self.in_place else x * $scale                                #? in_place
+        return x.mul_($scale)                                                                 #? always !in_place
+        return x * $factor                                                                    #? !always !in_place
 '''
 
 LINEAR = '''
@@ -75,7 +86,7 @@ class SECode:
     def used(self) -> dict[str, list[str]]:
         """The squeezes, gates and placements that occur, in the order of their first occurrence."""
         specs = [spec for spec in self.settings.values() if spec]
-        return {field: list(dict.fromkeys(str(getattr(spec, field)) for spec in specs)) for field in FIELDS[1:]}
+        return {field: list(dict.fromkeys(str(getattr(spec, field, False)) for spec in specs)) for field in FIELDS[1:]}
 
     @cached_property
     def fields(self) -> tuple[str, ...]:
@@ -87,6 +98,7 @@ class SECode:
         """For templates: which fields are data, and how the block computes."""
         kinds = {SQUEEZES[name].spatial for name in self.used["squeeze"]}
         facts = {"se": bool(kinds), "spatial": True in kinds, "mixed": len(kinds) > 1, "strength": self.options.init == "identity"}
+        facts["always"] = self.used["in_place"] == ["True"]
         return {flag for flag, true in facts.items() if true} | set(self.fields[1:])
 
     @property
@@ -115,6 +127,7 @@ class SECode:
             "squeeze": SQUEEZES[spec.squeeze].function.__name__,
             "gate": GATES[spec.gate].__name__,
             "placement": f'"{spec.placement}"',
+            "in_place": f"in_place={getattr(spec, 'in_place', False)}",
         }
         return [values[field] for field in fields]
 
@@ -146,6 +159,9 @@ class SECode:
         squeezes = {SQUEEZES[name].function.__name__: SQUEEZES[name].spatial for name in self.used["squeeze"]}
         spatial = [name for name, keeps in squeezes.items() if keeps]
         operators = [f"{field}: Operator" for field in ("squeeze", "gate") if field in flags]
+        operators += ["in_place: bool"] if "in_place" in flags else []
+        mixed = "scale if self.spatial else scale[:, :, None, None]"
+        scale = "scale" if spatial and ("in_place" in flags or "mixed" not in flags) else mixed if spatial else "scale[:, :, None, None]"
         width, d = "channels // reduction", self.options.divisor
         values = {
             "parameters": ", ".join(["channels: int", "reduction: int", *operators]),
@@ -153,6 +169,8 @@ class SECode:
             "is_spatial": f"squeeze is {spatial[0]}" if len(spatial) == 1 else f"squeeze in ({', '.join(spatial)})",
             "linear": "nn.Conv2d" if spatial else "nn.Linear",
             "kernel": ", 1" if spatial else "",
+            "scale": scale,
+            "factor": f"({scale})" if scale == mixed else scale,
             "bias": "" if self.options.bias else ", bias=False",
             "squeeze": "self.squeeze" if "squeeze" in flags else next(iter(squeezes)),
             "gate": "self.gate" if "gate" in flags else GATES[self.used["gate"][0]].__name__,

@@ -92,23 +92,15 @@ def without(body: Body | None, children: Collection[str]) -> Bare | None:
     refs = [resolve(ref, (-1, i)) for i, ref in enumerate(reads(body.result))]
     result = with_reads(body.result, iter(refs))
     slots = [Slot(child, after[child], frozenset(edges[child])) for child in after]
-    return Bare(*_ordered(numbered(replace(body, items=tuple(items), result=result)), slots))
-
-
-def _ordered(body: Body, slots: list[Slot]) -> tuple[Body, list[Slot], list[Any]]:
-    body, values = _with_holes(body)
-    return body, slots, values
+    plain, values = _with_holes(numbered(replace(body, items=tuple(items), result=result)))
+    return Bare(plain, slots, values)
 
 
 def with_tail(short: Body, long: Body) -> Body:
     """A body whose last items are a branch of their own, which only some modules take."""
-    n = len(short.items)
-    tail = Branch(tuple(step for step in long.items[n:] if isinstance(step, Step)), (), "self.residual")
-    body = replace(short, items=(*short.items, tail))
-    assert isinstance(long.result, Ref)
-    renamed = {long.result: short.result}
-    steps = tuple(replace(step, out=renamed.get(step.out, step.out) if isinstance(step.out, Ref) else step.out) for step in tail.train)
-    return replace(body, items=(*short.items, replace(tail, train=steps)))
+    steps = [step for step in long.items[len(short.items) :] if isinstance(step, Step)]
+    renamed = tuple(replace(step, out=short.result) if step.out == long.result else step for step in steps)
+    return replace(short, items=(*short.items, Branch(renamed, (), "self.residual")))
 
 
 def aligned(early: Sequence[Slot], late: Sequence[Slot], n: int) -> tuple[list[Slot], list[Slot]]:
@@ -123,7 +115,7 @@ def aligned(early: Sequence[Slot], late: Sequence[Slot], n: int) -> tuple[list[S
         else:
             result.append(replace(slot, after=n + 1))
     joint = {slot.child: slot for slot in result if slot.child in within}
-    return result, [joint.get(slot.child, slot) if slot is within.get(slot.child) or slot in within.values() else slot for slot in late]
+    return result, [joint.get(slot.child, slot) if slot in within.values() else slot for slot in late]
 
 
 def moved(slot: Slot, start: int, long: Body) -> Slot:

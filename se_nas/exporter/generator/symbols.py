@@ -118,7 +118,33 @@ class Dim(int):
     def __mod__(self, other: Any) -> Any:
         return self._calculate("%", other, int.__mod__)
 
+    def __truediv__(self, other: Any) -> Any:
+        return Ratio.of(self, other) if isinstance(other, int) else int(self) / other
+
     __hash__ = int.__hash__
+
+
+class Ratio(float):
+    """A size divided by a number, whose rounding up is a formula again."""
+
+    parts: tuple[Dim, int]
+
+    @classmethod
+    def of(cls, a: Dim, b: int) -> Ratio:
+        ratio = cls(int(a) / int(b))
+        ratio.parts = a, b
+        return ratio
+
+    def __ceil__(self) -> Dim:
+        a, b = self.parts
+        return Dim.of(-(-int(a) // int(b)), Size("ceil", (_formula(a), _formula(b))))
+
+
+def larger(a: Any, b: Any) -> Any:
+    """``max`` of two numbers, a formula if one of them is."""
+    if isinstance(a, Dim) or isinstance(b, Dim):
+        return Dim.of(int(a) if int(a) > int(b) else int(b), Size("max", (_formula(a), _formula(b))))
+    return b if b > a else a
 
 
 def _formula(value: int) -> Any:

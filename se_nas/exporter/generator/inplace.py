@@ -1,0 +1,129 @@
+"""Which steps of a pass may write over a tensor that they read, since nothing reads it any more."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+from torch.nn import functional
+
+from se_nas.exporter.generator.recording import Event, Recording
+from se_nas.exporter.generator.symbols import Frame, Own, Ref, Step, substitute
+
+MAY_HAND_ON = {"reshape", "reshape_as", "flatten", "ravel", "contiguous", "to", "type", "type_as", "float", "double", "half", "F.dropout"}
+"""Functions that return a view or a copy, depending on how their tensor lies in memory."""
+
+ACTIVATIONS = {"torch.relu": "F.relu", "relu": "F.relu"}
+"""How activations are called that can be told to write over their input, where that is not their own name."""
+
+FORMULAS = {"add": 2, "mul": 2, "sub": 1, "div": 1}
+"""Operators that have a form which writes over its first operand, and how many operands may come first."""
+
+DROPOUTS = {"F.dropout", "F.dropout1d", "F.dropout2d", "F.dropout3d", "F.alpha_dropout", "F.feature_alpha_dropout", "torch.dropout"}
+
+
+class Memory:
+    """What lies in which memory in a pass, and when it is read last."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.recording = recording
+        self.same: dict[int, int] = {}
+        for event in recording.events:
+            if event.step.name.removeprefix("torch.") in MAY_HAND_ON or _reshapes(event):
+                for made, given in zip(event.made, event.given, strict=False):
+                    if self.place(made) != self.place(given):
+                        self.same[self.place(made)] = self.place(given)
+        self.last = {self.place(tensor): number for number, event in enumerate(recording.events) for tensor in event.given}
+        self.kept = {self.place(tensor) for tensor in recording.kept}
+
+    def place(self, tensor: Tensor) -> int:
+        """The memory that a tensor lies in."""
+        found: int = tensor.untyped_storage()._cdata
+        while found in self.same:
+            found = self.same[found]
+        return found
+
+    def readers(self, tensor: Tensor) -> list[Event]:
+        """The steps that read a tensor, or a view of it."""
+        place = self.place(tensor)
+        return [event for event in self.recording.events if any(self.place(given) == place for given in event.given)]
+
+    def returned(self, tensor: Tensor) -> bool:
+        return self.place(tensor) in self.kept
+
+    def free(self, number: int, tensor: Tensor) -> bool:
+        """Whether step ``number`` may write its result over a tensor that it reads."""
+        event = self.recording.events[number]
+        place = self.place(tensor)
+        if len(event.made) != 1 or place in self.kept or self.last[place] != number:
+            return False
+        (made,) = event.made
+        alike = (made.shape, made.dtype) == (tensor.shape, tensor.dtype)
+        whole = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+        alone = sum(self.place(given) == place for given in event.given) == 1
+        return alike and whole and alone
+
+
+def _reshapes(event: Event) -> bool:
+    """Whether a step may have done nothing but to give a tensor another shape."""
+    sizes = [(tensor.numel(), tensor.shape) for tensor in (*event.given, *event.made)]
+    return len(sizes) == 2 and sizes[0][0] == sizes[1][0] and sizes[0][1] != sizes[1][1]
+
+
+def free_modules(recording: Recording) -> set[str]:
+    """Paths of the modules, called as they are, that may write over their input in each of their calls."""
+    memory = Memory(recording)
+    found: dict[str, bool] = {}
+    for number, event in enumerate(recording.events):
+        if event.step.kind == "module":
+            free = len(event.given) == 1 and memory.free(number, event.given[0])
+            found[event.step.name] = found.get(event.step.name, True) and free
+    return {path for path, free in found.items() if free}
+
+
+def frames_in_place(recording: Recording) -> dict[str, Frame]:
+    """The frames of a pass in evaluation mode, which write over what nothing reads any more, and have no dropout."""
+    memory = Memory(recording)
+    changed: dict[int, Step] = {}
+    for number, event in enumerate(recording.events):
+        if recording.calls[event.path] == 1 and event.step.kind != "module":
+            changed[id(event.step)] = _in_place(event, lambda tensor, number=number: memory.free(number, tensor))
+    return {path: _rewritten(frame, changed) for path, frame in recording.frames.items()}
+
+
+def _rewritten(frame: Frame, changed: Mapping[int, Step]) -> Frame:
+    same: dict[Ref, Any] = {}
+
+    def resolve(value: Any) -> Any:
+        return substitute(value, lambda ref: same.get(ref, ref))
+
+    steps = []
+    for old in frame.steps:
+        step = changed.get(id(old), old)
+        step = replace(step, args=resolve(step.args), kwargs=resolve(step.kwargs))
+        if step.name in DROPOUTS and isinstance(step.out, Ref):
+            same[step.out] = step.args[0]
+        else:
+            steps.append(step)
+    return replace(frame, steps=steps, result=resolve(frame.result))
+
+
+def _in_place(event: Event, free: Any) -> Step:
+    """A step, in the form that writes over a tensor if there is one and it may."""
+    step = event.step
+    name = ACTIVATIONS.get(step.name, step.name)
+    function = getattr(functional, name.removeprefix("F."), None) if name.startswith("F.") and name not in DROPOUTS else None
+    if function is not None and len(step.args) == 1 and len(event.given) == 1 and isinstance(step.args[0], Ref):
+        takes = inspect.isfunction(function) and "inplace" in inspect.signature(function).parameters
+        kwargs = {**step.kwargs, "inplace": True} if takes and free(event.given[0]) else None
+        return replace(step, kind="function", name=name, kwargs=kwargs) if kwargs else step
+    if step.kind == "method" and step.name in FORMULAS and len(step.args) == 2 and not step.kwargs:
+        tensors = dict(zip([i for i, arg in enumerate(step.args) if isinstance(arg, (Own, Ref))], event.given, strict=False))
+        if len(tensors) == len(event.given):
+            for first in range(FORMULAS[step.name]):
+                if first in tensors and free(tensors[first]):
+                    return replace(step, name=f"{step.name}_", args=(step.args[first], step.args[1 - first]))
+    return step
