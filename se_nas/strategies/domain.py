@@ -6,6 +6,7 @@ A strategy sees neither a `SearchSpace` nor a `CategoricalSpace`, only one of th
 from __future__ import annotations
 
 import itertools
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -163,7 +164,7 @@ def value_features(values: Sequence[Any]) -> Floats:
 def spread_order(sizes: Sequence[int], chunk: int) -> Iterator[Ints]:
     """Every code vector once, neighbours in the order far apart: chunks of shape (chunk or fewer, genes)."""
     total = int(np.prod([int(size) for size in sizes], dtype=object))
-    stride = next(step for step in itertools.count(max(1, int(total * 0.6180339887))) if np.gcd(step, total) == 1)
+    stride = next(step for step in itertools.count(max(1, int(total * 0.6180339887))) if math.gcd(step, total) == 1)
     for start in range(0, total, chunk):
         index = [(i * stride) % total for i in range(start, min(start + chunk, total))]
         yield unravel(index, sizes)
