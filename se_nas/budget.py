@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from se_nas.errors import InputError
+from se_nas.errors import InputError, known
 
 _FORM = re.compile(r"\s*(?:<=)?\s*(?P<sign>\+?)(?P<number>\d+(?:\.\d+)?(?:e\d+)?)\s*(?P<unit>[kKmMgG%]?)\s*")
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
@@ -44,6 +45,34 @@ def parse_budget(metric: str, value: object, backbone: int) -> Budget:
     limit = backbone * (1 + number / 100) if match["unit"] == "%" else number * _UNITS[match["unit"].lower()]
     bare = text.replace("<=", "").strip()
     return Budget(metric, f"<= {bare}", int(limit + 1e-9))
+
+
+def parse_budgets(
+    budgets: Mapping[str, object], metrics: Collection[str], plain: Mapping[str, int], least: Mapping[str, int]
+) -> tuple[Budget, ...]:
+    """Budgets as a person wrote them, by their metrics.
+
+    Args:
+        budgets: metric -> limit.
+        metrics: that a budget may limit.
+        plain: costs of the plain backbone.
+        least: what the cheapest architecture costs.
+
+    Raises:
+        InputError: for another metric, no budget, or one that nothing meets.
+    """
+    parsed = []
+    for metric, value in budgets.items():
+        known(metric, metrics, "budget")
+        budget = parse_budget(metric, value, plain[metric])
+        if budget.limit < least[metric]:
+            raise InputError(
+                f"no architecture meets {budget}: that is {budget.limit:,} and the cheapest has {least[metric]:,}",
+                f"raise it to at least {least[metric]:,}",
+                f"budgets.{metric}",
+            )
+        parsed.append(budget)
+    return tuple(parsed)
 
 
 def split_budget(text: str) -> tuple[str, str]:

@@ -73,16 +73,16 @@ class CostTable:
     def of_codes(self, codes: Sequence[int]) -> Cost:
         """The cost of option codes, shape (groups,)."""
         if len(codes) != len(self._by_code):
-            raise self._misfit(f"{list(codes)}")
+            raise misfit(f"{list(codes)}", self._sizes.tolist())
         try:
             return Cost._make(_unpack(sum(map(getitem, self._by_code, codes), self._packed_plain)))
         except (KeyError, TypeError):
-            raise self._misfit(f"{list(codes)}") from None
+            raise misfit(f"{list(codes)}", self._sizes.tolist()) from None
 
     def of_many(self, codes: Codes) -> Costs:
         """Costs of option codes, shape (n, groups), of any integer type."""
         if codes.ndim != 2 or codes.shape[1] != len(self._sizes) or codes.dtype.kind not in "iu":
-            raise self._misfit(f"an array of {codes.dtype}, shape {codes.shape}")
+            raise misfit(f"an array of {codes.dtype}, shape {codes.shape}", self._sizes.tolist())
         costs = Costs(np.empty(len(codes), np.int64), np.empty(len(codes), np.int64))
         tables = self._tables = self._tables or self._make_tables()
         for start in range(0, len(codes), CHUNK):
@@ -133,7 +133,7 @@ class CostTable:
             largest = np.maximum(largest, chunk[whole:].max(0))
         if (largest >= self._sizes).any() or (chunk.dtype.kind == "i" and chunk.min() < 0):
             row = int(np.argmax(((chunk < 0) | (chunk >= self._sizes)).any(1)))
-            raise self._misfit(f"row {start + row}, {chunk[row].tolist()},")
+            raise misfit(f"row {start + row}, {chunk[row].tolist()},", self._sizes.tolist())
 
     def _places(self, chunk: Codes) -> Iterator[Codes]:
         """Indices into each table, shape (chunk,)."""
@@ -147,10 +147,10 @@ class CostTable:
             chunk = padded
         yield from chunk.view("<u2").T
 
-    def _misfit(self, what: str) -> InputError:
-        return InputError(
-            f"{what} does not hold option codes of this space", f"give integers from 0 and below {self._sizes.tolist()}", "codes"
-        )
+
+def misfit(what: str, sizes: Sequence[int]) -> InputError:
+    """What to say of codes that are none of a space's, which has ``sizes`` options of each."""
+    return InputError(f"{what} does not hold option codes of this space", f"give integers from 0 and below {list(sizes)}", "codes")
 
 
 class _Row(dict[SESpec | None, int]):

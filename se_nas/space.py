@@ -1,8 +1,9 @@
-"""The search space: a backbone, its sites in groups, and the SE settings that each group may take."""
+"""The search space: a backbone, its sites in groups, the SE settings that each group may take, and extra dimensions."""
 
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
@@ -11,26 +12,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from se_nas.architecture import PAPER, Architecture, SEOptions, SESpec
-from se_nas.backbones import build_backbone
+from se_nas.backbones import make_backbone
 from se_nas.blocks import PLACEMENTS
-from se_nas.budget import Budget, parse_budget
+from se_nas.budget import parse_budgets
 from se_nas.candidates import check_candidates, check_size
 from se_nas.categorical import CategoricalSpace as CategoricalSpace
 from se_nas.codes import Codes, draw_codes
-from se_nas.cost import METRICS, Cost, count
-from se_nas.costtable import Costs, CostTable
+from se_nas.coding import Coding
+from se_nas.cost import METRICS, Cost, count_quickly
+from se_nas.costtable import Costs, CostTable, misfit
 from se_nas.dimensions import Dimensions
 from se_nas.errors import InputError, known
+from se_nas.extra import Choice, check_choice, check_extra, check_names, choices, first_choice, other_values, words
 from se_nas.feasible import FeasibleSet
 from se_nas.group import attachment, check_sites, make_group
 from se_nas.placement import attach, remove_existing, survey
 from se_nas.se import GATES, SQUEEZES, make_block
 from se_nas.sites import Selection, group_sites, select_sites
 from se_nas.spacefile import load_space
+from se_nas.variants import FeasibleUnion, Prefix, check_alike, costs_of_many, extreme_codes, feasible_sets
 
 REFERENCES = ("plain", "paper")
 
@@ -56,6 +59,9 @@ class SearchSpace:
         sites: ``all``, or any of ``{"stages": [...], "match": [...], "add": [...], "drop": [...], "rename": {...}}`` with
             patterns such as ``layer3.*``, see `se_nas.sites.Selection`.
         allow_none: whether "no SE" is a candidate.
+        extra: the builder's own arguments as further dimensions, ``{"width": [1.0, 1.5], "kernel": [3, 5]}``: each architecture
+            has one value of each, which the builder is called with. References, and what percentages are of, have the first
+            values. At most `se_nas.extra.MOST` combinations, over all of which the groups must be the same.
         budgets: hard limits, ``{"params": "<= +5%", "macs": "<= 42M"}``, a percentage being of the plain backbone.
         bias: biases in the SE blocks' linear layers.
         divisor: rounds hidden widths to a multiple of it.
@@ -78,6 +84,7 @@ class SearchSpace:
         share: str = "site",
         sites: Selection = "all",
         allow_none: bool = True,
+        extra: Mapping[str, Sequence[Any]] | None = None,
         budgets: Mapping[str, object] | None = None,
         bias: bool = False,
         divisor: int = 1,
@@ -87,6 +94,7 @@ class SearchSpace:
         known(init, ("default", "identity"), "init")
         self.backbone = backbone
         self.backbone_args = dict(backbone_args or {})
+        self.extra = check_extra({} if extra is None else extra, self.backbone_args)
         self.input_size = check_size(input_size)
         self.reduction = check_candidates("reduction", reduction, "a ratio", lambda r: type(r) is int and r >= 1)
         self.squeeze = check_candidates("squeeze", squeeze, f"one of {', '.join(SQUEEZES)}", SQUEEZES.__contains__)
@@ -97,18 +105,27 @@ class SearchSpace:
         self.allow_none = allow_none
         self.options = SEOptions(bias, divisor, init)
 
+        self._variants: dict[Choice, SearchSpace] = {}
+        self._look()
+        check_names(self.extra, [group.name for group in self.groups])
+        for name, value in other_values(self.extra):  # what the builder refuses is said before anything begins
+            make_backbone(backbone, self.backbone_args, {**dict(first_choice(self.extra)), name: value})
+        self._limit(budgets or {})
+
+    def _look(self) -> None:
+        """Find the sites, groups and costs of the backbone (with extra dimensions: of their first values)."""
         plain = self.build_backbone()
         found = survey(plain, self.input_size)
         self.all_sites, self.left_out, self.classes = found.sites, found.left_out, found.classes
-        self.sites = select_sites(self.all_sites, sites)
-        self.plain_cost = self._count_plain(plain)
+        self.sites = select_sites(self.all_sites, self.selection)
+        for site in self.sites:  # SE blocks that it has there are no part of it
+            remove_existing(plain, site)
+        self.plain_cost = count_quickly(plain, self.input_size)
         check_sites(self.sites, self.placement, max(self.reduction))
         candidates = (self.reduction, self.squeeze, self.gate, self.placement)
         self.groups = tuple(
-            make_group(name, members, candidates, allow_none, self.options) for name, members in group_sites(self.sites, share)
+            make_group(name, members, candidates, self.allow_none, self.options) for name, members in group_sites(self.sites, self.share)
         )
-        self.budgets = self._parse_budgets(budgets or {})
-        self._check_together()
 
     # Where a space comes from, and goes to.
 
@@ -142,6 +159,7 @@ class SearchSpace:
             "gate": list(self.gate),
             "placement": list(self.placement),
             "allow_none": self.allow_none,
+            "extra": {name: list(values) for name, values in self.extra.items()},
             "budgets": {budget.metric: budget.text for budget in self.budgets},
             "bias": self.options.bias,
             "divisor": self.options.divisor,
@@ -151,17 +169,55 @@ class SearchSpace:
     def with_budgets(self, budgets: Mapping[str, object]) -> SearchSpace:
         """The same space under these budgets as well; one on the same metric replaces the old one."""
         space = copy.copy(self)
-        space.__dict__.pop("_feasible", None)
-        space.budgets = space._parse_budgets({**{budget.metric: budget.text for budget in self.budgets}, **budgets})
-        space._check_together()
+        space._forget("_sets", "_feasible")
+        space._limit({**{budget.metric: budget.text for budget in self.budgets}, **budgets})
         return space
+
+    def _limit(self, budgets: Mapping[str, object]) -> None:
+        least = {metric: getattr(self.cost(self.cheapest(metric)), metric) for metric in METRICS if metric in budgets}
+        self.budgets = parse_budgets(budgets, METRICS, self.plain_cost._asdict(), least)
+        if self.budgets and self._feasible.empty:
+            raise InputError(f"no architecture meets {' and '.join(map(str, self.budgets))} together", "raise one of them", "budgets")
+
+    # Extra dimensions: each combination of their values is a backbone of its own.
+
+    def variant(self, chosen: Choice) -> SearchSpace:
+        """The space of the architectures with these values of the extra dimensions, without budgets; itself if there is no choice.
+
+        Raises:
+            InputError: if they are none of this space's, or the builder makes a network of other groups with them.
+        """
+        chosen = check_choice(self.extra, dict(chosen)) if chosen or self.extra else ()
+        if self.coding.open and chosen not in self._variants:
+            space = copy.copy(self)
+            space._forget("_table", "_tables", "_sets", "_feasible", "coding")
+            space.extra, space.budgets, space._variants = {name: (value,) for name, value in chosen}, (), {}
+            if chosen != first_choice(self.extra):
+                try:
+                    space._look()
+                except InputError as error:
+                    raise InputError(f"with {words(chosen)}: {error.problem}", error.fix, "extra") from error
+                check_alike(space, self)
+            self._variants[chosen] = space
+        return self._variants[chosen] if self.coding.open else self
+
+    @property
+    def variants(self) -> dict[Prefix, SearchSpace]:
+        """`variant` of each combination of the extra dimensions, by its codes; itself, if there is no choice."""
+        prefixes = itertools.product(*(range(len(values)) for values in self.coding.open.values()))
+        return dict(zip(prefixes, map(self.variant, choices(self.extra)), strict=True))
+
+    @cached_property
+    def coding(self) -> Coding:
+        """Architectures as option codes, those of extra dimensions first."""
+        return Coding(self.extra, self.groups)
 
     # Architectures: one option a group, so a vector of option codes and an architecture are the same thing.
 
     @property
     def size(self) -> int:
         """How many architectures there are, whatever they cost."""
-        return math.prod(len(group.options) for group in self.groups)
+        return math.prod(self.coding.sizes)
 
     @property
     def feasible_size(self) -> int:
@@ -183,7 +239,7 @@ class SearchSpace:
 
     def codes_many(self, n: int, rng: int | np.random.Generator) -> Codes:
         """Option codes of ``n`` independent draws whatever the budgets, each architecture equally likely; shape (n, groups)."""
-        return draw_codes([len(group.options) for group in self.groups], n, np.random.default_rng(rng))
+        return draw_codes(self.coding.sizes, n, np.random.default_rng(rng))
 
     def enumerate(self) -> Iterator[Architecture]:
         """Every architecture within the budgets, the last group changing fastest."""
@@ -194,36 +250,34 @@ class SearchSpace:
         return self._feasible.enumerate()
 
     def decode(self, codes: Codes) -> Architecture:
-        """The architecture of option codes, shape (groups,)."""
-        return Architecture(tuple((group.name, group.options[int(code)]) for group, code in zip(self.groups, codes, strict=True)))
+        """The architecture of option codes, shape (groups,); those of extra dimensions come first."""
+        return self.coding.decode(codes)
 
     def encode(self, architecture: Architecture) -> Codes:
-        """Option codes, shape (groups,): the inverse of `decode`.
+        """Option codes, the inverse of `decode`.
 
         Raises:
             InputError: if the space lacks one of the choices.
         """
-        codes = []
-        for group in self.groups:
-            option = architecture[group.name]
-            if option not in group.options:
-                raise InputError(f"{group.name}: {option or 'no SE'} is not a candidate of this space", "take an architecture of the space")
-            codes.append(group.options.index(option))
-        return np.array(codes, np.int64)
+        return self.coding.encode(architecture)
 
     def contains(self, architecture: Architecture) -> bool:
         """Whether every choice is a candidate, whatever it costs."""
-        names = [name for name, _ in architecture]
-        return names == [group.name for group in self.groups] and all(architecture[group.name] in group.options for group in self.groups)
+        return self.coding.contains(architecture)
 
-    def canonical(self, choices: Mapping[str, SESpec | None]) -> Architecture:
-        """The architecture of one setting a group; settings that build the same network become one."""
+    def canonical(self, choices: Mapping[str, SESpec | None], extra: Mapping[str, Any] | None = None) -> Architecture:
+        """The architecture of one setting a group, and of one value an extra dimension (None: the first of each).
+
+        Settings that build the same network become one.
+        """
         missing = {group.name for group in self.groups} ^ set(choices)
         if missing:
             raise InputError(
                 f"the groups differ from the space's in {', '.join(sorted(missing))}", "give one setting for each group of the space"
             )
-        return Architecture(tuple((group.name, group.canonical(choices[group.name])) for group in self.groups))
+        chosen = first_choice(self.extra) if extra is None else check_choice(self.extra, extra)
+        groups = self.variant(chosen).groups
+        return Architecture(tuple((group.name, group.canonical(choices[group.name])) for group in groups), chosen)
 
     def reference(self, name: str) -> Architecture:
         """``plain``: the backbone without SE. ``paper``: r=16, average squeeze, sigmoid, standard placement at every site."""
@@ -234,16 +288,17 @@ class SearchSpace:
 
     @property
     def dimensions(self) -> dict[str, tuple[Any, ...]]:
-        """Name -> values, a dimension for each thing that a group may choose; a reduction of ``None`` means no SE."""
-        return self._dimensions.values
+        """Name -> values: the extra dimensions, then one for each thing that a group may choose; a reduction of ``None`` means no SE."""
+        return {**self.coding.open, **self._dimensions.values}
 
     def from_dimensions(self, values: Mapping[str, Any]) -> Architecture:
         """The architecture of one value a dimension; those of a group without SE are ignored, and may be absent."""
-        return self.canonical({group.name: self._dimensions.spec(group.name, values) for group in self.groups})
+        extra = {name: values[name] if name in self.coding.open else own[0] for name, own in self.extra.items()}
+        return self.canonical({group.name: self._dimensions.spec(group.name, values) for group in self.groups}, extra)
 
     def to_dimensions(self, architecture: Architecture) -> dict[str, Any]:
         """One value a dimension; inverse of `from_dimensions` (dimensions of a group without SE take their first value)."""
-        return self._dimensions.of(architecture)
+        return {**{name: value for name, value in architecture.extra if name in self.coding.open}, **self._dimensions.of(architecture)}
 
     @cached_property
     def _dimensions(self) -> Dimensions:
@@ -255,11 +310,17 @@ class SearchSpace:
 
     def cost(self, architecture: Architecture) -> Cost:
         """Exact parameters and MACs, and the SE blocks' other work, without building anything."""
-        return self._costs.of(architecture)
+        return self.variant(architecture.extra)._table.of(architecture)
 
     def cost_of(self, codes: Sequence[int]) -> Cost:
         """The same of option codes, a list of one integer a group; the quickest way to cost one architecture."""
-        return self._costs.of_codes(codes)
+        if not self.extra:
+            return self._table.of_codes(codes)
+        extra = len(self.coding.open)
+        table = self._tables.get(tuple(map(int, codes[:extra])))
+        if table is None:
+            raise misfit(f"{list(codes)}", self.coding.sizes)
+        return table.of_codes(codes[extra:])
 
     def cost_many(self, codes: Codes) -> Costs:
         """Exact parameters and MACs of many architectures at once.
@@ -270,7 +331,7 @@ class SearchSpace:
         Raises:
             InputError: if a code stands for no option of its group.
         """
-        return self._costs.of_many(codes)
+        return costs_of_many(codes, self.coding.sizes, self._tables) if self.coding.open else self._table.of_many(codes)
 
     def is_feasible(self, architecture: Architecture) -> bool:
         """Whether every budget is met."""
@@ -291,72 +352,48 @@ class SearchSpace:
 
     def _extreme(self, metric: str, sign: int, within_budgets: bool) -> Architecture:
         known(metric, METRICS, "metric")
-        values = self._costs.worth(metric, sign)
-        if within_budgets:
-            return self.decode(self._feasible.best(values))
-        return self.decode(np.array([value.argmax() for value in values]))
+        found = map(self.decode, extreme_codes(self._tables, metric, sign, self._sets if within_budgets else None))
+        return max(found, key=lambda each: [sign * getattr(self.cost(each), name) for name in (metric, *METRICS)])
 
     @cached_property
-    def _costs(self) -> CostTable:
+    def _table(self) -> CostTable:
         return CostTable(self.groups, self.plain_cost)
 
     @cached_property
-    def _feasible(self) -> FeasibleSet:
-        columns = [METRICS.index(budget.metric) for budget in self.budgets]
-        limits = np.array([budget.limit - getattr(self.plain_cost, budget.metric) for budget in self.budgets], np.int64)
-        return FeasibleSet([options[:, columns] for options in self._costs.options], limits)
+    def _tables(self) -> dict[Prefix, CostTable]:
+        return {prefix: space._table for prefix, space in self.variants.items()}
+
+    @cached_property
+    def _sets(self) -> dict[Prefix, FeasibleSet]:
+        return feasible_sets(self.variants, self._tables, self.budgets)
+
+    @cached_property
+    def _feasible(self) -> FeasibleSet | FeasibleUnion:
+        return FeasibleUnion(self._sets) if self.coding.open else self._sets[()]
+
+    def _forget(self, *cached: str) -> None:  # of a copy, what it works out anew
+        for name in cached:
+            self.__dict__.pop(name, None)
 
     # Networks.
 
     def build(self, architecture: Architecture) -> nn.Module:
         """A fresh network: the backbone first (so that a seed gives every architecture the same one), then its SE blocks."""
+        if self.coding.open:
+            return self.variant(architecture.extra).build(architecture)
         network = self.build_backbone()
         for site in self.sites:
             remove_existing(network, site)
         for group in self.groups:
-            spec = architecture[group.name]
-            if spec is None:
-                continue
-            for site in group.sites:
-                place = attachment(site, spec)
-                attach(network, place, make_block(place.channels, spec, self.options))
+            if spec := architecture[group.name]:
+                for site in group.sites:
+                    place = attachment(site, spec)
+                    attach(network, place, make_block(place.channels, spec, self.options))
         return network
 
     def build_backbone(self) -> nn.Module:
-        """A fresh plain backbone (a copy, weights and all, of one that was given as a module)."""
-        if isinstance(self.backbone, str):
-            return build_backbone(self.backbone, self.backbone_args)
-        return copy.deepcopy(self.backbone) if isinstance(self.backbone, nn.Module) else self.backbone(**self.backbone_args)
-
-    # Checks and set-up.
-
-    def _count_plain(self, network: nn.Module) -> Cost:
-        """Cost of the backbone, the SE blocks that it has at searched sites taken out."""
-        for site in self.sites:
-            remove_existing(network, site)
-        try:
-            return count(copy.deepcopy(network).to("meta").eval(), torch.empty(1, *self.input_size, device="meta"))[0]
-        except Exception:  # it computes with the values of its tensors
-            return count(network.eval(), torch.zeros(1, *self.input_size))[0]
-
-    def _parse_budgets(self, budgets: Mapping[str, object]) -> tuple[Budget, ...]:
-        parsed = []
-        for metric, value in budgets.items():
-            known(metric, METRICS, "budget")
-            budget = parse_budget(metric, value, getattr(self.plain_cost, metric))
-            least = getattr(self.cost(self.cheapest(metric)), metric)
-            if budget.limit < least:
-                raise InputError(
-                    f"no architecture meets {budget}: that is {budget.limit:,} and the cheapest has {least:,}",
-                    f"raise it to at least {least:,}",
-                    f"budgets.{metric}",
-                )
-            parsed.append(budget)
-        return tuple(parsed)
-
-    def _check_together(self) -> None:
-        if self._feasible.empty:
-            raise InputError(f"no architecture meets {' and '.join(map(str, self.budgets))} together", "raise one of them", "budgets")
+        """A fresh plain backbone (a copy, weights and all, of one that was given as a module), with the first extra values."""
+        return make_backbone(self.backbone, self.backbone_args, dict(first_choice(self.extra)))
 
     def __repr__(self) -> str:
         name = self.backbone if isinstance(self.backbone, str) else type(self.backbone).__name__

@@ -22,6 +22,7 @@ SPACE_KEYS: dict[str, tuple[type, ...]] = {
     "gate": (list,),
     "placement": (list,),
     "allow_none": (bool,),
+    "extra": (dict,),
     "budgets": (dict,),
     "bias": (bool,),
     "divisor": (int,),

@@ -11,13 +11,16 @@ from conftest import ROOT
 
 FLOORS = [
     ["errors", "graph"],
-    ["architecture", "blocks", "discover", "objective", "spacefile", "budget", "feasible", "codes", "candidates"],
+    ["candidates"],
+    ["extra"],
+    ["architecture", "blocks", "discover", "objective", "spacefile", "budget", "feasible", "codes"],
     ["se", "dimensions", "attached", "categorical", "hypervolume"],
     ["placement", "backbones", "trial"],
     ["cost", "sites", "front", "ledger"],
     ["secost", "run"],
     ["group"],
-    ["costtable"],
+    ["costtable", "coding"],
+    ["variants"],
     ["space"],
     ["observer", "strategies", "evaluate", "exporter"],
     ["settings"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -73,13 +74,48 @@ def import_callable(name: str, source: str) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
+def make_backbone(backbone: str | nn.Module | Builder, args: Mapping[str, Any], extra: Mapping[str, Any]) -> nn.Module:
+    """A fresh plain network (a copy, weights and all, of one that was given as a module).
+
+    Args:
+        backbone: a name, a module, or a function that returns one.
+        args: of its builder.
+        extra: more of those, values of a space's extra dimensions.
+
+    Raises:
+        InputError: for an unknown name, or arguments that the builder refuses.
+    """
+    if isinstance(backbone, nn.Module):
+        if extra:
+            raise InputError("a backbone that is built already takes no arguments", "give the function that builds it", "extra")
+        return copy.deepcopy(backbone)
+    try:
+        if isinstance(backbone, str):
+            return build_backbone(backbone, {**args, **extra})
+        if extra:
+            return call_builder(backbone, getattr(backbone, "__name__", "the builder"), {**args, **extra})
+    except InputError as error:
+        if not extra or error.source != "backbone_args":
+            raise
+        raise InputError(error.problem, "give values that the builder takes as keyword arguments", "extra") from error
+    return backbone(**args)
+
+
 def build_backbone(name: str, args: Mapping[str, Any]) -> nn.Module:
     """The plain network of that name.
 
     Raises:
         InputError: for an unknown name, or arguments that the builder refuses.
     """
-    builder = find_builder(name)
+    return call_builder(find_builder(name), name, args)
+
+
+def call_builder(builder: Builder, name: str, args: Mapping[str, Any]) -> nn.Module:
+    """The network that a builder makes of these arguments.
+
+    Raises:
+        InputError: if it refuses them, or makes no module; ``name`` is what a person calls it.
+    """
     try:
         network = builder(**args)
     except Exception as error:

@@ -37,15 +37,15 @@ class ProjectionShortcut(nn.Sequential):
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut."""
+    """Two convolutions (3x3 in the paper) and a shortcut."""
 
     expansion = 1
 
-    def __init__(self, in_channels: int, width: int, stride: int, shortcut: type[nn.Module]) -> None:
+    def __init__(self, in_channels: int, width: int, stride: int, shortcut: type[nn.Module], kernel: int = 3) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, width, 3, stride, 1, bias=False)
+        self.conv1 = nn.Conv2d(in_channels, width, kernel, stride, kernel // 2, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.conv2 = nn.Conv2d(width, width, kernel, 1, kernel // 2, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
         same = stride == 1 and in_channels == width
         self.downsample = nn.Identity() if same else shortcut(in_channels, width, stride)
@@ -63,13 +63,13 @@ class Bottleneck(nn.Module):
     groups = 1
     late_stride = False
 
-    def __init__(self, in_channels: int, width: int, stride: int, shortcut: type[nn.Module]) -> None:
+    def __init__(self, in_channels: int, width: int, stride: int, shortcut: type[nn.Module], kernel: int = 3) -> None:
         super().__init__()
         out_channels = width * self.expansion
         first, second = (1, stride) if self.late_stride else (stride, 1)
         self.conv1 = nn.Conv2d(in_channels, width, 1, first, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, second, 1, groups=self.groups, bias=False)
+        self.conv2 = nn.Conv2d(width, width, kernel, second, kernel // 2, groups=self.groups, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(out_channels)
@@ -104,6 +104,7 @@ class ResNet(nn.Module):
         imagenet_stem: 7x7 convolution of stride 2 and max pooling; otherwise one 3x3 convolution.
         num_classes: outputs.
         in_channels: channels of the images.
+        kernel: size of the blocks' 3x3 convolutions, odd.
     """
 
     def __init__(
@@ -115,7 +116,10 @@ class ResNet(nn.Module):
         imagenet_stem: bool,
         num_classes: int,
         in_channels: int = 3,
+        kernel: int = 3,
     ) -> None:
+        if kernel < 1 or kernel % 2 == 0:
+            raise ValueError(f"kernel {kernel} is not odd")
         super().__init__()
         channels = 64 if imagenet_stem else widths[0]
         if imagenet_stem:
@@ -130,7 +134,7 @@ class ResNet(nn.Module):
             blocks = []
             for j in range(depth):
                 stride = 2 if i > 0 and j == 0 else 1
-                blocks.append(block(channels, width, stride, shortcut))
+                blocks.append(block(channels, width, stride, shortcut, kernel))
                 channels = width * block.expansion
             self.add_module(name, nn.Sequential(*blocks))
         self.fc = nn.Linear(channels, num_classes)
@@ -143,10 +147,12 @@ class ResNet(nn.Module):
         return self.fc(x.mean((2, 3)))  # type: ignore[no-any-return]
 
 
-def cifar_resnet(depth: int, num_classes: int = 10, in_channels: int = 3, widths: tuple[int, int, int] = (16, 32, 64)) -> ResNet:
-    """ResNet of depth 6n + 2 for small images (arXiv 1512.03385, section 4.2): 3 stages of n basic blocks."""
-    blocks = (depth - 2) // 6
-    return ResNet(BasicBlock, (blocks,) * 3, tuple(widths), PadShortcut, False, num_classes, in_channels)
+def cifar_resnet(
+    depth: int, num_classes: int = 10, in_channels: int = 3, widths: tuple[int, int, int] = (16, 32, 64), width: float = 1, kernel: int = 3
+) -> ResNet:
+    """ResNet of depth 6n + 2 for small images (arXiv 1512.03385, section 4.2): 3 stages of n basic blocks; ``width`` times as wide."""
+    blocks, widths = (depth - 2) // 6, tuple(round(width * each) for each in widths)  # type: ignore[assignment]
+    return ResNet(BasicBlock, (blocks,) * 3, widths, PadShortcut, False, num_classes, in_channels, kernel)
 
 
 def imagenet_resnet(depths: tuple[int, int, int, int], num_classes: int = 1000, in_channels: int = 3) -> ResNet:

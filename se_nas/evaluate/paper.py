@@ -57,6 +57,9 @@ class PaperEvaluator:
     def __init__(self, space: SearchSpace, schedule: str = "ablations") -> None:
         if space.backbone not in ("resnet50", "torchvision:resnet50"):
             raise InputError(f"the paper's ablations are of ResNet-50, not of {space.backbone}", "search backbone: resnet50", "evaluator")
+        if space.extra:
+            fix = "leave extra out, or search with training"
+            raise InputError(f"the paper's tables know no {', '.join(space.extra)}", fix, "evaluator")
         self._plain, self._full = SCHEDULES[schedule]
         self._blocks = {name: sum(site.stage == name for site in space.all_sites) for name in _STAGES}
         self._members = {group.name: [site.stage for site in group.sites] for group in space.groups}

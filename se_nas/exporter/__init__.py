@@ -112,6 +112,7 @@ def export(
     check_free(target, names, options.force)
     if {name for name, _ in architecture} != {group.name for group in space.groups}:
         raise InputError("the architecture is of another space: its groups differ", "export it with its own space", "architecture")
+    space, whole = space.variant(architecture.extra), space  # its backbone's own, from here on
     network = space.build(architecture)
     if weights is not None:
         check_weights(weights, network)
@@ -134,7 +135,7 @@ def export(
         if entry and asked:
             files[entry] = write(space, architecture, weights is not None).encode()
     if place.about and place.card:
-        files[place.about] = record_file(record(space, architecture, network, about, proof, options.deploy))
+        files[place.about] = record_file(record(space, architecture, network, about, proof, options.deploy) | {"space": whole.to_dict()})
         files[place.card] = readme(space, architecture, network, about, proof, remarks, written.notes, options.deploy).encode()
     write_files(place.folder, files)
     return Exported(place.folder / place.module, tuple(place.folder / name for name in names), written.notes, proof)

@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from se_nas.architecture import Architecture, SESpec
+from se_nas.architecture import Architecture, SESpec, split_extra
 from se_nas.errors import InputError
 from se_nas.space import REFERENCES, SearchSpace
 
-FORM = 'a file maps each group to {"reduction": 16, "squeeze": "avg", "gate": "sigmoid", "placement": "standard"} or null'
+FORM = (
+    'a file maps each group to {"reduction": 16, "squeeze": "avg", "gate": "sigmoid", "placement": "standard"} or null, '
+    'and "extra" to the extra dimensions, if there are any'
+)
 FIELDS: dict[str, type] = {"reduction": int, "squeeze": str, "gate": str, "placement": str}
 
 
@@ -49,13 +52,14 @@ def read_architecture(space: SearchSpace, data: Any) -> Architecture:
     if not isinstance(data, Mapping):
         raise InputError(f"{str(data)[:40]!r} is no architecture", FORM)
     groups = {group.name: group for group in space.groups}
+    extra, data = split_extra(data)
     for name in data:
         if name not in groups:
             raise InputError(f"unknown group {name!r}", f"the space has {', '.join(list(groups)[:20])}")
     if missing := [name for name in groups if name not in data]:
         raise InputError(f"{missing[0]} is missing", "give each group its setting, null for no SE")
-    architecture = space.canonical({name: _spec(name, data[name]) for name in groups})
-    if architecture not in [space.reference(name) for name in _references(space)]:
+    architecture = space.canonical({name: _spec(name, data[name]) for name in groups}, dict(extra))
+    if architecture not in [space.variant(architecture.extra).reference(name) for name in _references(space)]:
         for name, spec in architecture:
             if spec not in groups[name].options:
                 raise _not_in_space(space, name, spec)

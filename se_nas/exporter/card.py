@@ -18,6 +18,7 @@ from se_nas.exporter.entries import hub_name, timm_name
 from se_nas.exporter.generator.template import printable
 from se_nas.exporter.heading import HEADER, backbone_name, block_rows
 from se_nas.exporter.proof import Proof
+from se_nas.extra import words
 from se_nas.space import SearchSpace
 
 INFERENCE = (
@@ -89,6 +90,7 @@ def readme(
             [
                 f"# {text(backbone_name(space))} with SE blocks at {taken} of {len(rows)} sites",
                 f"Architecture `{architecture.id}`, found by se-nas {__version__}; {size} images.",
+                *([f"The backbone is built with {text(words(architecture.extra))}."] if architecture.extra else []),
                 "## Use",
                 *_use(space, architecture, files),
                 *map(text, notes),

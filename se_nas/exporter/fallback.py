@@ -19,6 +19,7 @@ from se_nas.exporter.generator.operators import refuse_clashes
 from se_nas.exporter.generator.seblock import OPERATOR, SECode
 from se_nas.exporter.generator.template import WIDTH, assemble, printable, render
 from se_nas.exporter.heading import backbone_name, docstring
+from se_nas.extra import first_choice
 from se_nas.group import attachment
 from se_nas.placement import Removed
 from se_nas.space import SearchSpace
@@ -150,10 +151,11 @@ def _home(backbone: str) -> tuple[str, str]:
 
 
 def _arguments(space: SearchSpace) -> dict[str, Any]:
-    for name in space.backbone_args:
+    arguments = {**space.backbone_args, **dict(first_choice(space.extra))}
+    for name in arguments:
         if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
             raise Unsupported(f"{name!r} is no name of an argument")
-    return space.backbone_args
+    return arguments
 
 
 def _cleared(space: SearchSpace, network: nn.Module) -> list[str]:

@@ -9,6 +9,7 @@ from torch import nn
 from se_nas.architecture import Architecture, hidden_width
 from se_nas.exporter.check import count_parameters
 from se_nas.exporter.generator.template import facts, table
+from se_nas.extra import words
 from se_nas.space import SearchSpace
 
 HEADER = ("block", "channels", "r", "hidden", "squeeze", "gate", "placement")
@@ -38,7 +39,7 @@ def heading(space: SearchSpace, architecture: Architecture, network: nn.Module) 
     """The facts of an architecture, name by name."""
     return {
         "architecture": architecture.id,
-        "backbone": backbone_name(space),
+        "backbone": backbone_name(space) + (f" with {words(architecture.extra)}" if architecture.extra else ""),
         "input": "x".join(map(str, space.input_size)),
         "parameters": f"{count_parameters(network):,}",
         "MACs": f"{space.cost(architecture).macs:,} an image",

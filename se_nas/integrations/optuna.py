@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import optuna
 
@@ -89,7 +89,7 @@ def to_study(run: Run, storage: str | None = None, name: str | None = None) -> o
     )
     study.set_user_attr("objectives", [objective.name for objective in objectives])
     trials = run.trials
-    fields: dict[str, dict[str, None]] = {}  # of each parameter, every value that the run has
+    fields: dict[str, dict[Any, None]] = {}  # of each parameter, every value that the run has
     parameters = [_parameters(trial.architecture) for trial in trials]
     for chosen in parameters:
         for key, value in chosen.items():
@@ -111,6 +111,6 @@ def to_study(run: Run, storage: str | None = None, name: str | None = None) -> o
     return study
 
 
-def _parameters(architecture: Architecture) -> dict[str, str]:
-    """Setting of each group as text: what all architectures of a ledger have, references included."""
-    return {group: str(spec or "no SE") for group, spec in architecture}
+def _parameters(architecture: Architecture) -> dict[str, Any]:
+    """Setting of each group as text, and extra values as they are: what all architectures of a ledger have, references included."""
+    return {**dict(architecture.extra), **{group: str(spec or "no SE") for group, spec in architecture}}

@@ -66,6 +66,8 @@ def _head(facts: Facts, front: Sequence[Entry], lead: int) -> str:
         ratios = [facts.over_plain(entry.values, cost) for entry in front]
         if all(ratio is not None for ratio in ratios):
             lines.append((name, [percent(ratio) for ratio in ratios if ratio is not None]))
+    for name, _ in front[0].architecture.extra:
+        lines.append((clean(name), [str(dict(entry.architecture.extra)[name]) for entry in front]))
     return "".join(_head_row(name, cells, lead, "td" if index else 'th scope="col"') for index, (name, cells) in enumerate(lines))
 
 

@@ -32,6 +32,8 @@ def show_space(space: SearchSpace) -> None:
         )
     console.print(table)
     console.print(f"sites searched: {len(space.sites)} of {len(space.all_sites)}; tied by {space.share}")
+    for name, values in space.extra.items():
+        console.print(f"{name}: {', '.join(map(str, values))} (sites and the costs below by percent are of {values[0]})")
     console.print(f"architectures: {_amount(space.size)}")
     for budget in space.budgets:
         console.print(f"budget: {budget} of the plain backbone, that is {budget.limit:,}" if "%" in budget.text else f"budget: {budget}")

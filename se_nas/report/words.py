@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 
 from se_nas.architecture import Architecture, SESpec
+from se_nas.extra import words as extra_words
 from se_nas.objective import STANDARD, Objective
 
 NAMES = {"params": "params", "macs": "MACs"}
@@ -112,22 +113,23 @@ def setting(spec: SESpec | None) -> str:
 
 
 def summary(architecture: Architecture, share: str = "site") -> str:
-    """One line: ``6 of 9 sites, r 4-16, avg/max; standard``.
+    """One line: ``6 of 9 sites, r 4-16, avg/max; standard``, extra dimensions before it: ``width=1.5; ``.
 
     Args:
         architecture: what to tell of.
         share: what the space ties to one choice: ``site``, ``stage`` or ``network``.
     """
+    chosen = clean(f"{extra_words(architecture.extra)}; ") if architecture.extra else ""
     specs = [spec for _, spec in architecture if spec]
     if not specs:
-        return "no SE"
+        return f"{chosen}no SE"
     total = len(architecture.choices)
     where = "" if share == "network" else f"{'all' if len(specs) == total else f'{len(specs)} of'} {total} {_NOUNS.get(share, 'groups')}, "
     low, high = min(spec.reduction for spec in specs), max(spec.reduction for spec in specs)
     gates = _several(spec.gate for spec in specs)
     ratio = f"r {low}" if low == high else f"r {low}-{high}"
     operators = _several(spec.squeeze for spec in specs) + ("" if gates == "sigmoid" else f", {gates}")
-    return clean(f"{where}{ratio}, {operators}; {_several(spec.placement for spec in specs)}")
+    return clean(f"{chosen}{where}{ratio}, {operators}; {_several(spec.placement for spec in specs)}")
 
 
 def _several(names: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""A `SearchSpace` as a domain: a gene for each group of sites, costs from tables."""
+"""A `SearchSpace` as a domain: a gene for each extra dimension and each group of sites, costs from tables."""
 
 from __future__ import annotations
 
@@ -30,23 +30,29 @@ class GroupedDomain(Domain):
         limits = {o.name: o.budget for o in objectives if o.known and o.budget is not None}
         tightest = {b.metric: b.limit for b in space.budgets}
         self.space = space.with_budgets({name: int(min(limit, tightest.get(name, limit))) for name, limit in limits.items()})
-        self.sizes = np.array([len(group.options) for group in space.groups])
-        self.names = tuple(group.name for group in space.groups)
+        extra = space.coding.open
+        self.sizes = np.array(space.coding.sizes)
+        self.names = (*extra, *(group.name for group in space.groups))
         self.known = space.plain_cost._fields
-        self.tables = tuple(_features(group) for group in space.groups)
+        self.tables = (*map(value_features, extra.values()), *(_features(group) for group in space.groups))
         self.parts = tuple((gene,) for gene in range(len(self.sizes)))
-        self._plain = np.array(space.plain_cost, np.int64)
-        self._costs = [np.array([group.cost(option) for option in group.options], np.int64) for group in space.groups]
-        self._place = {
-            name: {option: code for code, option in enumerate(group.options)} for name, group in zip(self.names, space.groups, strict=True)
-        }
+        backbones = list(space.variants.values())
+        self._extra = tuple(map(len, extra.values()))
+        self._plain = np.array([each.plain_cost for each in backbones], np.int64)
+        self._costs = [
+            np.array([[group.cost(option) for option in group.options] for group in same], np.int64)
+            for same in zip(*(each.groups for each in backbones), strict=True)
+        ]
+        self._place = [(group.name, {option: code for code, option in enumerate(group.options)}) for group in space.groups]
         self._columns = [self.known.index(budget.metric) for budget in self.space.budgets]
         self._limits = np.array([budget.limit for budget in self.space.budgets], np.int64)
 
     def encode(self, architecture: Architecture) -> Ints | None:
-        if [name for name, _ in architecture] != list(self.names):
+        if self.space.extra or architecture.extra:
+            return self.space.encode(architecture).astype(np.int64) if self.space.contains(architecture) else None
+        if [name for name, _ in architecture] != [name for name, _ in self._place]:
             return None
-        codes = [self._place[name].get(option, -1) for name, option in architecture]
+        codes = [place.get(option, -1) for (_, option), (_, place) in zip(architecture, self._place, strict=True)]
         return None if -1 in codes else np.array(codes, np.int64)
 
     def decode(self, codes: Codes) -> Architecture:
@@ -73,9 +79,11 @@ class GroupedDomain(Domain):
         return self.space.feasible_exact
 
     def _sums(self, codes: Codes, columns: list[int]) -> npt.NDArray[np.int64]:
-        total = np.repeat(self._plain[None, columns], len(codes), 0)
-        for table, place in zip(self._costs, codes.T, strict=True):
-            total += table[:, columns][place]
+        extra = len(self._extra)
+        which = np.ravel_multi_index(tuple(codes.T[:extra]), self._extra) if extra else np.zeros(len(codes), np.int64)
+        total: npt.NDArray[np.int64] = self._plain[:, columns][which]
+        for table, place in zip(self._costs, codes.T[extra:], strict=True):
+            total += table[:, :, columns][which, place]
         return total
 
 

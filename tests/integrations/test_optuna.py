@@ -60,3 +60,16 @@ def test_a_run_as_a_study_on_disk(finished_run: Run, tmp_path) -> None:
     assert [trial.user_attrs["id"] for trial in study.trials] == [t.architecture.id for t in finished_run.trials]
     with pytest.raises(optuna.exceptions.DuplicatedStudyError):
         to_study(finished_run, storage)
+
+
+def test_extra_dimensions_join_the_choice(tmp_path) -> None:
+    space, seen = digits_space(extra={"width": [1.0, 1.5], "kernel": [3, 5]}), set()
+
+    def objective(trial: optuna.Trial) -> float:
+        architecture = suggest(trial, space)
+        assert dict(architecture.extra) == {name: trial.params[name] for name in ("width", "kernel")}
+        seen.add(architecture.extra)
+        return space.cost(architecture).macs
+
+    optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).optimize(objective, n_trials=20)
+    assert len(seen) == 4
