@@ -43,6 +43,9 @@ def search(
     seed: int | None = None,
     strategy: str | None = None,
     objectives: Sequence[str] | None = None,
+    trade: str | None = None,
+    targets: Mapping[str, Any] | None = None,
+    weight: float | None = None,
     repeats: int | None = None,
     threads: int | None = None,
     device: str | None = None,
@@ -68,8 +71,8 @@ def search(
         evaluator: what gives an architecture its metrics, instead of training on ``data``; ``"paper"`` estimates them
             from the SENet paper's tables.
         observer: hears what happens; silent by default.
-        data, epochs, trials, seed, strategy, objectives, repeats, threads, device, keep_weights, warm_start, engine, workers,
-            cpus_per_trial, gpus_per_trial, address, storage, trial_timeout, scheduler, train: see
+        data, epochs, trials, seed, strategy, objectives, trade, targets, weight, repeats, threads, device, keep_weights, warm_start,
+            engine, workers, cpus_per_trial, gpus_per_trial, address, storage, trial_timeout, scheduler, train: see
             `se_nas.settings.SearchSettings`, whose defaults stand for None.
 
     Returns:
@@ -85,6 +88,9 @@ def search(
         "seed": seed,
         "strategy": strategy,
         "objectives": objectives,
+        "trade": trade,
+        "targets": targets,
+        "weight": weight,
         "repeats": repeats,
         "threads": threads,
         "device": device,

@@ -37,14 +37,27 @@ def parse_budget(metric: str, value: object, backbone: int) -> Budget:
     Raises:
         InputError: if the value is of neither form.
     """
-    text = str(value)
-    match = None if isinstance(value, bool) else _FORM.fullmatch(text)
-    if match is None or (match["sign"] == "+") != (match["unit"] == "%"):
-        raise InputError(f"{value!r} is not a budget", _FIX, f"budgets.{metric}")
-    number = float(match["number"])
-    limit = backbone * (1 + number / 100) if match["unit"] == "%" else number * _UNITS[match["unit"].lower()]
-    bare = text.replace("<=", "").strip()
+    limit = parse_amount(value, backbone, f"budgets.{metric}")
+    bare = str(value).replace("<=", "").strip()
     return Budget(metric, f"<= {bare}", int(limit + 1e-9))
+
+
+def parse_amount(value: object, backbone: float | None, source: str) -> float:
+    """An amount of a cost, absolute or relative to the backbone's own, if that is known.
+
+    Raises:
+        InputError: if the value is of neither form; ``source`` says whose it is.
+    """
+    match = None if isinstance(value, bool) else _FORM.fullmatch(str(value))
+    relative = match is not None and match["unit"] == "%"
+    if match is None or (match["sign"] == "+") != relative:
+        raise InputError(f"{value!r} is not a budget" if source.startswith("budgets") else f"{value!r} is no amount", _FIX, source)
+    number = float(match["number"])
+    if not relative:
+        return number * _UNITS[match["unit"].lower()]
+    if backbone is None:
+        raise InputError(f"{value!r} is relative, and the plain backbone's own is not known", "write an absolute number", source)
+    return backbone * (1 + number / 100)
 
 
 def parse_budgets(
@@ -81,3 +94,11 @@ def split_budget(text: str) -> tuple[str, str]:
     if not relation:
         raise InputError(f"{text!r} is not a budget", "write --budget 'params<=+5%'", "--budget")
     return metric.strip(), limit.strip()
+
+
+def split_target(text: str) -> tuple[str, str]:
+    """``params=300k`` as typed after ``--target`` -> (``params``, ``300k``)."""
+    metric, relation, target = text.partition("=")
+    if not relation:
+        raise InputError(f"{text!r} is not a target", "write --target params=300k", "--target")
+    return metric.strip(), target.strip()

@@ -74,6 +74,11 @@ def _parser() -> argparse.ArgumentParser:
         "--objective", action="append", metavar="NAME", dest="objectives", help="accuracy, loss, params, macs; may be given again"
     )
     sub.add_argument(
+        "--trade", metavar="NAME", help="pareto (default), weighted: accuracy x (cost/target)^w, or constrained: by accuracy alone"
+    )
+    sub.add_argument("--target", action="append", metavar="TARGET", dest="targets", help="of weighted: 'params=300k', 'macs=+5%%'")
+    sub.add_argument("--weight", type=float, metavar="W", help="of weighted: the exponent, below 0 (default: -0.07)")
+    sub.add_argument(
         "--budget",
         action="append",
         metavar="LIMIT",
@@ -168,7 +173,7 @@ def _cost(args: argparse.Namespace) -> None:
 
 def _search(args: argparse.Namespace) -> None:
     from se_nas.api import default_directory, start
-    from se_nas.budget import split_budget
+    from se_nas.budget import split_budget, split_target
     from se_nas.run import Run
     from se_nas.settings import SearchSettings, resolve_settings
     from se_nas.space import SearchSpace
@@ -176,6 +181,8 @@ def _search(args: argparse.Namespace) -> None:
 
     arguments, section = load_space(args.space)
     flags = {key: value for key, value in vars(args).items() if key in SearchSettings.__dataclass_fields__}
+    if flags["targets"]:
+        flags["targets"] = dict(map(split_target, flags["targets"]))
     settings = resolve_settings(section, f"{args.space}, search", flags)
     out = Path(args.out) if args.out else default_directory(Path(args.space).stem)
     Run.check_free(out)

@@ -12,6 +12,7 @@ from statistics import NormalDist, fmean, variance
 
 from se_nas.architecture import Architecture
 from se_nas.objective import Objective, pareto
+from se_nas.trade import PARETO, Trade
 from se_nas.trial import Trial
 
 
@@ -83,6 +84,7 @@ class Front:
         front: those within the budgets that none dominates, cheapest first.
         references: ``plain`` and ``paper``, once they are trained; they need not meet the budgets.
         noise: of the first measured objective, if it can be told.
+        trade: of the objectives.
     """
 
     objectives: tuple[Objective, ...]
@@ -90,6 +92,7 @@ class Front:
     front: tuple[Entry, ...]
     references: Mapping[str, Entry]
     noise: Noise | None
+    trade: Trade = PARETO
 
     @property
     def measured(self) -> Objective | None:
@@ -97,9 +100,8 @@ class Front:
         return next((objective for objective in self.objectives if not objective.known), None)
 
     def best(self) -> Entry | None:
-        """The front's best in the first objective; of equals, the cheapest."""
-        first = self.objectives[0]
-        return min(self.front, key=lambda entry: first.loss(entry.values[first.name]), default=None)
+        """The front's best in the first objective, or in the weighted value; of equals, the cheapest."""
+        return min(self.front, key=lambda entry: self.trade.loss(self.objectives, entry.values), default=None)
 
     def tied(self, a: Entry, b: Entry) -> bool:
         """Whether the two cannot be told apart in the measured objective."""
@@ -112,6 +114,7 @@ def make_front(
     limits: Mapping[str, int],
     fidelity: Mapping[str, int],
     validation_images: int | None = None,
+    trade: Trade = PARETO,
 ) -> Front:
     """The front of complete trials of one fidelity.
 
@@ -121,6 +124,7 @@ def make_front(
         limits: largest value allowed for each known cost with a budget.
         fidelity: others are left out.
         validation_images: size of the validation split, if that is what accuracy is measured on.
+        trade: which of the front is best.
     """
     by_architecture: dict[Architecture, list[Trial]] = {}
     for trial in trials:
@@ -133,7 +137,7 @@ def make_front(
     references = {trial.role: entry for entry in entries for trial in entry.trials if trial.role != "proposal"}
     measured = next((objective for objective in objectives if not objective.known), None)
     noise = _noise(entries, measured.name, references.get("plain"), validation_images) if measured else None
-    return Front(tuple(objectives), entries, tuple(best), references, noise)
+    return Front(tuple(objectives), entries, tuple(best), references, noise, trade)
 
 
 def _entry(trials: Sequence[Trial]) -> Entry:

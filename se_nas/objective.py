@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Real
 
 from se_nas.errors import InputError
@@ -22,6 +22,7 @@ class Objective:
             what is within it counts as an improvement.
         known: whether it is a function of the architecture alone, free before training.
         unit: what it is counted in, for display.
+        compared: whether strategies prefer better values; if not, only its budget holds (`se_nas.trade`).
     """
 
     name: str
@@ -29,6 +30,7 @@ class Objective:
     budget: float | None = None
     known: bool = False
     unit: str = ""
+    compared: bool = True
 
     def __post_init__(self) -> None:
         if self.direction not in ("max", "min"):
@@ -39,6 +41,43 @@ class Objective:
     def loss(self, value: float) -> float:
         """The value, turned so that smaller is better."""
         return -value if self.direction == "max" else value
+
+
+@dataclass(frozen=True)
+class Reward(Objective):
+    """One value made of several: quality x (cost / target) ^ weight for each cost, see `se_nas.trade`.
+
+    Attributes:
+        quality: what is maximised, 0 or more.
+        costs: each with its target, above 0; of one that is maximised, the inverse is the cost.
+        weight: below 0.
+    """
+
+    quality: Objective = field(kw_only=True)
+    costs: tuple[tuple[Objective, float], ...] = field(kw_only=True)
+    weight: float = field(kw_only=True)
+
+    @property
+    def parts(self) -> tuple[Objective, ...]:
+        """What it is made of."""
+        return self.quality, *(cost for cost, _ in self.costs)
+
+    def of(self, values: Mapping[str, float]) -> float:
+        """The value of an architecture.
+
+        Raises:
+            InputError: for a negative quality, or a cost that is not above 0.
+        """
+        reward = float(values[self.quality.name])
+        for cost, target in self.costs:
+            value = float(values[cost.name])
+            if value <= 0 or reward < 0:
+                fix = "weigh what is above 0, such as accuracy, params and macs; or trade as pareto"
+                raise InputError(
+                    f"{self.quality.name} {values[self.quality.name]} and {cost.name} {value} cannot be weighted", fix, "trade"
+                )
+            reward *= (value / target) ** (self.weight if cost.direction == "min" else -self.weight)
+        return reward
 
 
 def is_number(value: object) -> bool:

@@ -16,6 +16,7 @@ from se_nas.front import Front, make_front
 from se_nas.ledger import Ledger
 from se_nas.objective import parse_objectives
 from se_nas.spacefile import load_yaml
+from se_nas.trade import resolve_trade
 from se_nas.trial import Trial
 
 if TYPE_CHECKING:
@@ -135,7 +136,8 @@ class Run:
         limits = {budget["metric"]: budget["limit"] for budget in self.config["budgets"]}
         objectives = parse_objectives(self.config["search"]["objectives"])
         fidelity = {"epochs": self.config["search"]["epochs"]}
-        return make_front(trials, objectives, limits, fidelity, self.config.get("validation_images"))
+        trade = resolve_trade(self.config["search"], objectives, self.config.get("backbone") or {}, len(limits))
+        return make_front(trials, objectives, limits, fidelity, self.config.get("validation_images"), trade)
 
     # Weights, one file a trial.
 

@@ -9,6 +9,7 @@ from typing import Any
 from se_nas.errors import InputError, known
 from se_nas.evaluate.settings import TrainSettings
 from se_nas.spacefile import check_keys
+from se_nas.trade import TRADES, WEIGHT
 
 SCHEDULERS = ("none", "asha", "hyperband", "pbt")
 """What may end a trial before its last epoch."""
@@ -29,6 +30,9 @@ class SearchSettings:
         seed: of the strategy, and of each trial.
         strategy: a name in `se_nas.strategies.STRATEGIES`.
         objectives: what to trade, the first being what "best" means.
+        trade: ``pareto``, ``weighted`` or ``constrained``, see `se_nas.trade`.
+        targets: of ``weighted``: objective -> target, ``300k`` or ``+5%`` of the plain backbone; that one's own by default.
+        weight: of ``weighted``: the exponent, below 0.
         repeats: seeds with which both references are trained; 2 or more measure the noise between seeds.
         threads: of the CPU in training; 0 chooses by how much work a step is.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
@@ -53,6 +57,9 @@ class SearchSettings:
     seed: int = 0
     strategy: str = "known-cost"
     objectives: tuple[str, ...] = ("accuracy", "params")
+    trade: str = "pareto"
+    targets: Mapping[str, Any] = field(default_factory=dict)
+    weight: float = WEIGHT
     repeats: int = 1
     threads: int = 0
     device: str = "auto"
@@ -77,6 +84,7 @@ class SearchSettings:
         known(self.evaluator, ("training", "paper"), "evaluator")
         known(self.keep_weights, ("front", "all", "none"), "keep_weights")
         known(self.scheduler, SCHEDULERS, "scheduler")
+        known(self.trade, TRADES, "trade")
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "objectives": list(self.objectives)}
@@ -90,6 +98,9 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "seed": (int,),
     "strategy": (str,),
     "objectives": (list,),
+    "trade": (str,),
+    "targets": (dict,),
+    "weight": (int, float),
     "repeats": (int,),
     "threads": (int,),
     "device": (str,),

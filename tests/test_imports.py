@@ -15,7 +15,7 @@ FLOORS = [
     ["extra"],
     ["architecture", "blocks", "discover", "objective", "spacefile", "budget", "feasible", "codes"],
     ["se", "dimensions", "attached", "categorical", "hypervolume"],
-    ["placement", "backbones", "trial"],
+    ["placement", "backbones", "trial", "trade"],
     ["cost", "sites", "front", "ledger"],
     ["secost", "run"],
     ["group"],

@@ -10,6 +10,7 @@ from se_nas.objective import Objective
 from se_nas.settings import SearchSettings
 from se_nas.space import REFERENCES, SearchSpace
 from se_nas.strategies import Strategy, create_strategy, replay, tell
+from se_nas.trade import resolve_trade
 from se_nas.trial import Trial
 
 
@@ -54,7 +55,8 @@ class Plan:
         self._space = space
         self._settings = settings
         self._finished = len(trials)
-        self._strategy: Strategy = create_strategy(settings.strategy, space, objectives, settings.seed)
+        trade = resolve_trade(vars(settings), objectives, space.plain_cost._asdict(), len(space.budgets))
+        self._strategy: Strategy = create_strategy(settings.strategy, space, trade.compared(objectives), settings.seed)
         for trial in earlier:
             tell(self._strategy, trial)
         self.replayed = replay(self._strategy, trials)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from se_nas.front import Entry
 from se_nas.report.facts import COSTS, REFERENCES, Facts
-from se_nas.report.words import amount, gain, heading, is_share, percent, summary
+from se_nas.report.words import amount, count, gain, heading, is_share, percent, summary
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ def front_columns(facts: Facts, entries: Sequence[Entry], tie: str = "≈") -> l
     objectives = [objective.name for objective in facts.front.objectives]
     columns = [column("trial", lambda entry: label(facts, entry))]
     columns += [column(heading(o.name, "" if o.known else o.unit), _value(o.name)) for o in facts.front.objectives]
+    if facts.front.trade.kind == "weighted":
+        columns.append(column("weighted\nvalue", lambda entry: count(facts.front.trade.value(facts.front.objectives, entry.values) or 0.0)))
     columns += [gained(name) for name in REFERENCES if facts.front.measured and name in facts.front.references]
     for cost in COSTS:
         if cost not in objectives:

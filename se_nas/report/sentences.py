@@ -133,10 +133,21 @@ def _who(facts: Facts, entry: Entry) -> str:
 
 
 def _best(facts: Facts, best: Entry, when: str = "") -> str:
-    first, measured = facts.front.objectives[0], facts.front.measured
+    measured = facts.front.measured
     value = f"{amount_of(measured.name, best.values[measured.name])}, " if measured else ""
     against = compared(facts, best)
-    return f"Best {heading(first.name)}{when}: {_who(facts, best)}, {value}{costs(facts, best)}" + (f"; {against}." if against else ".")
+    return f"Best {best_by(facts)}{when}: {_who(facts, best)}, {value}{costs(facts, best)}" + (f"; {against}." if against else ".")
+
+
+def best_by(facts: Facts) -> str:
+    """``accuracy``, ``accuracy x (params / 75,002)^-0.07``, ``accuracy within the budgets (params <= +5%)``."""
+    trade, first = facts.front.trade, heading(facts.front.objectives[0].name)
+    if trade.kind == "weighted":
+        return " x ".join([first, *(f"({heading(name)} / {count(target)})^{trade.weight:g}" for name, target in trade.targets.items())])
+    if trade.kind == "constrained":
+        limits = ", ".join(clean(f"{budget['metric']} {budget['text']}") for budget in facts.run.config["budgets"])
+        return f"{first} within the budgets ({limits})"
+    return first
 
 
 def _cheapest(facts: Facts, best: Entry) -> list[str]:

@@ -99,6 +99,7 @@ def as_json(run: Run) -> dict[str, Any]:
         "run": str(run.path),
         "status": "complete" if facts.finished else "unfinished",
         "objectives": [{"name": o.name, "direction": o.direction, "known": o.known, "unit": o.unit} for o in front.objectives],
+        "trade": {"kind": front.trade.kind, "targets": dict(front.trade.targets), "weight": front.trade.weight},
         "trials": {"finished": len(facts.trials), "failed": len(facts.failed), "stopped": len(facts.stopped), "planned": facts.planned},
         "noise": {"metric": measured.name, "deviation": _number(noise.deviation), "source": noise.source} if noise and measured else None,
         "references": {name: _reference(facts, front.references.get(name)) for name in REFERENCES},
@@ -132,6 +133,7 @@ def _row(facts: Facts, entry: Entry) -> dict[str, Any]:
         "values": {name: _number(value) for name, value in entry.values.items()},
         "test": {name: _number(value) for name, value in scores.items()} if (scores := facts.test.get(entry.number)) else None,
         "seeds": len(entry.trials),
+        "weighted_value": _number(facts.front.trade.value(facts.front.objectives, entry.values)),
         **compared,
         **over,
     }

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from se_nas.errors import InputError
-from se_nas.objective import Objective, is_number
+from se_nas.objective import Objective, Reward, is_number
 from se_nas.strategies.domain import Floats, Ints, Key, make_domain
 
 
@@ -34,8 +34,9 @@ class Strategy(ABC):
     """Keyword arguments of the strategy's own."""
 
     def __init__(self, space: Any, objectives: Sequence[Objective], seed: int = 0) -> None:
-        self.objectives = _check_objectives(objectives)
-        self.domain = make_domain(space, self.objectives)
+        given = _check_objectives(objectives)
+        self.objectives = tuple(objective for objective in given if objective.compared)
+        self.domain = make_domain(space, given)
         self.seed = seed
         self._known = [i for i, o in enumerate(self.objectives) if o.known]
         self._limits = np.array([math.inf if o.budget is None else o.loss(float(o.budget)) for o in self.objectives])
@@ -77,7 +78,7 @@ class Strategy(ABC):
             InputError: for a value that is missing, NaN, infinite or no number; nothing is learned from it.
         """
         codes = self.domain.encode(architecture)
-        values = None if metrics is None else [self._value(objective, metrics) for objective in self.objectives]
+        values = None if metrics is None else [self._value(objective, metrics, codes) for objective in self.objectives]
         if codes is None:
             return
         key = codes.tobytes()
@@ -103,9 +104,14 @@ class Strategy(ABC):
         self.seen -= self._pending.keys()
         self._pending.clear()
 
-    def _value(self, objective: Objective, metrics: Mapping[str, float]) -> float:
+    def _value(self, objective: Objective, metrics: Mapping[str, float], codes: Ints | None) -> float:
         if objective.known:
             return 0.0
+        if isinstance(objective, Reward):
+            if codes is None:
+                return self._value(objective.quality, metrics, codes)
+            costs = dict(zip(self.domain.known, self.domain.costs(self.domain.known, codes[None])[0].tolist(), strict=True))
+            return objective.of({o.name: costs[o.name] if o.known else self._value(o, metrics, codes) for o in objective.parts})
         value = metrics.get(objective.name)
         if not is_number(value) or not math.isfinite(value):  # type: ignore[arg-type]
             problem = f"{objective.name} is {value!r}" if objective.name in metrics else f"{objective.name} is missing"
@@ -160,7 +166,7 @@ class Strategy(ABC):
 
 def _check_objectives(objectives: Sequence[Objective]) -> tuple[Objective, ...]:
     checked = tuple(objectives)
-    if not checked or not all(isinstance(objective, Objective) for objective in checked):
+    if not all(isinstance(objective, Objective) for objective in checked) or not any(objective.compared for objective in checked):
         raise InputError(f"{objectives!r} are no objectives", "give at least one se_nas.Objective", "objectives")
     if len({objective.name for objective in checked}) < len(checked):
         raise InputError("an objective is named twice", "name each once", "objectives")

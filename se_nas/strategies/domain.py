@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from se_nas.codes import Codes, draw_codes
 from se_nas.errors import InputError
-from se_nas.objective import Objective
+from se_nas.objective import Objective, Reward
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -138,7 +138,8 @@ def make_domain(space: Any, objectives: Sequence[Objective]) -> Domain:
         domain = NamedDomain(own, objectives)
     else:
         raise InputError(f"{type(space).__name__} is no space", "take a SearchSpace, or CategoricalSpace(dims, costs=...)", "space")
-    for objective in objectives:
+    parts = [part for objective in objectives if isinstance(objective, Reward) for part in objective.parts]
+    for objective in (*objectives, *parts):
         if objective.known and objective.name not in domain.known:
             have = f"the known costs are {', '.join(domain.known)}" if domain.known else "the space has no known costs"
             raise InputError(

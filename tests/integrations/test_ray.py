@@ -56,6 +56,10 @@ def test_choices_are_architectures() -> None:
     arch = architecture(SPACE, chosen)
     assert SPACE.contains(arch) and json.dumps(chosen)
     assert cost(SPACE, chosen).params == sum(p.numel() for p in build(SPACE, chosen).parameters())
+    wide = digits_space(share="network", extra={"width": [1.0, 1.5], "kernel": [3, 5]})
+    chosen = {name: domain.sample() for name, domain in param_space(wide).items()}
+    assert dict(architecture(wide, chosen).extra) == {"width": chosen["width"], "kernel": chosen["kernel"]}
+    assert cost(wide, chosen).params == sum(p.numel() for p in build(wide, chosen).parameters())
 
 
 def test_seeded_searcher_proposes_what_the_strategy_does(tmp_path) -> None:
