@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import threading
 from collections.abc import Callable
@@ -128,6 +129,8 @@ def test_what_cannot_be_sent_is_said(tmp_path, lookup: Lookup) -> None:
     lookup.bad = {"": threading.Lock()}  # type: ignore[dict-item]
     with pytest.raises(se_nas.InputError, match=r"the evaluator cannot be sent to workers: .*lock"):
         se_nas.search(digits_space(), trials=8, evaluator=lookup, out=tmp_path / "run", **RAY)
+    for hook in importlib.import_module("ray._private.worker")._post_init_hooks:
+        hook()  # as the next session of Ray in this process will: nothing of the search may stay behind for it
 
 
 @pytest.mark.slow
