@@ -268,6 +268,7 @@ def test_a_file_for_images_of_one_size_says_so() -> None:
     network = space.build(architecture)
     made = source(space, architecture, network, {})
     assert made.one_size and any("size" in note for note in made.notes)
+    assert source(space, architecture, network, {}, inference=True).one_size
     assert "images of 32x32 alone" in " ".join(made.text.split())
     written(space, architecture)
     proof = prove(made.text, network, space.cost(architecture), space.input_size, one_size=True)
@@ -311,7 +312,7 @@ def test_a_resnet_50_is_short(backbone: str) -> None:
     space = SearchSpace(backbone, (3, 64, 64), reduction=[4, 8], placement=EVERY["placement"])
     for architecture in (space.reference("paper"), *map(space.sample, range(3))):
         network = space.build(architecture)
-        text = generator.source(space, architecture, network, {})
+        text = generator.source(space, architecture, network, {}).text
         assert text.count("\n") < 200
         assert len([name for name in classes(text) if name.startswith("Bottleneck")]) == 1
 
@@ -332,7 +333,7 @@ def test_a_forward_that_looks_at_values_is_not_written(monkeypatch: pytest.Monke
 
 def test_an_se_block_in_a_list_of_branches() -> None:
     space = SearchSpace("bn_inception", (3, 64, 64), reduction=[4, 8], allow_none=False)
-    assert "class Inception(nn.ModuleDict):" in generator.source(space, space.sample(0), space.build(space.sample(0)), {})
+    assert "class Inception(nn.ModuleDict):" in generator.source(space, space.sample(0), space.build(space.sample(0)), {}).text
     written(space, space.sample(0))
 
 
