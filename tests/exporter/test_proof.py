@@ -112,6 +112,7 @@ def test_what_only_the_file_cannot_be_captured_by_is_seen(small: SearchSpace) ->
         prove(wrong, network, small.cost(small.sample(1)), small.input_size)
 
 
+@pytest.mark.slow
 def test_resnet_50(tmp_path: Path) -> None:
     space = SearchSpace("torchvision:resnet50", (3, 224, 224), reduction=[4, 16], squeeze=["avg", "max"])
     found = exporter.export(space, space.sample(0), tmp_path / "net.py").proof
