@@ -22,6 +22,7 @@ from se_nas.exporter import load_network
 from se_nas.exporter.alone import load_module
 from se_nas.exporter.deploy import fold, inference_form, source
 from se_nas.exporter.randomise import randomise
+from se_nas.exporter.written import Written
 from se_nas.placement import attach
 from se_nas.se import SEBlock
 from se_nas.space import SearchSpace
@@ -241,7 +242,7 @@ def test_a_wrong_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     network = space.build(space.reference("paper"))
     randomise(network, torch.randn(4, 1, 8, 8), 0)
     right = source(space, space.reference("paper"), space.build(space.reference("paper")), {}).text
-    monkeypatch.setattr("se_nas.exporter.deploy.source", lambda *_: right.replace("x.mean((2, 3))", "x.amax((2, 3))", 1))
+    monkeypatch.setattr("se_nas.exporter.deploy.source", lambda *_: Written(right.replace("x.mean((2, 3))", "x.amax((2, 3))", 1)))
     with pytest.raises(InputError, match="not the searched network: eval"):
         api.export(space, space.reference("paper"), tmp_path / "net.py", weights=network.state_dict(), deploy=True)
     assert not list(tmp_path.iterdir())
