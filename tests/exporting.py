@@ -31,7 +31,7 @@ def export(
 def written(space: SearchSpace, architecture: Architecture, images: int = 2) -> str:
     """The text of a network, after running it in this process: it computes what the searched network does, in both modes."""
     network = space.build(architecture)
-    text = source(space, architecture, network, {})
+    text = source(space, architecture, network, {}).text
     x = torch.randn(images, *space.input_size, generator=torch.Generator().manual_seed(1))
     randomise(network, x, 2)
     built = load_network(text, network)  # whose tensors have the same names: loading is strict

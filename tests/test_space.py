@@ -18,8 +18,8 @@ SHIPPED = sorted((ROOT / "search_spaces").glob("*.yaml"))
 
 
 SMALL = {"digits_resnet8", "cifar10_resnet20"}
-COUNTED = [pytest.param(path, 200 if path.stem in SMALL else 10, id=path.stem) for path in SHIPPED]
-COUNTED += [pytest.param(path, 200, id=f"{path.stem} at length", marks=pytest.mark.slow) for path in SHIPPED if path.stem not in SMALL]
+COUNTED = [pytest.param(path, 40 if path.stem in SMALL else 4, id=path.stem) for path in SHIPPED]
+COUNTED += [pytest.param(path, 200, id=f"{path.stem} at length", marks=pytest.mark.slow) for path in SHIPPED]
 
 
 @pytest.mark.parametrize(("path", "number"), COUNTED)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from conftest import digits_space
 
@@ -85,13 +87,47 @@ def test_a_space_of_one_architecture(name: str) -> None:
 
 
 @every
-@pytest.mark.parametrize("objectives", [["accuracy"], ["accuracy", "params", "macs"], ["max:own", "params"]])
+@pytest.mark.parametrize("objectives", [["accuracy"], ["accuracy", "params", "macs"], ["max:own", "params", "min:other", "bytes"]])
 def test_one_objective_or_more(name: str, objectives: list[str]) -> None:
     space = digits_space()
     strategy = create_strategy(name, space, parse_objectives(objectives))
-    for _ in range(30):
+    for _ in range(20):
         (architecture,) = strategy.ask(1)
-        strategy.tell(architecture, {**made_up(space, architecture), "own": 1.0})
+        strategy.tell(architecture, {**made_up(space, architecture), "own": 1.0, "other": len(str(architecture))})
+
+
+@every
+@pytest.mark.parametrize("bad", [math.nan, -math.inf, "0.5", None])
+def test_what_is_no_number_is_refused(name: str, bad: object) -> None:
+    space = digits_space()
+    strategy, untold = (create_strategy(name, space, OBJECTIVES, 1) for _ in range(2))
+    (architecture,), _ = strategy.ask(1), untold.ask(1)
+    with pytest.raises(InputError, match=r"accuracy is .*, not a finite number; tell None for a trial that failed"):
+        strategy.tell(architecture, {"accuracy": bad})  # type: ignore[dict-item]
+    assert strategy.ask(2) == untold.ask(2)  # nothing was learned from it
+
+
+@every
+def test_ties_and_failures(name: str) -> None:
+    space = digits_space()
+    for metrics in (None, {"accuracy": 0.5}):
+        strategy = create_strategy(name, space, OBJECTIVES, 2)
+        for _ in range(6):
+            for architecture in strategy.ask(3):
+                strategy.tell(architecture, metrics)
+        assert len(set(strategy.ask(3))) == 3
+
+
+def test_the_first_proposals_of_random_search_are_uniform() -> None:
+    space = digits_space(budgets={"params": "<= +0.8%"})
+    draws = 40 * space.feasible_size
+    counts: dict[Architecture, int] = {}
+    for seed in range(draws):
+        (architecture,) = create_strategy("random", space, OBJECTIVES, seed).ask(1)
+        counts[architecture] = counts.get(architecture, 0) + 1
+    assert 10 < len(counts) == space.feasible_size
+    freedom = len(counts) - 1
+    assert sum((count - 40) ** 2 / 40 for count in counts.values()) < freedom + 4 * (2 * freedom) ** 0.5  # four deviations of chi-squared
 
 
 def trial(space: SearchSpace, number: int, architecture: Architecture, after: int, role: str = "proposal", failed: bool = False) -> Trial:

@@ -154,7 +154,6 @@ COSTS = {
 @pytest.mark.parametrize(
     ("name", "kind", "share"),
     [
-        *((name, "adds up", 0.01) for name in STRATEGIES),
         ("known-cost", "adds up", 1e-7),
         ("random", "does not", 1e-7),
         ("grid", "does not", 1e-7),
@@ -172,6 +171,22 @@ def test_budgets_of_a_vast_space(name: str, kind: str, share: float) -> None:
             asked.append(a)
             strategy.tell(a, {"accuracy": sum(a.values())})
     assert len({tuple(a.values()) for a in asked}) == 20 and all(cost(a) <= limit for a in asked)
+
+
+@every
+@pytest.mark.parametrize("proposals", [150, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_no_proposal_is_over_a_budget_that_one_in_a_hundred_meets(name: str, proposals: int) -> None:
+    cost, rng = COSTS["adds up"], np.random.default_rng(1)
+    limit = float(np.quantile(rng.integers(0, 5, (10_000, 30)) @ ODD, 0.01))
+    strategy = create_strategy(name, CategoricalSpace(VAST, {"cost": cost}), [ACCURACY, Objective("cost", "min", limit, True)], 1)
+    asked: set = set()
+    while len(asked) < proposals:
+        batch = strategy.ask(50)
+        asked.update(batch)
+        assert len(batch) == 50 and all(cost(a) <= limit for a in batch)
+        for a in batch[:10] if len(asked) <= 1000 else ():
+            strategy.tell(a, {"accuracy": sum(a.values()) - a["d0"] * a["d1"]})
+    assert len(asked) == proposals
 
 
 def test_a_budget_that_nothing_meets_is_said() -> None:

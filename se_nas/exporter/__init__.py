@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import types
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,38 +20,19 @@ from se_nas.exporter.check import Unsupported, compare
 from se_nas.exporter.compiled import onnx_file, program_file
 from se_nas.exporter.entries import hubconf, timm_model
 from se_nas.exporter.generator import network as generator
-from se_nas.exporter.generator.network import ONE_SIZE
 from se_nas.exporter.options import ExportOptions
 from se_nas.exporter.proof import Proof, prove
 from se_nas.exporter.write import Destination, check_free, write_files
+from se_nas.exporter.written import Written
 from se_nas.space import SearchSpace
 
 __all__ = ["GENERATORS", "ExportOptions", "Exported", "Written", "export", "source"]
 
-Generator = Callable[[SearchSpace, Architecture, nn.Module, Mapping[str, str]], str]
-"""(space, architecture, the network built from both, further facts) -> source of the file; raises `Unsupported`."""
-
-SIZE_NOTE = "the file is for images of this size alone: what the network computes depends on it"
+Generator = Callable[[SearchSpace, Architecture, nn.Module, Mapping[str, str]], Written]
+"""(space, architecture, the network built from both, further facts) -> the file; raises `Unsupported`."""
 
 GENERATORS: list[Generator] = [generator.source, fallback.source]
 """Asked in turn; the first that can write the network does."""
-
-
-@dataclass(frozen=True)
-class Written:
-    """The source of a network.
-
-    Attributes:
-        text: of the file.
-        notes: what to say of it: nothing, or which packages it imports, and why.
-        paths: folders that it may need for those packages.
-        one_size: whether it is for images of the space's size alone.
-    """
-
-    text: str
-    notes: tuple[str, ...] = ()
-    paths: tuple[str, ...] = ()
-    one_size: bool = False
 
 
 @dataclass(frozen=True)
@@ -150,15 +130,14 @@ def source(
         InputError: if none can; if its ``inference`` form is wanted, and that cannot be written.
     """
     if inference:
-        return Written(deploy.source(space, architecture, network, about))
+        return deploy.source(space, architecture, network, about)
     reasons: list[str] = []
     for generate in GENERATORS:
         try:
-            text = generate(space, architecture, network, about)
-            if generate is not fallback.source:
-                compare(text, network)
-                one_size = f"\n{ONE_SIZE} " in text
-                return Written(text, (SIZE_NOTE,) if one_size else (), one_size=one_size)
+            written = generate(space, architecture, network, about)
+            if not written.package:
+                compare(written.text, network)
+                return written
         except Unsupported as reason:
             reasons.append(str(reason))
         except InputError:
@@ -166,9 +145,9 @@ def source(
         except Exception as error:  # a network that nobody thought of: the next generator may do
             reasons.append(f"its source could not be written ({type(error).__name__}: {' '.join(str(error).split())[:120]})")
         else:
-            packages = fallback.find_import(space.backbone)[0].split()[1]
-            note = f"the file imports {packages}, whose code builds the backbone: it could not be written out ({'; '.join(reasons)})"
-            return Written(text, (note,), tuple(str(Path(path).resolve()) for path in sys.path))
+            why = "; ".join(reasons)
+            note = f"the file imports {written.package}, whose code builds the backbone: it could not be written out ({why})"
+            return replace(written, notes=(*written.notes, note))
     fix = "take a network of torchvision, timm or a package of yours by its name, or use space.build(architecture) as it is"
     raise InputError(f"this network cannot be written as source: {'; '.join(reasons)}", fix, "backbone")
 

@@ -23,6 +23,7 @@ from se_nas.exporter.generator.kinds import is_layer
 from se_nas.exporter.generator.recording import Event, Recording, record
 from se_nas.exporter.generator.seblock import InferenceSpec
 from se_nas.exporter.generator.symbols import Frame, Own
+from se_nas.exporter.written import Written
 from se_nas.se import SEBlock
 from se_nas.space import SearchSpace
 
@@ -71,7 +72,7 @@ def inference_form(network: nn.Module, input_size: tuple[int, int, int]) -> nn.M
     return plain
 
 
-def source(space: SearchSpace, architecture: Architecture, network: nn.Module, about: Mapping[str, str]) -> str:
+def source(space: SearchSpace, architecture: Architecture, network: nn.Module, about: Mapping[str, str]) -> Written:
     """The file of a network's inference form.
 
     Raises:
@@ -80,11 +81,11 @@ def source(space: SearchSpace, architecture: Architecture, network: nn.Module, a
     form = inference_form(network, space.input_size)
     last = "network.to(memory_format=torch.channels_last).eval()" if _takes_channels_last(form, space.input_size) else "network.eval()"
     try:
-        text = generator.source(space, architecture, form, about, last)
-        compare(text, form)
+        written = generator.source(space, architecture, form, about, last)
+        compare(written.text, form)
     except Unsupported as reason:
         raise _refused(reason) from None
-    return text
+    return written
 
 
 def _refused(reason: object) -> InputError:

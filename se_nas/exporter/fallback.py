@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import keyword
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
 from math import isfinite
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -19,6 +21,7 @@ from se_nas.exporter.generator.operators import refuse_clashes
 from se_nas.exporter.generator.seblock import OPERATOR, SECode
 from se_nas.exporter.generator.template import WIDTH, assemble, printable, render
 from se_nas.exporter.heading import backbone_name, docstring
+from se_nas.exporter.written import Written
 from se_nas.extra import first_choice
 from se_nas.group import attachment
 from se_nas.placement import Removed
@@ -88,7 +91,7 @@ if __name__ == "__main__":
 OURS = "the backbone is of se-nas, which the file must not import"
 
 
-def source(space: SearchSpace, architecture: Architecture, network: nn.Module, about: Mapping[str, str]) -> str:
+def source(space: SearchSpace, architecture: Architecture, network: nn.Module, about: Mapping[str, str]) -> Written:
     """The file of any network whose backbone a package has.
 
     Raises:
@@ -114,7 +117,8 @@ def source(space: SearchSpace, architecture: Architecture, network: nn.Module, a
     title = f"{printable(backbone_name(space))}, built by its own package, with the Squeeze-and-Excitation blocks found by se-nas."
     text = assemble(docstring(title, space, architecture, network, about), [alias, *operators.values(), *rest])
     imports = "\n".join(sorted(["import torch", statement], key=lambda line: line.split()[1].lower()))
-    return text.replace("\nimport torch\n", f"\n{imports}\n", 1)
+    text = text.replace("\nimport torch\n", f"\n{imports}\n", 1)
+    return Written(text, package=statement.split()[1], paths=tuple(str(Path(path).resolve()) for path in sys.path))
 
 
 def find_import(backbone: Any) -> tuple[str, str, list[str]]:

@@ -22,6 +22,7 @@ from se_nas.exporter import load_network
 from se_nas.exporter.alone import load_module
 from se_nas.exporter.deploy import fold, inference_form, source
 from se_nas.exporter.randomise import randomise
+from se_nas.exporter.written import Written
 from se_nas.placement import attach
 from se_nas.se import SEBlock
 from se_nas.space import SearchSpace
@@ -36,7 +37,7 @@ SLOW += ["timm:seresnet50", "timm:resnetv2_50", "timm:regnety_002", "timm:mobile
 def form_of(space: SearchSpace, architecture: Any) -> tuple[nn.Module, nn.Module, str]:
     """A network with weights of which each matters, the network of its inference file, and that file."""
     network = space.build(architecture)
-    text = source(space, architecture, network, {})
+    text = source(space, architecture, network, {}).text
     randomise(network, torch.randn(4, *space.input_size), 0)
     return network.eval(), load_network(text, inference_form(network, space.input_size)).eval(), text
 
@@ -214,7 +215,7 @@ def test_what_cannot_be_folded_stays(case: str) -> None:
 @pytest.mark.parametrize("case", ["", "read as a view", "view of what is read later"])
 def test_steps_in_place_change_nothing(case: str) -> None:
     space, network = SearchSpace("resnet8", SIZE), Odd(case)  # the space only names the network
-    text = source(space, space.reference("plain"), network, {})
+    text = source(space, space.reference("plain"), network, {}).text
     randomise(network, torch.randn(4, *SIZE), 0)
     written = load_network(text, inference_form(network.eval(), SIZE))
     assert same(network, written, torch.randn(2, *SIZE))
@@ -240,8 +241,8 @@ def test_a_wrong_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     space = digits_space()
     network = space.build(space.reference("paper"))
     randomise(network, torch.randn(4, 1, 8, 8), 0)
-    right = source(space, space.reference("paper"), space.build(space.reference("paper")), {})
-    monkeypatch.setattr("se_nas.exporter.deploy.source", lambda *_: right.replace("x.mean((2, 3))", "x.amax((2, 3))", 1))
+    right = source(space, space.reference("paper"), space.build(space.reference("paper")), {}).text
+    monkeypatch.setattr("se_nas.exporter.deploy.source", lambda *_: Written(right.replace("x.mean((2, 3))", "x.amax((2, 3))", 1)))
     with pytest.raises(InputError, match="not the searched network: eval"):
         api.export(space, space.reference("paper"), tmp_path / "net.py", weights=network.state_dict(), deploy=True)
     assert not list(tmp_path.iterdir())

@@ -45,7 +45,9 @@ def own_forward(module: nn.Module) -> None:
 
 
 CHANGED: dict[str, Callable[[], nn.Module]] = {
-    "dilation": lambda: torchvision.models.resnet50(replace_stride_with_dilation=[False, False, True]),
+    "dilation": lambda: torchvision.models.ResNet(
+        torchvision.models.resnet.Bottleneck, [1, 1, 1, 2], replace_stride_with_dilation=[False, False, True]
+    ),
     "group norm": lambda: changed(lambda net: None, norm_layer=lambda c: nn.GroupNorm(4, c)),
     "eps": lambda: changed(lambda net: None, norm_layer=lambda c: nn.BatchNorm2d(c, eps=1e-3)),
     "one SiLU": lambda: changed(lambda net: setattr(net.layer2[1], "relu", nn.SiLU())),

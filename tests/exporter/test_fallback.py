@@ -44,7 +44,7 @@ def texts() -> dict[str, tuple[str, nn.Module]]:
     for kind in KINDS:
         space = space_of(kind)
         network = space.build(space.sample(1))
-        made[kind] = fallback.source(space, space.sample(1), network, {}), network
+        made[kind] = fallback.source(space, space.sample(1), network, {}).text, network
     return made
 
 
@@ -94,7 +94,7 @@ def test_what_a_text_says(texts: dict[str, tuple[str, nn.Module]]) -> None:
 
 def test_plain_backbones_need_no_helpers() -> None:
     space = space_of("blocks in sequences")
-    text = fallback.source(space, space.reference("plain"), space.build(space.reference("plain")), {})
+    text = fallback.source(space, space.reference("plain"), space.build(space.reference("plain")), {}).text
     assert "Gate" not in text and "SEBlock" not in text and text.count("\n") < 40
 
 
@@ -241,9 +241,9 @@ def test_hostile_arguments_stay_arguments(tmp_path: Path, monkeypatch: pytest.Mo
         sites={"stages": ["layer1"], "rename": {"layer1.0": HOSTILE[0]}},
     )
     about = {'key """\nimport os': '"""\n__import__("os").system("touch broken")\n"""', "{x} $x": "\\"}
-    text = fallback.source(space, space.sample(0), space.build(space.sample(0)), about)
+    text = fallback.source(space, space.sample(0), space.build(space.sample(0)), about).text
     tree = ast.parse(text)
-    quiet = ast.parse(fallback.source(space, space.sample(0), space.build(space.sample(0)), {}))
+    quiet = ast.parse(fallback.source(space, space.sample(0), space.build(space.sample(0)), {}).text)
     assert [ast.dump(node) for node in tree.body[1:]] == [ast.dump(node) for node in quiet.body[1:]]
     run(text)["build"]()
     assert not Path("broken").exists()

@@ -19,6 +19,7 @@ from se_nas.errors import InputError
 from se_nas.exporter import alone, proof
 from se_nas.exporter.proof import ProofFailed, imported, prove
 from se_nas.exporter.randomise import randomise
+from se_nas.exporter.written import Written
 from se_nas.space import SearchSpace
 
 SMALL: dict[str, Any] = {"input_size": (1, 8, 8), "backbone_args": {"in_channels": 1}}
@@ -62,8 +63,8 @@ def test_a_trained_network_is_proven_and_the_card_says_so(small: SearchSpace, tm
 def test_a_wrong_file_is_refused_and_nothing_stays(small: SearchSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     right = exporter.GENERATORS[0]
 
-    def wrong(*arguments: Any) -> str:
-        return right(*arguments).replace("torch.relu(out + ", "torch.relu(1.0001 * out + ")
+    def wrong(*arguments: Any) -> Written:
+        return Written(right(*arguments).text.replace("torch.relu(out + ", "torch.relu(1.0001 * out + "))
 
     monkeypatch.setattr(exporter, "GENERATORS", [wrong])
     with pytest.raises(ProofFailed, match=r"not the searched network: eval, 1x1x8x8: .* of the largest value apart"):
@@ -112,6 +113,7 @@ def test_what_only_the_file_cannot_be_captured_by_is_seen(small: SearchSpace) ->
         prove(wrong, network, small.cost(small.sample(1)), small.input_size)
 
 
+@pytest.mark.slow
 def test_resnet_50(tmp_path: Path) -> None:
     space = SearchSpace("torchvision:resnet50", (3, 224, 224), reduction=[4, 16], squeeze=["avg", "max"])
     found = exporter.export(space, space.sample(0), tmp_path / "net.py").proof

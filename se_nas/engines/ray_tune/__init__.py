@@ -142,13 +142,15 @@ class RayEngine:
 
 
 def _with_kit(actor: Any, kit: Any) -> Any:
+    import ray
     from ray import tune
 
     try:
-        return tune.with_parameters(actor, kit=kit)
+        stored = ray.put(kit)  # by us: a value that Tune fails to store stays in its hooks, and the next `ray.init` fails on it
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"the evaluator cannot be sent to workers: {reason}", "keep it free of open files, locks and the like") from None
+    return tune.with_parameters(actor, kit=stored)
 
 
 def _resources(cpus: float) -> Any:

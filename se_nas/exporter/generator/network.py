@@ -26,6 +26,7 @@ from se_nas.exporter.generator.seblock import OPERATOR, SECode
 from se_nas.exporter.generator.symbols import Ref
 from se_nas.exporter.generator.template import IMPORTS, WIDTH, assemble
 from se_nas.exporter.heading import docstring
+from se_nas.exporter.written import Written
 from se_nas.se import SEBlock
 from se_nas.space import SearchSpace
 
@@ -46,8 +47,7 @@ FILLED = {
 }
 """How a class that extends a container and needs arguments of its own is filled: the argument, and what becomes of it."""
 
-ONE_SIZE = "images of"
-"""The fact in a file's docstring that says that it is for one size of images."""
+SIZE_NOTE = "the file is for images of this size alone: what the network computes depends on it"
 INFERENCE = """This is its inference form, which is not for training: batch norms are folded into the layers before them where that
 is exact, and steps write over tensors that nothing reads any more."""
 
@@ -75,7 +75,7 @@ if __name__ == "__main__":
 '''
 
 
-def source(space: SearchSpace, architecture: Architecture, network: nn.Module, about: Mapping[str, str], inference: str = "") -> str:
+def source(space: SearchSpace, architecture: Architecture, network: nn.Module, about: Mapping[str, str], inference: str = "") -> Written:
     """The file of any network whose forward can be written as calls of torch's functions and of its modules.
 
     Args:
@@ -110,10 +110,11 @@ def source(space: SearchSpace, architecture: Architecture, network: nn.Module, a
     rest = [se.block(), *outputs, *classes, build]
     refuse_clashes(operators, "\n".join(rest))
     if finder.one_size:
-        about = {**about, ONE_SIZE: f"{'x'.join(map(str, space.input_size[1:]))} alone: what it computes depends on their size"}
+        about = {**about, "images of": f"{'x'.join(map(str, space.input_size[1:]))} alone: what it computes depends on their size"}
     title = f"{type(network).__name__} {'with' if blocks else 'without'} Squeeze-and-Excitation, found by se-nas."
     title += f"\n\n{INFERENCE}" if inference else ""
-    return assemble(docstring(title, space, architecture, network, about), [*settings, *rest])
+    text = assemble(docstring(title, space, architecture, network, about), [*settings, *rest])
+    return Written(text, (SIZE_NOTE,) if finder.one_size else (), one_size=finder.one_size)
 
 
 def _class(definition: Definition, builder: Builder, modules: Mapping[str, nn.Module]) -> str:
