@@ -152,17 +152,16 @@ COSTS = {
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "share"),
+    ("name", "kind"),
     [
-        ("known-cost", "adds up", 1e-7),
-        ("random", "does not", 1e-7),
-        ("grid", "does not", 1e-7),
+        ("known-cost", "adds up"),
+        pytest.param("random", "does not", marks=pytest.mark.slow),
+        pytest.param("grid", "does not", marks=pytest.mark.slow),
     ],
 )
-def test_budgets_of_a_vast_space(name: str, kind: str, share: float) -> None:
-    cost, rng = COSTS[kind], np.random.default_rng(1)
-    drawn = [cost({f"d{i}": v for i, v in enumerate(row)}) for row in rng.integers(0, 5, (1000, 30))]
-    limit = float(np.quantile(drawn, 0.01)) if share > 1e-3 else cost({f"d{i}": int(i % 3 == 0) for i in range(30)})
+def test_a_budget_that_next_to_nothing_meets(name: str, kind: str) -> None:
+    cost = COSTS[kind]
+    limit = cost({f"d{i}": int(i % 3 == 0) for i in range(30)})
     vast = CategoricalSpace(VAST, {"cost": cost})
     strategy = create_strategy(name, vast, [ACCURACY, Objective("cost", "min", limit, True)], 1)
     asked: list = []

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import optuna
+from optuna.trial import TrialState
 
 from se_nas.architecture import Architecture
 from se_nas.objective import parse_objectives
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 EXCESS = "se_nas.excess"
 """Attribute of a trial: by how much its architecture is over each budget, a share of the budget; at most 0 is within it."""
+
+
+_STATES = {"complete": TrialState.COMPLETE, "failed": TrialState.FAIL, "stopped": TrialState.PRUNED}
 
 
 def suggest(trial: optuna.Trial, space: SearchSpace, *, prune: bool = True) -> Architecture:
@@ -101,7 +105,7 @@ def to_study(run: Run, storage: str | None = None, name: str | None = None) -> o
             warnings.simplefilter("ignore")
             study.add_trial(
                 optuna.create_trial(
-                    state=optuna.trial.TrialState.COMPLETE if trial.complete else optuna.trial.TrialState.FAIL,
+                    state=_STATES[trial.status],
                     values=[trial.values[o.name] for o in objectives] if trial.complete else None,
                     params=chosen,
                     distributions={key: distributions[key] for key in chosen},
