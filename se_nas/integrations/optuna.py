@@ -91,6 +91,9 @@ def to_study(run: Run, storage: str | None = None, name: str | None = None) -> o
         storage=storage,
         study_name=name or run.path.name,
     )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        study.set_metric_names([objective.name for objective in objectives])
     study.set_user_attr("objectives", [objective.name for objective in objectives])
     trials = run.trials
     fields: dict[str, dict[Any, None]] = {}  # of each parameter, every value that the run has

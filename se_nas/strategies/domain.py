@@ -87,9 +87,10 @@ class Domain(ABC):
         """A feasible code vector that is not in ``seen``, each equally likely; None if there is none left."""
         if self.count is None or len(seen) < self.count:
             row: Ints
-            for row in itertools.chain(self.sample(rng, 4), self.sample(rng, TRIES)):
-                if row.tobytes() not in seen:
-                    return row
+            for tries in (4, TRIES):  # few at first: where a budget is tight, each costs many draws
+                for row in self.sample(rng, tries):
+                    if row.tobytes() not in seen:
+                        return row
         return self.last_unseen(seen, rng)
 
     @cached_property
