@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import pickle
 from typing import ClassVar
 
 import numpy as np
@@ -265,6 +266,13 @@ def test_the_shipped_space(capsys) -> None:
     space = SearchSpace.from_yaml(file)
     assert SearchSpace.from_dict(space.to_dict(), "again").to_dict() == space.to_dict()
     assert list(itertools.islice(space.dimensions.items(), 2)) == [("width", (1.0, 1.5)), ("kernel", (3, 5))]
+
+
+def test_a_worker_gets_the_whole_space(tight: SearchSpace) -> None:
+    sent = pickle.loads(pickle.dumps(tight))
+    a = tight.sample(5)
+    assert sent.cost(a) == tight.cost(a) and sent.feasible_size == tight.feasible_size
+    assert sum(p.numel() for p in sent.build(a).parameters()) == tight.cost(a).params
 
 
 @pytest.mark.slow
