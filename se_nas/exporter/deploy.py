@@ -18,7 +18,7 @@ from se_nas.attached import public_modules, public_paths
 from se_nas.errors import InputError
 from se_nas.exporter.check import Unsupported, compare
 from se_nas.exporter.generator import network as generator
-from se_nas.exporter.generator.inplace import Memory, free_modules
+from se_nas.exporter.generator.inplace import Memory, free_modules, summed
 from se_nas.exporter.generator.kinds import is_layer
 from se_nas.exporter.generator.recording import Event, Recording, record
 from se_nas.exporter.generator.seblock import InferenceSpec
@@ -45,7 +45,8 @@ def inference_form(network: nn.Module, input_size: tuple[int, int, int]) -> nn.M
       what it returns. An activation that belongs to the batch norm's own module (timm's ``BatchNormAct2d``) stays.
     - Dropout and modules that are used in training alone are gone.
     - 1x1 convolutions are matrix products, where the network runs with channels last in memory.
-    - Activations and SE blocks write over their input where nothing reads it afterwards.
+    - Activations and SE blocks write over their input where nothing reads it afterwards; an SE block before a sum adds to the
+      other operand in the same pass over memory (so the written file; this network takes two).
 
     Args:
         network: any network, with its weights; it stays as it is.
@@ -61,15 +62,22 @@ def inference_form(network: nn.Module, input_size: tuple[int, int, int]) -> nn.M
         _clear(plain, recording)
         if _takes_channels_last(plain, input_size):
             _make_pointwise(plain)
-        free = free_modules(_record(plain, input_size))
+        recording = _record(plain, input_size)
+        free, sums = free_modules(recording), summed(recording, _alike(plain))
     except Unsupported as reason:
         raise _refused(reason) from None
     for path, module in public_modules(plain).items():
         if isinstance(module, SEBlock):
-            module.spec = InferenceSpec(**asdict(module.spec), in_place=path in free) if module.spec else None
+            module.spec = InferenceSpec(**asdict(module.spec), in_place=path in free, sums=path in sums) if module.spec else None
         elif path in free and getattr(module, "inplace", None) is False:
             module.inplace = True  # type: ignore[assignment]
     return plain
+
+
+def _alike(network: nn.Module) -> list[str]:
+    """The SE blocks, if all stand at the same place of their block: where each may be at another, the code asks at each."""
+    specs = {path: module.spec for path, module in public_modules(network).items() if isinstance(module, SEBlock) and module.spec}
+    return list(specs) if len({spec.placement for spec in specs.values()}) == 1 else []
 
 
 def source(space: SearchSpace, architecture: Architecture, network: nn.Module, about: Mapping[str, str]) -> Written:

@@ -34,6 +34,27 @@ SLOW += ["torchvision:efficientnet_b0", "torchvision:vgg11_bn", "torchvision:mna
 SLOW += ["timm:seresnet50", "timm:resnetv2_50", "timm:regnety_002", "timm:mobilenetv3_small_100", "timm:ghostnet_100"]
 
 
+class Branch(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.relu = nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu(x + self.norm(self.conv(x)))
+
+
+class ReadTwice(nn.Module):
+    """Two blocks; what goes into the first is read again after it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.first, self.second, self.head = nn.Conv2d(3, 8, 3), Branch(), Branch(), nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        return self.head(self.second(self.first(x) + x).mean((2, 3)))
+
+
 def form_of(space: SearchSpace, architecture: Any) -> tuple[nn.Module, nn.Module, str]:
     """A network with weights of which each matters, the network of its inference file, and that file."""
     network = space.build(architecture)
@@ -66,7 +87,22 @@ def test_every_squeeze_is_written_in_place(squeeze: str) -> None:
     space = digits_space(squeeze=[squeeze], gate=["tanh"])
     network, written, text = form_of(space, space.canonical({g.name: SESpec(4, squeeze, "tanh") for g in space.groups}))
     assert same(network, written, torch.randn(3, 1, 8, 8))
-    assert norms(written) == 0 and "x.mul_(" in text and "x * scale" not in text
+    assert norms(written) == 0 and "shortcut.addcmul_(x, scale" in text and "x * scale" not in text
+
+
+def test_blocks_before_a_sum_add_in_the_same_pass_and_others_scale() -> None:
+    space = SearchSpace(ReadTwice(), SIZE, reduction=[4])
+    network, written, text = form_of(space, space.dearest())
+    assert same(network, written, torch.randn(3, *SIZE))
+    assert "shortcut: Tensor | None = None" in text and "shortcut.addcmul_(x, scale" in text and "x.mul_(scale" in text
+
+
+def test_where_blocks_stand_at_different_places_none_adds() -> None:
+    space = digits_space(placement=["standard", "inner"])
+    specs = [SESpec(4), SESpec(4, placement="inner"), None]
+    network, written, text = form_of(space, space.canonical(dict(zip([g.name for g in space.groups], specs, strict=True))))
+    assert same(network, written, torch.randn(3, 1, 8, 8))
+    assert "addcmul" not in text
 
 
 @pytest.mark.parametrize("placement", ["standard", "pre", "post", "identity", "inner"])

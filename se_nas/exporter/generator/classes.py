@@ -96,7 +96,7 @@ class Classes:
         for training in (False,) if self.inference else (False, True):
             try:
                 recording = self._pass(training, 0)
-                frames[training] = frames_in_place(recording) if self.inference else recording.frames
+                frames[training] = frames_in_place(recording, self._sums) if self.inference else recording.frames
             except Unsupported:
                 raise
             except Exception as error:
@@ -105,7 +105,8 @@ class Classes:
                     f"it could not be run without arithmetic in {'training' if training else 'evaluation'} ({reason[:160]})"
                 ) from error
         try:
-            other = frames_in_place(self._pass(False, 8)) if self.inference else self._pass(False, 8).frames
+            larger = self._pass(False, 8)
+            other = frames_in_place(larger, self._sums) if self.inference else larger.frames
             self.one_size = other.keys() != frames[False].keys() or any(form(other[path]) != form(frames[False][path]) for path in other)
         except Exception:  # the network takes no other size
             self.one_size = False
@@ -123,6 +124,11 @@ class Classes:
         self.bodies = {
             path: merge(frames[False].get(path), frames[True].get(path), self.silent) for path in {*frames[False], *frames[True]}
         }
+
+    @property
+    def _sums(self) -> set[str]:
+        """SE blocks of an inference form that add their product to something."""
+        return {path for path, module in self.modules.items() if isinstance(module, SEBlock) and getattr(module.spec, "sums", False)}
 
     @cached_property
     def _plain(self) -> nn.Module:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from se_nas.exporter.generator.recording import Event, Recording
-from se_nas.exporter.generator.symbols import Frame, Own, Ref, Step, substitute
+from se_nas.exporter.generator.symbols import Frame, Own, Ref, Step, refs_of, substitute
 
 MAY_HAND_ON = {"reshape", "reshape_as", "flatten", "ravel", "contiguous", "to", "type", "type_as", "float", "double", "half", "F.dropout"}
 """Functions that return a view or a copy, depending on how their tensor lies in memory."""
@@ -84,14 +84,58 @@ def free_modules(recording: Recording) -> set[str]:
     return {path for path, free in found.items() if free}
 
 
-def frames_in_place(recording: Recording) -> dict[str, Frame]:
-    """The frames of a pass in evaluation mode, which write over what nothing reads any more, and have no dropout."""
+def summed(recording: Recording, gates: Collection[str]) -> set[str]:
+    """Paths of the SE blocks whose product is added to something that may be written over: one pass over memory does both."""
+    memory, found = Memory(recording), set()
+    for number, event in enumerate(recording.events):
+        product, once = event.step.out, recording.calls[event.path] == 1 == recording.calls[event.step.name]
+        if event.step.kind != "module" or event.step.name not in gates or not once or not memory.free(number, event.given[0]):
+            continue
+        inside = [(n, other) for n, other in enumerate(recording.events) if other.path == event.path]
+        readers = [(n, other) for n, other in inside if product in refs_of((other.step.args, other.step.kwargs))]
+        if len(readers) == 1 and product not in refs_of(recording.frames[event.path].result):
+            (n, addition), *_ = readers
+            if _is_sum(addition.step):
+                first = addition.step.args[0] == product
+                written = addition.step.name == "add_" and not first  # the network itself writes over the other operand
+                if written or memory.free(n, addition.given[int(first)]):
+                    found.add(event.step.name)
+    return found
+
+
+def _is_sum(step: Step) -> bool:
+    two = len(step.args) == 2 and not step.kwargs and all(isinstance(arg, Ref) for arg in step.args)
+    return step.kind == "method" and step.name in ("add", "add_") and two and step.args[0] != step.args[1]
+
+
+def frames_in_place(recording: Recording, sums: Collection[str] = ()) -> dict[str, Frame]:
+    """The frames of a pass in evaluation mode, which write over what nothing reads any more, and have no dropout.
+
+    Args:
+        recording: of the pass.
+        sums: SE blocks that are to add their product to the other operand of the sum after them, which becomes their second argument.
+    """
     memory = Memory(recording)
     changed: dict[int, Step] = {}
     for number, event in enumerate(recording.events):
         if recording.calls[event.path] == 1 and event.step.kind != "module":
             changed[id(event.step)] = _in_place(event, lambda tensor, number=number: memory.free(number, tensor))
-    return {path: _rewritten(frame, changed) for path, frame in recording.frames.items()}
+    return {path: _rewritten(_with_sums(frame, sums), changed) for path, frame in recording.frames.items()}
+
+
+def _with_sums(frame: Frame, sums: Collection[str]) -> Frame:
+    products: dict[Ref, Step] = {}
+    steps = []
+    for step in frame.steps:
+        if step.kind == "module" and step.name in sums:
+            products[step.out] = step
+            continue
+        gate = next((products.pop(arg) for arg in step.args if isinstance(arg, Ref) and arg in products), None)
+        if gate:
+            (other,) = (arg for arg in step.args if arg != gate.out)
+            step = replace(gate, args=(*gate.args, other), out=step.out)
+        steps.append(step)
+    return replace(frame, steps=steps)
 
 
 def _rewritten(frame: Frame, changed: Mapping[int, Step]) -> Frame:

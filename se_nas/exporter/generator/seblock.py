@@ -17,9 +17,15 @@ FIELDS = ("reduction", "squeeze", "gate", "placement", "in_place")
 
 @dataclass(frozen=True)
 class InferenceSpec(SESpec):
-    """The settings of a block of an inference form: whether it may scale its input where it lies."""
+    """The settings of a block of an inference form.
+
+    Attributes:
+        in_place: whether it may scale its input where it lies.
+        sums: whether it adds its product to a second argument, where that lies.
+    """
 
     in_place: bool = False
+    sums: bool = False
 
 
 SETTINGS = '''
@@ -54,13 +60,18 @@ class SEBlock(nn.Module):
         self.fc2 = $linear(hidden, channels$kernel$bias)                                      #? !mixed
         self.strength = nn.Parameter(torch.zeros(()))  # at 0 the block returns x             #? strength
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:                                                   #? !sums
+    def forward(self, x: Tensor, shortcut: Tensor) -> Tensor:                                 #? sums !scales
+    def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:                   #? sums scales
         scale = $gate(self.fc2(torch.relu(self.fc1($squeeze(x)))))
         scale = 1 + self.strength * (scale - 1)                                               #? strength
-        scale = scale if self.spatial else scale[:, :, None, None]                            #? mixed in_place
-        return x.mul_($scale) if self.in_place else x * $scale                                #? in_place
-        return x.mul_($scale)                                                                 #? always !in_place
-        return x * $factor                                                                    #? !always !in_place
+        scale = scale if self.spatial else scale[:, :, None, None]                            #? mixed twice
+        if shortcut is not None:                                                              #? sums scales
+            return shortcut.addcmul_(x, $scale)  # the sum, in the same pass over memory      #? sums scales
+        return shortcut.addcmul_(x, $scale)  # the sum, in the same pass over memory          #? sums !scales
+        return x.mul_($scale) if self.in_place else x * $scale                                #? scales in_place
+        return x.mul_($scale)                                                                 #? scales always !in_place
+        return x * $factor                                                                    #? scales !always !in_place
 '''
 
 LINEAR = '''
@@ -99,6 +110,8 @@ class SECode:
         kinds = {SQUEEZES[name].spatial for name in self.used["squeeze"]}
         facts = {"se": bool(kinds), "spatial": True in kinds, "mixed": len(kinds) > 1, "strength": self.options.init == "identity"}
         facts["always"] = self.used["in_place"] == ["True"]
+        sums = {getattr(spec, "sums", False) for spec in self.settings.values() if spec}
+        facts |= {"sums": True in sums, "scales": False in sums, "twice": True in sums or "in_place" in self.fields}
         return {flag for flag, true in facts.items() if true} | set(self.fields[1:])
 
     @property
@@ -161,7 +174,7 @@ class SECode:
         operators = [f"{field}: Operator" for field in ("squeeze", "gate") if field in flags]
         operators += ["in_place: bool"] if "in_place" in flags else []
         mixed = "scale if self.spatial else scale[:, :, None, None]"
-        scale = "scale" if spatial and ("in_place" in flags or "mixed" not in flags) else mixed if spatial else "scale[:, :, None, None]"
+        scale = "scale" if spatial and ("twice" in flags or "mixed" not in flags) else mixed if spatial else "scale[:, :, None, None]"
         width, d = "channels // reduction", self.options.divisor
         values = {
             "parameters": ", ".join(["channels: int", "reduction: int", *operators]),
