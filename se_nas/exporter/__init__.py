@@ -129,6 +129,7 @@ def source(
     Raises:
         InputError: if none can; if its ``inference`` form is wanted, and that cannot be written.
     """
+    space = space.variant(architecture.extra)
     if inference:
         return deploy.source(space, architecture, network, about)
     reasons: list[str] = []
