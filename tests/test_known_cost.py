@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from se_nas.categorical import CategoricalSpace
 from se_nas.objective import Objective, parse_objectives
 from se_nas.space import SearchSpace
 from se_nas.strategies import create_strategy, replay
+from se_nas.strategies.screen import PIVOTS, Screen
 from se_nas.trial import Trial
 
 
@@ -36,6 +38,55 @@ def test_a_search_resumed_late_proposes_the_same() -> None:
             compared += 1
         (architecture,) = strategy.ask(1)
         metrics, cost = made_up(space, architecture), space.cost(architecture)
-        ledger.append(Trial(number, "proposal", architecture, 0, {}, "complete", metrics, {"params": cost.params, "macs": cost.macs}, number))
+        ledger.append(
+            Trial(number, "proposal", architecture, 0, {}, "complete", metrics, {"params": cost.params, "macs": cost.macs}, number)
+        )
         strategy.tell(architecture, ledger[-1].values)
     assert compared == 4
+
+
+DIMS = {f"d{i}": values for i, values in enumerate([[1, 2, 4], [0, 1], ["a", "b", "c", "d"], [3, 5, 7], [0, 1], [1, 2, 3, 4]] * 2)}
+
+
+def cost(a) -> float:
+    return 1.0 + a["d0"] * a["d3"] + a["d6"] * a["d9"] + a["d5"]
+
+
+def measured(a) -> dict[str, float]:
+    gain = a["d0"] ** 0.5 + (a["d2"] == "c") * 0.3 + 0.2 * a["d4"] * a["d5"] + a["d9"] * 0.1
+    return {"accuracy": 70 + gain, "speed": 100 / cost(a) ** 0.7 * (1 + 0.1 * a["d1"]), "loss": 1 / gain}
+
+
+@pytest.mark.parametrize(
+    ("costs", "objectives"),
+    [
+        ({"cost": cost}, [Objective("accuracy", "max"), Objective("cost", "min", known=True)]),
+        ({"cost": cost}, [Objective("accuracy", "max"), Objective("speed", "max")]),
+        ({}, [Objective("accuracy", "max"), Objective("speed", "max")]),
+        ({"cost": cost}, [Objective("accuracy", "max")]),
+        ({"cost": cost}, [Objective("accuracy", "max"), Objective("cost", "min", known=True), Objective("loss", "min")]),
+    ],
+)
+def test_the_best_of_many_are_those_of_scoring_each(costs, objectives) -> None:
+    """The quick look's bound leaves out none of them, with more trials than it bounds deviations by."""
+    strategy = create_strategy("known-cost", CategoricalSpace(DIMS, costs), objectives, pool=400)
+    rng = np.random.default_rng(0)
+    for row in strategy.domain.sample(rng, PIVOTS + 26):
+        strategy.tell(strategy.domain.decode(row), measured(strategy.domain.decode(row)))
+    strategy.ask(1)
+    codes = np.unique(strategy.domain.sample(rng, 4000), axis=0)
+    scores, found = strategy.score(codes), strategy.score(strategy.best(codes, 100))
+    assert scores.max() > 0
+    np.testing.assert_allclose(found, np.sort(scores)[::-1][:100], rtol=1e-9)
+
+
+def test_a_quick_look_bounds_what_a_close_one_says() -> None:
+    strategy = create_strategy("known-cost", CategoricalSpace(DIMS, {"cost": cost}), [Objective("accuracy", "max")], pool=400)
+    rng = np.random.default_rng(1)
+    for row in strategy.domain.sample(rng, 2 * PIVOTS):
+        strategy.tell(strategy.domain.decode(row), measured(strategy.domain.decode(row)))
+    strategy.ask(1)
+    model, rows = strategy._models[0], strategy._features.rows(strategy.domain.sample(rng, 3000))
+    (mean, deviation), (quick, bound) = model.predict(rows), Screen(model)(rows)
+    np.testing.assert_allclose(quick, mean, atol=1e-4 * model.scale)
+    assert (bound >= deviation).all() and np.median(bound / deviation) < 3

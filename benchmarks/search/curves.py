@@ -51,7 +51,11 @@ def main() -> None:
     target = args.target or earlier.get("target") or nsga2_at_400(problem, seeds, args.batch)
     print(f"target: {target:.3f} of the best hypervolume", flush=True)
     marks = [mark for mark in MARKS if mark <= args.evaluations]
-    print(f"{'search':16}{'seeds':>6}" + "".join(f"{f'at {mark}':>9}" for mark in marks) + f"{'to target':>11}  {'middle half':>15}{'s/ask':>7}")
+    print(
+        f"{'search':16}{'seeds':>6}"
+        + "".join(f"{f'at {mark}':>9}" for mark in marks)
+        + f"{'to target':>11}  {'middle half':>15}{'s/ask':>7}"
+    )
     found: dict[str, dict[str, Any]] = earlier.get("searches", {})
     for name in [*(name for name in found if name not in args.searches), *args.searches]:
         if name in args.searches:

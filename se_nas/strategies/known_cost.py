@@ -10,7 +10,7 @@ design spread over them, are our own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,13 +22,17 @@ from se_nas.strategies.domain import Floats, Ints
 from se_nas.strategies.features import Features
 from se_nas.strategies.improvement import expected_improvement
 from se_nas.strategies.ranking import fronts
+from se_nas.strategies.screen import Screen
 from se_nas.strategies.surrogate import Surrogate
 
 FIRST = 10
 """Trials before the first model."""
 
 POOL = 20_000
-"""Candidates scored for a batch: half drawn at random, half bred from the front; spaces up to this size as a whole."""
+"""Candidates scored for a batch: half drawn at random, half bred from the front."""
+
+WHOLE = 5
+"""Spaces up to so many times as large are scored as a whole."""
 
 WORK = 4_000_000
 """Candidates times trials, at most: fewer candidates once there are many trials."""
@@ -36,7 +40,7 @@ WORK = 4_000_000
 SHORT = 400
 """The best of them, scored again for each further place of the batch."""
 
-CHUNK = 4096
+CHUNK = 1024
 """Candidates scored together."""
 
 BELIEVED = 64
@@ -79,8 +83,7 @@ class KnownCostStrategy(Strategy):
             self._learn()
             self._believe()
             pool = self._candidates(codes, losses, rng)
-            scores = self.score(pool)
-            self._short = (self._told, pool[np.argsort(-scores, kind="stable")[:SHORT]])
+            self._short = (self._told, self.best(pool, SHORT))
         short = self._short[1]
         short = short[[not self.is_seen(row) for row in short]] if len(short) else short
         if not len(short):
@@ -148,24 +151,26 @@ class KnownCostStrategy(Strategy):
         if not len(pending):
             return
         rows = self._features.rows(pending)
-        means, _ = self._predict(pending, rows)
+        means, _ = self._predict(pending)
         self._front = np.concatenate([self._front, means])
         for i, model in self._models.items():
             expected = means[:, i] + self._axes[i].reference
             model.condition(np.concatenate([self._rows, rows]), np.concatenate([self._values[:, i], expected]))
 
-    def _predict(self, codes: Ints, rows: Floats) -> tuple[Floats, list[Floats | None]]:
-        """Expected gains, shape (n, objectives), and their deviations; None for a known objective."""
+    def _predict(self, codes: Ints, screens: Mapping[int, Screen] | None = None) -> tuple[Floats, list[Floats | None]]:
+        """Expected gains, shape (n, objectives), and their deviations (by the screens: bounds of them); None for a known objective."""
         means = np.empty((len(codes), len(self.objectives)))
         deviations: list[Floats | None] = []
-        known = self.known_losses(codes)
+        raw = self._features.raw(codes)
+        rows = self._features.rows(codes, raw=raw)
         for i, axis in enumerate(self._axes):
             if i in self._models:
-                mean, deviation = self._models[i].predict(rows)
+                mean, deviation = screens[i](rows) if screens else self._models[i].predict(rows)
                 means[:, i] = mean - axis.reference
                 deviations.append(deviation)
             else:
-                means[:, i] = axis.gain(known[:, self._known.index(i)])
+                objective = self.objectives[i]
+                means[:, i] = axis.gain(objective.loss(1.0) * raw[:, self.domain.known.index(objective.name)])
                 deviations.append(None)
         return means, deviations
 
@@ -174,11 +179,30 @@ class KnownCostStrategy(Strategy):
         if not len(codes):
             return np.zeros(0)
         chunks = (codes[start : start + CHUNK] for start in range(0, len(codes), CHUNK))
-        return np.concatenate([expected_improvement(*self._predict(c, self._features.rows(c)), self._front) for c in chunks])
+        return np.concatenate([expected_improvement(*self._predict(c), self._front) for c in chunks])
+
+    def best(self, codes: Ints, n: int) -> Ints:
+        """The n of many candidates with the largest `score`, best first, shape (n or fewer, genes).
+
+        All are looked at roughly, by a bound (`se_nas.strategies.screen`); closely, only those that may be among the best.
+        """
+        screens = {i: Screen(model) for i, model in self._models.items()}
+        bounds = np.empty(len(codes))
+        for start in range(0, len(codes), CHUNK):
+            some = slice(start, start + CHUNK)
+            rough = self._predict(codes[some], screens)
+            bounds[some] = expected_improvement(*rough, self._front)
+        order, scores = np.argsort(-bounds, kind="stable"), np.zeros(0)
+        while len(scores) < len(order):
+            if len(scores) >= n and bounds[order[len(scores)]] <= np.partition(scores, -n)[-n]:
+                break
+            scores = np.concatenate([scores, self.score(codes[order[len(scores) : len(scores) + CHUNK]])])
+        found: Ints = codes[order[np.argsort(-scores, kind="stable")[:n]]]
+        return found
 
     def _candidates(self, codes: Ints, losses: Floats, rng: np.random.Generator) -> Ints:
         """Feasible architectures that are not known yet: at random, tilted to cheap and dear, and bred from the front."""
-        if self.domain.count is not None and self.domain.count <= self._pool and self.domain.exact:
+        if self.domain.count is not None and self.domain.count <= WHOLE * self._pool and self.domain.exact:
             pool = self.domain.every
         else:
             quarter = min(self._pool, WORK // len(codes)) // 4
