@@ -44,6 +44,7 @@ def search(
     strategy: str | None = None,
     objectives: Sequence[str] | None = None,
     repeats: int | None = None,
+    prior: str | None = None,
     threads: int | None = None,
     device: str | None = None,
     keep_weights: str | None = None,
@@ -68,7 +69,7 @@ def search(
         evaluator: what gives an architecture its metrics, instead of training on ``data``; ``"paper"`` estimates them
             from the SENet paper's tables.
         observer: hears what happens; silent by default.
-        data, epochs, trials, seed, strategy, objectives, repeats, threads, device, keep_weights, warm_start, engine, workers,
+        data, epochs, trials, seed, strategy, objectives, repeats, prior, threads, device, keep_weights, warm_start, engine, workers,
             cpus_per_trial, gpus_per_trial, address, storage, trial_timeout, scheduler, train: see
             `se_nas.settings.SearchSettings`, whose defaults stand for None.
 
@@ -86,6 +87,7 @@ def search(
         "strategy": strategy,
         "objectives": objectives,
         "repeats": repeats,
+        "prior": prior,
         "threads": threads,
         "device": device,
         "keep_weights": keep_weights,

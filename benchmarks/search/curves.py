@@ -59,10 +59,13 @@ def main() -> None:
     found: dict[str, dict[str, Any]] = earlier.get("searches", {})
     for name in [*(name for name in found if name not in args.searches), *args.searches]:
         if name in args.searches:
-            runs = [run(problem, name, seed, args.evaluations, args.batch) for seed in seeds]
-            found[name] = {"curves": [curve.tolist() for curve, _ in runs], "seconds": float(np.mean([seconds for _, seconds in runs]))}
-        print(row(name, np.array(found[name]["curves"]), marks, target, found[name]["seconds"]), flush=True)
-        stem.with_suffix(".json").write_text(json.dumps({"problem": problem.name, "target": target, "searches": found}))
+            found[name] = {"curves": [], "seconds": []}
+            for seed in seeds:
+                curve, seconds = run(problem, name, seed, args.evaluations, args.batch)
+                found[name]["curves"].append(curve.tolist())
+                found[name]["seconds"].append(seconds)
+                stem.with_suffix(".json").write_text(json.dumps({"problem": problem.name, "target": target, "searches": found}))
+        print(row(name, np.array(found[name]["curves"]), marks, target, float(np.mean(found[name]["seconds"]))), flush=True)
     curves = {name: np.array(search["curves"]) for name, search in found.items()}
     stem.with_suffix(".svg").write_text(draw_curves(problem.name, curves, target))
     print(f"{stem}.svg, {stem}.json")

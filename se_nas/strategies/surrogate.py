@@ -126,7 +126,10 @@ class Surrogate:
     Attributes:
         rows: what it is conditioned on.
         shift, scale: of the quantity's values, which are standardised with them.
+        least: smallest scale.
     """
+
+    least = 0.0
 
     def __init__(self, layout: Layout, kinds: Sequence[str]) -> None:
         absent = set()
@@ -141,16 +144,25 @@ class Surrogate:
         """Deviation of a single trial, in the quantity's unit."""
         return float(np.sqrt(self._weights[-1]) * self.scale)
 
-    def learn(self, rows: Floats, values: Floats) -> None:
-        """Learn the weights; `condition` takes them."""
+    def learn(self, rows: Floats, values: Floats, noise: float | None = None) -> None:
+        """Learn the weights; `condition` takes them.
+
+        Args:
+            rows: see `se_nas.strategies.features.Features.rows`.
+            values: of them, shape (n,).
+            noise: deviation of a single trial, if it was measured: what the weight of the noise is then expected to be.
+        """
         if len(rows) > MAX_FIT:  # the first, which are spread out, and the latest, which are near the front
             some = np.r_[: MAX_FIT // 4, len(rows) - MAX_FIT + MAX_FIT // 4 : len(rows)]
             rows, values = rows[some], values[some]
+        standardised = self._standardised(values)
+        if noise is not None:
+            self._prior[-1] = np.log(np.clip((noise / self.scale) ** 2, NOISE / 100, 1.0))
         kernel = ArchitectureKernel(np.exp(self._prior), self.layout, self._kinds)  # not from weights learned before: no history
         process = GaussianProcessRegressor(kernel, alpha=JITTER, optimizer=self._optimize)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a weight at its bound is no harm
-            process.fit(rows, self._standardised(values))
+            process.fit(rows, standardised)
         self._weights = process.kernel_.weights
 
     def condition(self, rows: Floats, values: Floats) -> None:
@@ -178,7 +190,7 @@ class Surrogate:
         return mean * self.scale + self.shift, np.maximum(deviation, 1e-6) * self.scale
 
     def _standardised(self, values: Floats) -> Floats:
-        self.shift, self.scale = float(values.mean()), float(values.std()) or 1.0
+        self.shift, self.scale = float(values.mean()), max(float(values.std()), self.least) or 1.0
         return (values - self.shift) / self.scale
 
     def _kernel(self) -> ArchitectureKernel:
