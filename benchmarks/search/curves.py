@@ -45,7 +45,8 @@ def main() -> None:
     args = parser.parse_args()
     problem, seeds = make_problem(args.problem, args.table, args.out), range(args.from_seed, args.from_seed + args.seeds)
     stem = args.out / f"{args.problem}-{args.from_seed}"
-    earlier = json.loads(stem.with_suffix(".json").read_text()) if args.keep else {}
+    file = stem.with_suffix(".json")
+    earlier = json.loads(file.read_text()) if args.keep and file.exists() else {}
     about = f"seeds {args.from_seed} to {args.from_seed + args.seeds - 1}, batches of {args.batch}, Python {platform.python_version()}"
     print(f"{problem.name}: {problem.about}; {about}")
     target = args.target or earlier.get("target") or nsga2_at_400(problem, seeds, args.batch)
@@ -64,7 +65,7 @@ def main() -> None:
                 curve, seconds = run(problem, name, seed, args.evaluations, args.batch)
                 found[name]["curves"].append(curve.tolist())
                 found[name]["seconds"].append(seconds)
-                stem.with_suffix(".json").write_text(json.dumps({"problem": problem.name, "target": target, "searches": found}))
+                file.write_text(json.dumps({"problem": problem.name, "target": target, "searches": found}))
         print(row(name, np.array(found[name]["curves"]), marks, target, float(np.mean(found[name]["seconds"]))), flush=True)
     curves = {name: np.array(search["curves"]) for name, search in found.items()}
     stem.with_suffix(".svg").write_text(draw_curves(problem.name, curves, target))
