@@ -47,6 +47,7 @@ def search(
     targets: Mapping[str, Any] | None = None,
     weight: float | None = None,
     repeats: int | None = None,
+    prior: str | None = None,
     threads: int | None = None,
     device: str | None = None,
     keep_weights: str | None = None,
@@ -71,8 +72,8 @@ def search(
         evaluator: what gives an architecture its metrics, instead of training on ``data``; ``"paper"`` estimates them
             from the SENet paper's tables.
         observer: hears what happens; silent by default.
-        data, epochs, trials, seed, strategy, objectives, trade, targets, weight, repeats, threads, device, keep_weights, warm_start,
-            engine, workers, cpus_per_trial, gpus_per_trial, address, storage, trial_timeout, scheduler, train: see
+        data, epochs, trials, seed, strategy, objectives, trade, targets, weight, repeats, prior, threads, device, keep_weights,
+            warm_start, engine, workers, cpus_per_trial, gpus_per_trial, address, storage, trial_timeout, scheduler, train: see
             `se_nas.settings.SearchSettings`, whose defaults stand for None.
 
     Returns:
@@ -92,6 +93,7 @@ def search(
         "targets": targets,
         "weight": weight,
         "repeats": repeats,
+        "prior": prior,
         "threads": threads,
         "device": device,
         "keep_weights": keep_weights,

@@ -33,7 +33,9 @@ class SearchSettings:
         trade: ``pareto``, ``weighted`` or ``constrained``, see `se_nas.trade`.
         targets: of ``weighted``: objective -> target, ``300k`` or ``+5%`` of the plain backbone; that one's own by default.
         weight: of ``weighted``: the exponent, below 0.
-        repeats: seeds with which both references are trained; 2 or more measure the noise between seeds.
+        repeats: seeds with which both references are trained; 2 or more measure the noise between seeds. Of strategy
+            ``known-cost`` also: the most seeds of what is on the front, tried again where noise hides what is better.
+        prior: ``paper``: strategy ``known-cost`` begins with what the SENet paper's tables say of SE-ResNet-50 on ImageNet.
         threads: of the CPU in training; 0 chooses by how much work a step is.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         keep_weights: of which trials: ``front`` (and references), ``all`` or ``none``.
@@ -61,6 +63,7 @@ class SearchSettings:
     targets: Mapping[str, Any] = field(default_factory=dict)
     weight: float = WEIGHT
     repeats: int = 1
+    prior: str = ""
     threads: int = 0
     device: str = "auto"
     keep_weights: str = "front"
@@ -82,6 +85,11 @@ class SearchSettings:
             if value is not None and not value >= least:
                 raise InputError(f"{value} is below {least}", f"take {least} or more", key)
         known(self.evaluator, ("training", "paper"), "evaluator")
+        if self.prior:
+            known(self.prior, ("paper",), "prior")
+            known(self.strategy, ("known-cost",), "strategy with a prior")
+            if not {"accuracy", "max:estimated_accuracy"} & set(self.objectives):
+                raise InputError("the paper's tables say what accuracy to expect, and it is no objective", "add accuracy", "prior")
         known(self.keep_weights, ("front", "all", "none"), "keep_weights")
         known(self.scheduler, SCHEDULERS, "scheduler")
         known(self.trade, TRADES, "trade")
@@ -102,6 +110,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "targets": (dict,),
     "weight": (int, float),
     "repeats": (int,),
+    "prior": (str,),
     "threads": (int,),
     "device": (str,),
     "keep_weights": (str,),

@@ -15,11 +15,13 @@ import argparse
 import json
 import platform
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mnasnet import Floats
-from peers import PEERS
+from peers import PEERS, SEARCHES
 from plot import draw_curves
 from problems import Problem, make_problem
 
@@ -32,31 +34,47 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Hypervolume over evaluations, of several searches.")
     parser.add_argument("--problem", default="params", help="params, macs, throughput or analytic; NAME~0.4: with noise")
     parser.add_argument("--table", type=Path, help="CSV file of trained networks, see mnasnet.py")
-    parser.add_argument("--searches", nargs="+", default=list(PEERS), choices=list(PEERS), metavar="NAME", help=", ".join(PEERS))
+    parser.add_argument("--searches", nargs="+", default=SEARCHES, choices=list(PEERS), metavar="NAME", help=", ".join(PEERS))
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--from-seed", type=int, default=100, help="the first of them")
+    parser.add_argument("--keep", action="store_true", help="keep the other searches of an earlier call's file in table and plot")
     parser.add_argument("--evaluations", type=int, default=150)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--target", type=float, help="share of the best hypervolume (default: that of Optuna's NSGA-II at 400, run for it)")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"), help="where curves and plots go")
     args = parser.parse_args()
-    problem = make_problem(args.problem, args.table, args.out)
-    print(f"{problem.name}: {problem.about}; {args.seeds} seeds, batches of {args.batch}, Python {platform.python_version()}")
-    target = args.target or float(np.median([run(problem, "optuna-nsga2-20", seed, 400, args.batch)[0][-1] for seed in range(args.seeds)]))
-    print(
-        f"target: {target:.3f} of the best hypervolume" + ("" if args.target else " (Optuna's NSGA-II, population 20, after 400; median)"),
-        flush=True,
-    )
+    problem, seeds = make_problem(args.problem, args.table, args.out), range(args.from_seed, args.from_seed + args.seeds)
+    stem = args.out / f"{args.problem}-{args.from_seed}"
+    file = stem.with_suffix(".json")
+    earlier = json.loads(file.read_text()) if args.keep and file.exists() else {}
+    about = f"seeds {args.from_seed} to {args.from_seed + args.seeds - 1}, batches of {args.batch}, Python {platform.python_version()}"
+    print(f"{problem.name}: {problem.about}; {about}")
+    target = args.target or earlier.get("target") or nsga2_at_400(problem, seeds, args.batch)
+    print(f"target: {target:.3f} of the best hypervolume", flush=True)
     marks = [mark for mark in MARKS if mark <= args.evaluations]
-    print(f"{'search':16}" + "".join(f"{f'at {mark}':>9}" for mark in marks) + f"{'to target':>11}  {'middle half':>15}{'s/ask':>7}")
-    curves: dict[str, list[list[float]]] = {}
-    stem = args.out / f"{args.problem}-{args.seeds}"
-    for name in args.searches:
-        runs = [run(problem, name, seed, args.evaluations, args.batch) for seed in range(args.seeds)]
-        curves[name] = [curve.tolist() for curve, _ in runs]
-        print(row(name, np.array(curves[name]), marks, target, float(np.mean([seconds for _, seconds in runs]))), flush=True)
-        stem.with_suffix(".json").write_text(json.dumps({"problem": problem.name, "target": target, "curves": curves}))
-        stem.with_suffix(".svg").write_text(draw_curves(problem.name, {name: np.array(c) for name, c in curves.items()}, target))
+    print(
+        f"{'search':16}{'seeds':>6}"
+        + "".join(f"{f'at {mark}':>9}" for mark in marks)
+        + f"{'to target':>11}  {'middle half':>15}{'s/ask':>7}"
+    )
+    found: dict[str, dict[str, Any]] = earlier.get("searches", {})
+    for name in [*(name for name in found if name not in args.searches), *args.searches]:
+        if name in args.searches:
+            found[name] = {"curves": [], "seconds": []}
+            for seed in seeds:
+                curve, seconds = run(problem, name, seed, args.evaluations, args.batch)
+                found[name]["curves"].append(curve.tolist())
+                found[name]["seconds"].append(seconds)
+                file.write_text(json.dumps({"problem": problem.name, "target": target, "searches": found}))
+        print(row(name, np.array(found[name]["curves"]), marks, target, float(np.mean(found[name]["seconds"]))), flush=True)
+    curves = {name: np.array(search["curves"]) for name, search in found.items()}
+    stem.with_suffix(".svg").write_text(draw_curves(problem.name, curves, target))
     print(f"{stem}.svg, {stem}.json")
+
+
+def nsga2_at_400(problem: Problem, seeds: Sequence[int], batch: int) -> float:
+    """What Optuna's NSGA-II (population 20) has after 400 evaluations: the median over seeds."""
+    return float(np.median([run(problem, "optuna-nsga2-20", seed, 400, batch)[0][-1] for seed in seeds]))
 
 
 def run(problem: Problem, name: str, seed: int, evaluations: int, batch: int) -> tuple[Floats, float]:
@@ -79,7 +97,7 @@ def row(name: str, curves: Floats, marks: list[int], target: float, seconds: flo
     medians = "".join(f"{np.median(curves[:, mark - 1]):9.3f}" for mark in marks)
     reached = [int(np.argmax(curve >= target)) + 1 if curve.max() >= target else np.inf for curve in curves]
     low, middle, high = (_count(np.quantile(reached, share, method="closest_observation")) for share in (0.25, 0.5, 0.75))
-    return f"{name:16}{medians}{middle:>11}  {f'{low} to {high}':>15}{seconds:7.2f}"
+    return f"{name:16}{len(curves):6}{medians}{middle:>11}  {f'{low} to {high}':>15}{seconds:7.2f}"
 
 
 def _count(number: float) -> str:

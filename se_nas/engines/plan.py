@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from se_nas.architecture import Architecture
 from se_nas.objective import Objective
@@ -31,7 +33,8 @@ class Plan:
     """Hands out jobs in order, and takes back finished trials.
 
     Trials 0 and 1 are the references; with ``repeats`` they come again with the next seeds. All later ones are the
-    strategy's. A plan made from a ledger goes on just where the search that wrote it stopped.
+    strategy's; what it proposes again is tried with the next seed. A plan made from a ledger goes on just where the search
+    that wrote it stopped.
 
     Args:
         space: what is searched.
@@ -55,14 +58,17 @@ class Plan:
         self._space = space
         self._settings = settings
         self._finished = len(trials)
-        trade = resolve_trade(vars(settings), objectives, space.plain_cost._asdict(), len(space.budgets))
-        self._strategy: Strategy = create_strategy(settings.strategy, space, trade.compared(objectives), settings.seed)
+        compared = resolve_trade(vars(settings), objectives, space.plain_cost._asdict(), len(space.budgets)).compared(objectives)
+        self._strategy: Strategy = create_strategy(settings.strategy, space, compared, settings.seed, **_options(space, settings))
         for trial in earlier:
             tell(self._strategy, trial)
         self.replayed = replay(self._strategy, trials)
         self._references = {role: space.reference(role) for role in REFERENCES}
         for reference in self._references.values():
             self._strategy.expect(reference)  # with several workers, the strategy is asked before it hears of them
+        self._seeds: dict[Architecture, set[int]] = {}
+        for trial in (*earlier, *trials):
+            self._seeds.setdefault(trial.architecture, set()).add(trial.seed)
         done = {trial.number for trial in trials}
         self._numbers: Iterator[int] = (number for number in range(settings.trials) if number not in done)
 
@@ -75,7 +81,14 @@ class Plan:
             role = REFERENCES[number % 2]
             return self._job(number, role, self._references[role], self._settings.seed + number // 2)
         asked = self._strategy.ask(1)
-        return self._job(number, "proposal", asked[0], self._settings.seed) if asked else None
+        return self._job(number, "proposal", asked[0], self._new_seed(asked[0])) if asked else None
+
+    def _new_seed(self, architecture: Architecture) -> int:
+        """The first, from the search's own on, that no trial of the architecture had."""
+        seeds = self._seeds.setdefault(architecture, set())
+        seed = next(seed for seed in itertools.count(self._settings.seed) if seed not in seeds)
+        seeds.add(seed)
+        return seed
 
     def copy(self, job: Job) -> Job | None:
         """A further trial that goes on from where another is, with other settings of its training; None when none is left.
@@ -94,3 +107,15 @@ class Plan:
         """Tell the strategy of a trial that is in the ledger."""
         tell(self._strategy, trial)
         self._finished += 1
+
+
+def _options(space: SearchSpace, settings: SearchSettings) -> dict[str, Any]:
+    """What settings say to a strategy of its own."""
+    options: dict[str, Any] = {}
+    if settings.strategy == "known-cost" and settings.repeats > 1:
+        options["repeats"] = settings.repeats
+    if settings.prior == "paper":
+        from se_nas.evaluate.paper import PaperEvaluator
+
+        options["prior"] = PaperEvaluator(space).estimates
+    return options

@@ -15,7 +15,10 @@ and its SE gains 1.02 points; table 2's has 24.80 % and gains 1.51. Each is a si
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
 
 from se_nas.architecture import Architecture, SESpec
 from se_nas.errors import InputError, TrialFailed
@@ -63,10 +66,7 @@ class PaperEvaluator:
         self._plain, self._full = SCHEDULES[schedule]
         self._blocks = {name: sum(site.stage == name for site in space.all_sites) for name in _STAGES}
         self._members = {group.name: [site.stage for site in group.sites] for group in space.groups}
-        for group in space.groups:
-            for option in group.options:
-                if option is not None:
-                    setting_share(option)
+        self._tables = [np.array([self._option_gains(group.name, option) for option in group.options]) for group in space.groups]
 
     def __call__(self, architecture: Architecture, seed: int, fidelity: Mapping[str, int], device: str, report: Report) -> Evaluation:
         try:
@@ -76,14 +76,27 @@ class PaperEvaluator:
 
     def error(self, architecture: Architecture) -> float:
         """Estimated top-1 error on ImageNet in %, single centre crop of 224."""
-        gains = dict.fromkeys(_STAGES, 0.0)
-        for group, spec in architecture:
-            for stage in self._members[group]:
-                if spec is not None:
-                    gains[stage] += _STAGES[stage] / self._blocks[stage] * setting_share(spec)
-        total = sum(gains.values())
-        pairs = total**2 - sum(gain**2 for gain in gains.values())
-        return self._plain - (total - _overlap() * pairs) * self._full / _ALL
+        gains = [self._option_gains(group, spec) for group, spec in architecture]
+        return float(self._errors(np.sum(gains, 0)))
+
+    def estimates(self, codes: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+        """Estimated accuracy of many architectures of the space, shape (n,), from their codes, shape (n, genes)."""
+        groups = codes[:, codes.shape[1] - len(self._tables) :]
+        gains = sum((table[place] for table, place in zip(self._tables, groups.T, strict=True)), np.zeros((len(codes), len(_STAGES))))
+        return 1 - self._errors(gains) / 100
+
+    def _option_gains(self, group: str, spec: SESpec | None) -> Sequence[float]:
+        """What one choice adds to each stage's gain."""
+        stages = self._members[group]
+        share = 0.0 if spec is None else setting_share(spec)
+        return [gain / self._blocks[stage] * stages.count(stage) * share for stage, gain in _STAGES.items()]
+
+    def _errors(self, gains: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """In %, from the gains of stages along the last axis."""
+        total = gains.sum(-1)
+        pairs = total**2 - (gains**2).sum(-1)
+        errors: npt.NDArray[np.float64] = self._plain - (total - _overlap() * pairs) * self._full / _ALL
+        return errors
 
 
 def setting_share(spec: SESpec) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -43,11 +44,12 @@ class Strategy(ABC):
         self._pending: dict[Key, Ints] = {}
         self._codes: dict[Key, Ints] = {}
         self._losses: dict[Key, list[Floats]] = {}
+        self._order: list[Key] = []
         self._told = 0
         self.seen: set[Key] = set()
 
     def ask(self, n: int) -> list[Any]:
-        """Up to n architectures, all within the budgets, none asked or told before; fewer if no more are left.
+        """Up to n architectures, all within the budgets, none asked or told before (but see `may_repeat`); fewer if no more are left.
 
         Raises:
             InputError: unless n is a whole number from 0.
@@ -58,7 +60,7 @@ class Strategy(ABC):
         while len(asked) < n:
             rng = np.random.default_rng([self.seed, len(self.seen)])
             codes = self.propose(rng)
-            if codes is None or self.is_seen(codes) or not self.domain.feasible(codes[None])[0]:
+            if codes is None or (self.is_seen(codes) and not self.may_repeat(codes)) or not self.domain.feasible(codes[None])[0]:
                 codes = self.domain.unseen(self.seen, rng)
             if codes is None:
                 break
@@ -91,6 +93,7 @@ class Strategy(ABC):
             losses = np.array([o.loss(value) for o, value in zip(self.objectives, values, strict=True)])
             losses[self._known] = self.known_losses(codes[None])[0]
             told.append(losses)
+            self._order.append(key)
 
     def expect(self, architecture: Any) -> None:
         """Count an architecture that others are trying as pending; one that is seen already, or not of the space, is ignored."""
@@ -101,7 +104,7 @@ class Strategy(ABC):
 
     def withdraw(self) -> None:
         """Forget what was asked and not told, and will not be: it may be asked again."""
-        self.seen -= self._pending.keys()
+        self.seen -= self._pending.keys() - self._codes.keys()
         self._pending.clear()
 
     def _value(self, objective: Objective, metrics: Mapping[str, float], codes: Ints | None) -> float:
@@ -128,6 +131,10 @@ class Strategy(ABC):
         """Whether it was told or is pending."""
         return codes.tobytes() in self.seen
 
+    def may_repeat(self, codes: Ints) -> bool:
+        """Whether something seen may be asked for again, with another seed: never, unless a strategy says so."""
+        return False
+
     @property
     def nearly_done(self) -> bool:
         """Whether half of all that is feasible is known: to breed what is new then takes many tries, to draw it does not."""
@@ -141,10 +148,14 @@ class Strategy(ABC):
     @property
     def finished(self) -> tuple[Ints, Floats, npt.NDArray[np.int64]]:
         """Codes, shape (n, genes), mean losses (smaller is better), shape (n, objectives), and trials of each, in the order told."""
-        done = [key for key, told in self._losses.items() if told]
-        codes = np.array([self._codes[key] for key in done], np.int64).reshape(-1, len(self.domain.sizes))
-        losses = np.array([np.mean(self._losses[key], 0) for key in done]).reshape(-1, len(self.objectives))
-        return codes, losses, np.array([len(self._losses[key]) for key in done], np.int64)
+        return self.finished_after(len(self._order))
+
+    def finished_after(self, results: int) -> tuple[Ints, Floats, npt.NDArray[np.int64]]:
+        """`finished`, as it was after so many results of trials that did not fail."""
+        trials = Counter(self._order[:results])
+        codes = np.array([self._codes[key] for key in trials], np.int64).reshape(-1, len(self.domain.sizes))
+        losses = np.array([np.mean(self._losses[key][:number], 0) for key, number in trials.items()]).reshape(-1, len(self.objectives))
+        return codes, losses, np.array(list(trials.values()), np.int64)
 
     @property
     def candidates(self) -> tuple[Ints, Floats]:

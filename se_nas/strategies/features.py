@@ -48,7 +48,7 @@ class Features:
     def __init__(self, domain: Domain, rng: np.random.Generator, extra: Callable[[Ints], Floats] | None = None) -> None:
         self._domain, self._extra = domain, extra
         self.base = domain.sample(rng, BASE)
-        raw = self._raw(self.base)
+        raw = self.raw(self.base)
         self._log = (raw > 0).all(0)
         values = self._scaled(raw)
         self._used = np.flatnonzero(values.std(0) > 1e-12 * np.maximum(np.abs(values).max(0, initial=0.0), 1e-300))
@@ -57,19 +57,23 @@ class Features:
         starts = ends - [table.shape[1] for table in domain.tables]
         parts = tuple(np.concatenate([np.arange(starts[gene], ends[gene]) for gene in part]) for part in domain.parts)
         self.layout = Layout(slice(0, int(ends[-1])), slice(int(ends[-1]), int(ends[-1]) + len(self._used)), parts)
+        self._genes = np.repeat(np.arange(len(domain.tables)), [table.shape[1] for table in domain.tables])
+        self._values = np.concatenate([table.T.ravel() for table in domain.tables])
+        sizes = [int(size) for table, size in zip(domain.tables, domain.sizes, strict=True) for _ in range(table.shape[1])]
+        self._places = np.cumsum([0, *sizes])[:-1].astype(np.int64)
         effects = [self._effect(gene) for gene in range(len(domain.sizes))]
         size = np.sqrt(np.mean(np.concatenate(effects) ** 2)) + 1e-12
         self._effects = [effect / size for effect in effects]
 
-    def rows(self, codes: Ints, noise: Floats | None = None) -> Floats:
-        """Shape (n, features); ``noise`` is the last column, 1 if not given."""
-        choices = [table[place] for table, place in zip(self._domain.tables, codes.T, strict=True)]
+    def rows(self, codes: Ints, noise: Floats | None = None, raw: Floats | None = None) -> Floats:
+        """Shape (n, features); ``noise`` is the last column, 1 if not given; ``raw`` is `raw` of the codes, if it is there already."""
+        choices = self._values[self._places + codes[:, self._genes]]
         last = np.ones(len(codes)) if noise is None else noise
-        return np.concatenate([*choices, self.costs(codes), last[:, None]], 1)
+        return np.concatenate([choices, self.costs(codes, raw), last[:, None]], 1)
 
-    def costs(self, codes: Ints) -> Floats:
+    def costs(self, codes: Ints, raw: Floats | None = None) -> Floats:
         """Known costs, standardised, shape (n, costs that differ)."""
-        costs: Floats = (self._scaled(self._raw(codes))[:, self._used] - self._shift) / self._scale
+        costs: Floats = (self._scaled(self.raw(codes) if raw is None else raw)[:, self._used] - self._shift) / self._scale
         return costs
 
     def tilted(self, rng: np.random.Generator, n: int) -> Ints:
@@ -81,7 +85,8 @@ class Features:
             codes[:, gene] = np.minimum((rng.random((n, 1)) * odds[:, -1:] > odds).sum(1), len(effect) - 1)
         return codes[self._domain.feasible(codes)]
 
-    def _raw(self, codes: Ints) -> Floats:
+    def raw(self, codes: Ints) -> Floats:
+        """Known costs as they are, in the order of `Domain.known`, and what is known beside them; shape (n, quantities)."""
         known = self._domain.costs(self._domain.known, codes)
         return known if self._extra is None else np.concatenate([known, self._extra(codes)[:, None]], 1)
 

@@ -4,31 +4,37 @@ What it takes from whom: expected hypervolume improvement from Emmerich et al. (
 objectives' axes exact; candidates by mutation of the front from White et al. (2021, BANANAS, arXiv 1910.11858, who found that
 it beats any cleverer optimisation of the acquisition); batches by believing the mean of what is pending from Ginsbourger
 et al. (2010, the kriging believer); the covariance over categorical choices from Baptista and Poloczek (2018, linear and
-second order) and Ru et al. (2020, Hamming distance). Known costs as features of the model of what is measured, and a first
-design spread over them, are our own.
+second order) and Ru et al. (2020, Hamming distance); repeats by the knowledge gradient of Frazier et al. (2009). Known costs
+as features of the model of what is measured, and a first design spread over them, are our own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from se_nas.objective import Objective
+from se_nas.strategies.again import moves, worth_again
 from se_nas.strategies.axes import KNOWN_SHARE, MEASURED_SHARE, Axis, choose_axis
 from se_nas.strategies.base import Strategy
 from se_nas.strategies.domain import Floats, Ints
 from se_nas.strategies.features import Features
 from se_nas.strategies.improvement import expected_improvement
 from se_nas.strategies.ranking import fronts
+from se_nas.strategies.screen import Screen
 from se_nas.strategies.surrogate import Surrogate
 
 FIRST = 10
 """Trials before the first model."""
 
 POOL = 20_000
-"""Candidates scored for a batch: half drawn at random, half bred from the front; spaces up to this size as a whole."""
+"""Candidates scored for a batch: half drawn at random, half bred from the front."""
+
+WHOLE = 5
+"""Spaces up to so many times as large are scored as a whole."""
 
 WORK = 4_000_000
 """Candidates times trials, at most: fewer candidates once there are many trials."""
@@ -36,11 +42,14 @@ WORK = 4_000_000
 SHORT = 400
 """The best of them, scored again for each further place of the batch."""
 
-CHUNK = 4096
+CHUNK = 1024
 """Candidates scored together."""
 
 BELIEVED = 64
 """Pending trials whose expectation counts as if it had come true; of more, the latest."""
+
+PRIOR_SURE = 0.1
+"""A prior mean is taken to be off by at least this share of what values differ."""
 
 KINDS = ("constant", "linear", "near", "costs", "near costs")
 
@@ -53,21 +62,36 @@ class KnownCostStrategy(Strategy):
     for the next of a batch, what is pending counts as if its expectation had come true. The reference point is chosen from
     the first trials, positive quantities that spread widely are taken by their logarithms.
 
+    Once the noise of a trial can be told (an architecture was told of twice), what is on the front may be proposed again, to be
+    tried with another seed: see `se_nas.strategies.again`.
+
     Args:
         first: trials before the first model.
         pool: candidates scored for a batch.
+        repeats: trials of one architecture, at most; 1: nothing is proposed twice.
+        prior: what the first measured objective is expected to be, in its own unit, before anything is told: of an array of
+            codes, shape (n, genes), an array of shape (n,). Differences count, a constant does not.
     """
 
-    OPTIONS = ("first", "pool")
+    OPTIONS = ("first", "pool", "repeats", "prior")
 
-    def __init__(self, space: Any, objectives: Sequence[Objective], seed: int = 0, first: int = FIRST, pool: int = POOL) -> None:
+    def __init__(
+        self,
+        space: Any,
+        objectives: Sequence[Objective],
+        seed: int = 0,
+        first: int = FIRST,
+        pool: int = POOL,
+        repeats: int = 1,
+        prior: Callable[[Ints], Floats] | None = None,
+    ) -> None:
         super().__init__(space, objectives, seed)
-        self._first, self._pool = first, pool
+        self._first, self._pool, self._repeats, self._prior = first, pool, repeats, prior
         self._features = Features(self.domain, np.random.default_rng([seed, 1]))
         self._models = {i: Surrogate(self._features.layout, KINDS) for i, o in enumerate(self.objectives) if not o.known}
         self._base_losses = self.known_losses(self._features.base)
         self._start: Ints | None = None
-        self._learned_from = 0
+        self._learned_from: tuple[int, ...] = ()
         self._short: tuple[int, Ints] | None = None
 
     def propose(self, rng: np.random.Generator) -> Ints | None:
@@ -79,14 +103,15 @@ class KnownCostStrategy(Strategy):
             self._learn()
             self._believe()
             pool = self._candidates(codes, losses, rng)
-            scores = self.score(pool)
-            self._short = (self._told, pool[np.argsort(-scores, kind="stable")[:SHORT]])
+            self._short = (self._told, self.best(pool, SHORT))
         short = self._short[1]
         short = short[[not self.is_seen(row) for row in short]] if len(short) else short
         if not len(short):
             return None
         self._believe()
         scores = self.score(short)
+        if (again := self._again(short)) is not None:
+            return again
         best: Ints = short[int(np.argmax(scores))] if scores.max() > 0 else short[rng.integers(len(short))]
         return best
 
@@ -117,18 +142,71 @@ class KnownCostStrategy(Strategy):
     def _learn(self) -> None:
         """Axes and models from what is finished; weights are learned again when there is a twelfth more.
 
-        From how many is told by the number finished alone: a search that goes on from its ledger learns the same.
+        From how many is told by the number of results alone: a search that goes on from its ledger learns the same.
         """
         codes, losses, trials = self.finished
+        self._codes_done, self._trials = codes, trials
         self._rows = self._features.rows(codes, 1 / trials)
         self._axes = [self._axis(i, losses[:, i]) for i in range(len(self.objectives))]
-        self._values = np.stack([axis.turn(losses[:, i]) for i, axis in enumerate(self._axes)], 1)
+        self._values = np.stack([self._turned(i, codes, losses[:, i]) for i in range(len(self._axes))], 1)
         self._gains = np.stack([axis.gain(losses[:, i]) for i, axis in enumerate(self._axes)], 1)
-        many = _last_step(len(codes))
-        if many != self._learned_from:
-            self._learned_from = many
+        step = (_last_step(len(self._order)), *(axis.log for axis in self._axes))
+        if step != self._learned_from:
+            self._learned_from = step
             for i, model in self._models.items():
-                model.learn(self._rows[:many], self._values[:many, i])
+                codes, losses, trials = self.finished_after(step[0])
+                model.least = self._least(i, losses)
+                model.learn(self._features.rows(codes, 1 / trials), self._turned(i, codes, losses[:, i]), self._noise(i, step[0]))
+        for i, model in self._models.items():
+            model.least = self._least(i, self.finished[1])
+
+    def _least(self, i: int, losses: Floats) -> float:
+        """How much a model is told that values differ, at least: a prior mean that fits all so far may yet be off."""
+        return PRIOR_SURE * float(self._axes[i].turn(losses[:, i]).std()) if self._prior else 0.0
+
+    def _turned(self, i: int, codes: Ints, losses: Floats) -> Floats:
+        """What is modelled of an objective: losses on its axis, less what was expected before."""
+        return self._axes[i].turn(losses) - self._expected(i, codes)
+
+    def _expected(self, i: int, codes: Ints) -> Floats:
+        """The prior mean, on the objective's axis."""
+        if self._prior is None or i != min(self._models) or not len(codes):
+            return np.zeros(len(codes))
+        return self._axes[i].turn(self.objectives[i].loss(1.0) * np.asarray(self._prior(codes), float))
+
+    def _noise(self, i: int, results: int) -> float | None:
+        """Deviation of a trial, pooled over what was told of more than once; None if nothing was."""
+        squares, freedom = 0.0, 0
+        for key, number in Counter(self._order[:results]).items():
+            values = self._axes[i].turn(np.array(self._losses[key])[:number, i])
+            squares, freedom = squares + float(((values - values.mean()) ** 2).sum()), freedom + number - 1
+        return float(np.sqrt(squares / freedom)) if freedom else None
+
+    def may_repeat(self, codes: Ints) -> bool:
+        key = codes.tobytes()
+        return key not in self._pending and 0 < len(self._losses.get(key, ())) < self._repeats
+
+    def _again(self, short: Ints) -> Ints | None:
+        """What is on the front and more worth another trial than the best that is new; None if nothing is."""
+        if self._repeats < 2:
+            return None
+        results = len(self._order)
+        noise = [0.0 if o.known else self._noise(i, results) for i, o in enumerate(self.objectives)]
+        if any(n is None for n in noise) or not any(noise):
+            return None
+        codes = self._codes_done
+        allowed = np.array([place for place, row in enumerate(codes) if self.may_repeat(row)], np.int64)
+        feasible = self.domain.feasible(codes)
+        means, deviations = self._predict(codes)
+        means[~feasible] = -1.0
+        spread = [float(n or 0.0) for n in noise]
+        place, worth = worth_again(means, moves(deviations, spread), allowed)
+        if place < 0:
+            return None
+        new, deviations = self._predict(short)
+        most = expected_improvement(new, moves(deviations, spread), means).max()
+        found: Ints = codes[place]
+        return found if worth > most else None
 
     def _axis(self, i: int, losses: Floats) -> Axis:
         objective = self.objectives[i]
@@ -148,24 +226,26 @@ class KnownCostStrategy(Strategy):
         if not len(pending):
             return
         rows = self._features.rows(pending)
-        means, _ = self._predict(pending, rows)
+        means, _ = self._predict(pending)
         self._front = np.concatenate([self._front, means])
         for i, model in self._models.items():
-            expected = means[:, i] + self._axes[i].reference
+            expected = means[:, i] + self._axes[i].reference - self._expected(i, pending)
             model.condition(np.concatenate([self._rows, rows]), np.concatenate([self._values[:, i], expected]))
 
-    def _predict(self, codes: Ints, rows: Floats) -> tuple[Floats, list[Floats | None]]:
-        """Expected gains, shape (n, objectives), and their deviations; None for a known objective."""
+    def _predict(self, codes: Ints, screens: Mapping[int, Screen] | None = None) -> tuple[Floats, list[Floats | None]]:
+        """Expected gains, shape (n, objectives), and their deviations (by the screens: bounds of them); None for a known objective."""
         means = np.empty((len(codes), len(self.objectives)))
         deviations: list[Floats | None] = []
-        known = self.known_losses(codes)
+        raw = self._features.raw(codes)
+        rows = self._features.rows(codes, raw=raw)
         for i, axis in enumerate(self._axes):
             if i in self._models:
-                mean, deviation = self._models[i].predict(rows)
-                means[:, i] = mean - axis.reference
+                mean, deviation = screens[i](rows) if screens else self._models[i].predict(rows)
+                means[:, i] = mean + self._expected(i, codes) - axis.reference
                 deviations.append(deviation)
             else:
-                means[:, i] = axis.gain(known[:, self._known.index(i)])
+                objective = self.objectives[i]
+                means[:, i] = axis.gain(objective.loss(1.0) * raw[:, self.domain.known.index(objective.name)])
                 deviations.append(None)
         return means, deviations
 
@@ -174,11 +254,30 @@ class KnownCostStrategy(Strategy):
         if not len(codes):
             return np.zeros(0)
         chunks = (codes[start : start + CHUNK] for start in range(0, len(codes), CHUNK))
-        return np.concatenate([expected_improvement(*self._predict(c, self._features.rows(c)), self._front) for c in chunks])
+        return np.concatenate([expected_improvement(*self._predict(c), self._front) for c in chunks])
+
+    def best(self, codes: Ints, n: int) -> Ints:
+        """The n of many candidates with the largest `score`, best first, shape (n or fewer, genes).
+
+        All are looked at roughly, by a bound (`se_nas.strategies.screen`); closely, only those that may be among the best.
+        """
+        screens = {i: Screen(model) for i, model in self._models.items()}
+        bounds = np.empty(len(codes))
+        for start in range(0, len(codes), CHUNK):
+            some = slice(start, start + CHUNK)
+            rough = self._predict(codes[some], screens)
+            bounds[some] = expected_improvement(*rough, self._front)
+        order, scores = np.argsort(-bounds, kind="stable"), np.zeros(0)
+        while len(scores) < len(order):
+            if len(scores) >= n and bounds[order[len(scores)]] <= np.partition(scores, -n)[-n]:
+                break
+            scores = np.concatenate([scores, self.score(codes[order[len(scores) : len(scores) + CHUNK]])])
+        found: Ints = codes[order[np.argsort(-scores, kind="stable")[:n]]]
+        return found
 
     def _candidates(self, codes: Ints, losses: Floats, rng: np.random.Generator) -> Ints:
         """Feasible architectures that are not known yet: at random, tilted to cheap and dear, and bred from the front."""
-        if self.domain.count is not None and self.domain.count <= self._pool and self.domain.exact:
+        if self.domain.count is not None and self.domain.count <= WHOLE * self._pool and self.domain.exact:
             pool = self.domain.every
         else:
             quarter = min(self._pool, WORK // len(codes)) // 4

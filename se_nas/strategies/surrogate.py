@@ -32,6 +32,9 @@ NOISE = 0.02
 PRIOR_WIDTH = 1.0
 """Standard deviation of the logarithm of a weight."""
 
+NEAR_CHOICES, NEAR_COSTS = 20.0, 4.5
+"""What the distances of choices and of costs are divided by."""
+
 JITTER = 1e-8
 
 
@@ -87,13 +90,13 @@ def _overlap(X: Floats, Y: Floats, columns: Any) -> Floats:
 def _near_costs(X: Floats, Y: Floats, layout: Layout) -> Floats:
     a, b = X[:, layout.costs], Y[:, layout.costs]
     squared = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
-    near: Floats = np.exp(squared / -4.5)
+    near: Floats = np.exp(squared / -NEAR_COSTS)
     return near
 
 
 def _near_choices(X: Floats, Y: Floats, layout: Layout) -> Floats:
     features = layout.choices.stop - layout.choices.start
-    near: Floats = np.exp((_overlap(X, Y, layout.choices) - 1) * features / 20)
+    near: Floats = np.exp((_overlap(X, Y, layout.choices) - 1) * features / NEAR_CHOICES)
     return near
 
 
@@ -119,49 +122,79 @@ class Surrogate:
     Args:
         layout: of the rows.
         kinds: names of the covariance's components in `COMPONENTS`; those that the rows have nothing for are left out.
+
+    Attributes:
+        rows: what it is conditioned on.
+        shift, scale: of the quantity's values, which are standardised with them.
+        least: smallest scale.
     """
+
+    least = 0.0
 
     def __init__(self, layout: Layout, kinds: Sequence[str]) -> None:
         absent = set()
         if layout.costs.start == layout.costs.stop:
             absent |= {"costs", "near costs"}
-        self._layout, self._kinds = layout, tuple(kind for kind in kinds if kind not in absent)
+        self.layout, self._kinds = layout, tuple(kind for kind in kinds if kind not in absent)
         self._weights = np.array([1.0] * len(self._kinds) + [NOISE])
         self._prior = np.log(self._weights)
 
     @property
     def noise(self) -> float:
         """Deviation of a single trial, in the quantity's unit."""
-        return float(np.sqrt(self._weights[-1]) * self._scale)
+        return float(np.sqrt(self._weights[-1]) * self.scale)
 
-    def learn(self, rows: Floats, values: Floats) -> None:
-        """Learn the weights; `condition` takes them."""
+    def learn(self, rows: Floats, values: Floats, noise: float | None = None) -> None:
+        """Learn the weights; `condition` takes them.
+
+        Args:
+            rows: see `se_nas.strategies.features.Features.rows`.
+            values: of them, shape (n,).
+            noise: deviation of a single trial, if it was measured: what the weight of the noise is then expected to be.
+        """
         if len(rows) > MAX_FIT:  # the first, which are spread out, and the latest, which are near the front
             some = np.r_[: MAX_FIT // 4, len(rows) - MAX_FIT + MAX_FIT // 4 : len(rows)]
             rows, values = rows[some], values[some]
-        kernel = ArchitectureKernel(np.exp(self._prior), self._layout, self._kinds)  # not from weights learned before: no history
+        standardised = self._standardised(values)
+        if noise is not None:
+            self._prior[-1] = np.log(np.clip((noise / self.scale) ** 2, NOISE / 100, 1.0))
+        kernel = ArchitectureKernel(np.exp(self._prior), self.layout, self._kinds)  # not from weights learned before: no history
         process = GaussianProcessRegressor(kernel, alpha=JITTER, optimizer=self._optimize)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a weight at its bound is no harm
-            process.fit(rows, self._standardised(values))
+            process.fit(rows, standardised)
         self._weights = process.kernel_.weights
 
     def condition(self, rows: Floats, values: Floats) -> None:
         """Take these as what is known."""
-        standardised = self._standardised(values)
+        self.rows, standardised = rows, self._standardised(values)
         self._process = GaussianProcessRegressor(self._kernel(), alpha=JITTER, optimizer=None).fit(rows, standardised)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Of the covariance's components and of ``noise``."""
+        return dict(zip((*self._kinds, "noise"), self._weights.tolist(), strict=True))
+
+    @property
+    def alpha(self) -> Floats:
+        """What covariances with the rows are multiplied by to give the mean, standardised, shape (n,)."""
+        return np.asarray(self._process.alpha_)
+
+    def covariance(self) -> Floats:
+        """Of the rows among themselves, standardised and without noise, shape (n, n)."""
+        return np.asarray(self._kernel()(self.rows, self.rows))
 
     def predict(self, rows: Floats) -> tuple[Floats, Floats]:
         """Mean and deviation, without a trial's noise, shape (n,) each."""
         mean, deviation = self._process.predict(rows, return_std=True)
-        return mean * self._scale + self._shift, np.maximum(deviation, 1e-6) * self._scale
+        return mean * self.scale + self.shift, np.maximum(deviation, 1e-6) * self.scale
 
     def _standardised(self, values: Floats) -> Floats:
-        self._shift, self._scale = float(values.mean()), float(values.std()) or 1.0
-        return (values - self._shift) / self._scale
+        self.shift, self.scale = float(values.mean()), max(float(values.std()), self.least) or 1.0
+        return (values - self.shift) / self.scale
 
     def _kernel(self) -> ArchitectureKernel:
-        return ArchitectureKernel(self._weights, self._layout, self._kinds)
+        return ArchitectureKernel(self._weights, self.layout, self._kinds)
 
     def _optimize(self, objective: Callable[..., Any], start: Floats, bounds: Floats) -> tuple[Floats, float]:
         def penalised(theta: Floats) -> tuple[float, Floats]:

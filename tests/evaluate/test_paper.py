@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import se_nas
@@ -61,3 +62,31 @@ def test_a_search_of_the_tables(tmp_path) -> None:
     best = run.front.best()
     assert all(architecture["layer3"] is not None for architecture in [best.architecture]) and best.values[METRIC] > 0.77
     assert len(se_nas.resume(tmp_path / "run", trials=12).trials) == 12
+
+
+def test_the_tables_as_a_prior(tmp_path) -> None:
+    codes = SPACE.sample_many(np.random.default_rng(0), 50)
+    estimates = PaperEvaluator(SPACE).estimates(codes)
+    errors = [PaperEvaluator(SPACE).error(SPACE.decode(row)) for row in codes[:5]]
+    assert estimates[:5] == pytest.approx([1 - e / 100 for e in errors])
+    space = SearchSpace("resnet50", (3, 64, 64), reduction=[4, 16], share="stage")
+
+    arguments = {"evaluator": "paper", "objectives": ["accuracy"], "prior": "paper"}
+    run = se_nas.search(space, trials=12, out=tmp_path / "run", **arguments)  # 8 first trials beside both references, and 2
+    promised = PaperEvaluator(space).estimates(np.array(list(space.enumerate_codes()))).max()
+    assert run.front.best().values[METRIC] == pytest.approx(promised)
+
+
+def test_what_does_not_go_with_the_prior_is_refused(tmp_path) -> None:
+    def search(**arguments) -> None:
+        space = arguments.pop("space", SPACE)
+        se_nas.search(space, evaluator="paper", trials=3, out=tmp_path / "run", **{"prior": "paper", **arguments})
+
+    with pytest.raises(se_nas.InputError, match="unknown prior 'papers'"):
+        search(prior="papers")
+    with pytest.raises(se_nas.InputError, match="unknown strategy with a prior 'random'"):
+        search(strategy="random")
+    with pytest.raises(se_nas.InputError, match="and it is no objective"):
+        search(objectives=["loss", "params"])
+    with pytest.raises(se_nas.InputError, match="not of resnet20"):
+        se_nas.search(SearchSpace("resnet20", reduction=[4]), prior="paper", trials=3, out=tmp_path / "run")
