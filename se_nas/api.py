@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import torch
 
 from se_nas.architecture import Architecture
 from se_nas.engines import Engine, create_engine
+from se_nas.engines.names import full_name
 from se_nas.engines.plan import Plan
 from se_nas.environment import describe_environment
 from se_nas.errors import InputError, known
@@ -114,6 +116,7 @@ def start(
     about: Mapping[str, Any] | None = None,
 ) -> Run:
     """`search` with its settings resolved; ``about`` is added to ``run.yaml``."""
+    settings = replace(settings, strategy=full_name(settings.strategy, settings.engine))
     objectives = parse_objectives(settings.objectives)
     kind = settings.evaluator if evaluator is None else "own"
     evaluator = evaluator or make_evaluator(space, settings)
