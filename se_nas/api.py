@@ -31,7 +31,7 @@ from se_nas.warmstart import load_earlier, read_earlier, save_earlier
 if TYPE_CHECKING:
     from se_nas.exporter import Exported
 
-CHANGEABLE = ("engine", "workers", "cpus_per_trial", "gpus_per_trial", "address", "storage", "trial_timeout")
+CHANGEABLE = ("engine", "workers", "cpus_per_trial", "gpus_per_trial", "address", "storage", "trial_timeout", "nni_service", "nni_machines")
 """Settings that `resume` may change beside ``trials`` and ``device``: where trials run decides nothing of what is found."""
 
 
@@ -58,6 +58,8 @@ def search(
     storage: str | None = None,
     trial_timeout: float | None = None,
     scheduler: str | None = None,
+    nni_service: str | None = None,
+    nni_machines: str | None = None,
     train: Mapping[str, Any] | None = None,
     evaluator: Evaluator | str | None = None,
     observer: Observer | None = None,
@@ -71,7 +73,7 @@ def search(
             from the SENet paper's tables.
         observer: hears what happens; silent by default.
         data, epochs, trials, seed, strategy, objectives, repeats, threads, device, keep_weights, warm_start, engine, workers,
-            cpus_per_trial, gpus_per_trial, address, storage, trial_timeout, scheduler, train: see
+            cpus_per_trial, gpus_per_trial, address, storage, trial_timeout, scheduler, nni_service, nni_machines, train: see
             `se_nas.settings.SearchSettings`, whose defaults stand for None.
 
     Returns:
@@ -101,6 +103,8 @@ def search(
         "storage": storage,
         "trial_timeout": trial_timeout,
         "scheduler": scheduler,
+        "nni_service": nni_service,
+        "nni_machines": nni_machines,
         "train": train,
     }
     own = None if isinstance(evaluator, str) else evaluator

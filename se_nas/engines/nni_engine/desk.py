@@ -12,7 +12,6 @@ from se_nas.engines.nni_engine.reward import Reward
 from se_nas.engines.plan import Job, Plan
 from se_nas.engines.recorder import Recorder
 from se_nas.objective import Objective
-from se_nas.space import SearchSpace
 from se_nas.trial import Trial
 
 if TYPE_CHECKING:
@@ -23,25 +22,23 @@ class Desk:
     """The search's side of an NNI experiment. NNI's threads may use it as well as the search's own.
 
     Args:
-        space: what is searched.
         plan: numbers the jobs, and proposes them if the strategy is ours.
         recorder: takes what is finished.
         objectives: what for.
         trials: the ledger so far.
 
     Attributes:
+        space: what is searched.
         known: of each architecture tried, its first trial.
         running: what is being tried.
         fatal: what ends the search.
     """
 
-    def __init__(
-        self, space: SearchSpace, plan: Plan, recorder: Recorder, objectives: Sequence[Objective], trials: Sequence[Trial]
-    ) -> None:
-        self.space, self.plan, self.recorder = space, plan, recorder
+    def __init__(self, plan: Plan, recorder: Recorder, objectives: Sequence[Objective], trials: Sequence[Trial]) -> None:
+        self.plan, self.recorder, self.space = plan, recorder, plan.space
         self._objectives = objectives
         self._lock = threading.RLock()
-        self._plain: Mapping[str, float] = space.plain_cost._asdict()
+        self._plain: Mapping[str, float] = plan.space.plain_cost._asdict()
         self.known: dict[Architecture, Trial] = {}
         self.running: list[Architecture] = []
         self.fatal: BaseException | None = None
@@ -78,6 +75,11 @@ class Desk:
             self.recorder.finished(trial, weights)
             self.running.remove(trial.architecture)
             self._learn(trial)
+
+    def tell_epoch(self, number: int, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+        """Pass on how far a trial is."""
+        with self._lock:
+            self.recorder.observer.epoch_finished(number, epoch, epochs, metrics)
 
     def wait(self) -> None:
         """Until nothing is running any more."""

@@ -42,12 +42,12 @@ class Sequential(SequentialExecutionEngine):
             raise
 
     def _try(self, model: Model) -> None:
-        desk, observer = self._desk, self._desk.recorder.observer
+        desk = self._desk
         job = desk.begin(model.job, model.architecture)
         if job is None:
             raise TrialFailed("no trial is left")
         with _generators_kept():
-            trial, evaluation = attempt(self._evaluator, job, self._device, observer.epoch_finished, f"nni:{self._device}")
+            trial, evaluation = attempt(self._evaluator, job, self._device, desk.tell_epoch, f"nni:{self._device}")
         desk.finish(trial, evaluation.weights if evaluation else None)
         if not trial.complete:
             raise TrialFailed(trial.error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import numpy as np
 from nni.mutable import Categorical, LabeledMutable, Mutable, MutableDict
 from nni.nas.space import ExecutableModelSpace, ModelStatus
 
@@ -43,7 +44,7 @@ class Model(ExecutableModelSpace):
 
     def freeze(self, sample: Mapping[str, int]) -> Model:
         self.validate(dict(sample))
-        frozen = self._fixed(self._space.decode([sample[label] for label in self.labels]))
+        frozen = self._fixed(self._space.decode(np.array([sample[label] for label in self.labels])))
         frozen.sample = {label: sample[label] for label in self.labels}
         return frozen
 

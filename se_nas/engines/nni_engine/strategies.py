@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from nni.nas.execution.event import FinalMetricEvent, ModelEvent, ModelEventType, TrainingEndEvent
-from nni.nas.space import ExecutableModelSpace, ModelStatus
+from nni.nas.space import ModelStatus
 from nni.nas.strategy import TPE, GridSearch, PolicyBasedRL, Random, RegularizedEvolution
 from nni.nas.strategy.base import Strategy
 from nni.nas.strategy.middleware import Chain, Filter, StrategyMiddleware
@@ -45,7 +45,7 @@ def _rl(seed: int) -> Strategy:
     from nni.nas.strategy._rl_impl import default_policy_fn
 
     torch.manual_seed(seed)
-    return PolicyBasedRL(samples_per_update=5, policy_fn=partial(default_policy_fn, lr=1e-3))
+    return PolicyBasedRL(samples_per_update=5, policy_fn=partial(default_policy_fn, lr=3e-4))
 
 
 _MAKE: dict[str, Callable[[int], Strategy]] = {"random": _random, "grid": _grid, "evolution": _evolution, "tpe": _tpe, "rl": _rl}
@@ -106,16 +106,13 @@ class Known(StrategyMiddleware):
             self.dispatch_model_event(TrainingEndEvent(model, status))
 
     def budget_available(self) -> bool:
-        return self._idle < AGAIN and self.engine.budget_available()
+        return bool(self._idle < AGAIN and self.engine.budget_available())
 
     def list_models(self, status: ModelStatus | None = None) -> Any:
         return self.engine.list_models(status)
 
-    def idle_worker_available(self) -> bool:
-        return self.engine.idle_worker_available()
-
-    def wait_models(self, *models: ExecutableModelSpace) -> None:
-        self.engine.wait_models(*models)
+    def wait_models(self, *models: Model) -> None:
+        self._desk.wait()
 
     def register_model_event_callback(self, event_type: ModelEventType, callback: Callable[[ModelEvent], None]) -> None:
         super().register_model_event_callback(event_type, callback)
