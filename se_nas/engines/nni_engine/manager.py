@@ -25,6 +25,9 @@ from se_nas.engines.nni_engine.machines import Machine
 from se_nas.engines.nni_engine.packing import Packing
 
 PRELOAD = Path(__file__).with_name("loopback.js")
+TRIES = 3
+"""Ports tried."""
+
 PATIENCE = 10.0
 """Seconds that processes are given to end by themselves."""
 
@@ -71,12 +74,8 @@ def running(folder: Path, command: str, code: Path, packing: Packing, machines: 
         packing: how many trials at a time, and what each gets.
         machines: to run on; none for this one.
     """
-    port = free_port()
     config = _config(folder, command, code, packing, machines)
-    name = f"se-nas-{os.getpid()}-{int(time.time()) % 10**8}"
-    (folder / name / "log").mkdir(parents=True)
-    with _environment({"NODE_OPTIONS": f"--require {PRELOAD}", "SE_NAS_NNI_HOME": str(folder)}), _list_in(folder):
-        process = launcher.start_experiment("create", name, config, port, False, RunMode.Detach, None, _url(port), ["se-nas"])
+    process, port, name = _start(folder, config)
     try:
         with _tunnels(machines, port):
             yield Manager(process, port, folder / name)
@@ -84,6 +83,22 @@ def running(folder: Path, command: str, code: Path, packing: Packing, machines: 
                 _ask_to_stop(port)
     finally:
         end_group(process)
+
+
+def _start(folder: Path, config: Any) -> tuple[subprocess.Popen[bytes], int, str]:
+    """A new manager, its port and its name; a port that another process takes in between is left to it."""
+    for left in reversed(range(TRIES)):
+        port = free_port()
+        name = f"se-nas-{port}-{int(time.time()) % 10**8}"
+        (folder / name / "log").mkdir(parents=True)
+        try:
+            with _environment({"NODE_OPTIONS": f"--require {PRELOAD}", "SE_NAS_NNI_HOME": str(folder)}), _list_in(folder):
+                process = launcher.start_experiment("create", name, config, port, False, RunMode.Detach, None, _url(port), ["se-nas"])
+            return process, port, name
+        except RuntimeError as error:
+            if "not idle" not in str(error) or not left:
+                raise
+    raise AssertionError
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
