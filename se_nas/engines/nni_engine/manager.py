@@ -28,6 +28,9 @@ PRELOAD = Path(__file__).with_name("loopback.js")
 TRIES = 3
 """Ports tried."""
 
+BEGIN = 60
+"""Seconds that a manager may take to begin."""
+
 PATIENCE = 10.0
 """Seconds that processes are given to end by themselves."""
 
@@ -92,7 +95,7 @@ def _start(folder: Path, config: Any) -> tuple[subprocess.Popen[bytes], int, str
         name = f"se-nas-{port}-{int(time.time()) % 10**8}"
         (folder / name / "log").mkdir(parents=True)
         try:
-            with _environment({"NODE_OPTIONS": f"--require {PRELOAD}", "SE_NAS_NNI_HOME": str(folder)}), _list_in(folder):
+            with _environment({"NODE_OPTIONS": f"--require {PRELOAD}", "SE_NAS_NNI_HOME": str(folder)}), _launcher_for(folder):
                 process = launcher.start_experiment("create", name, config, port, False, RunMode.Detach, None, _url(port), ["se-nas"])
             return process, port, name
         except RuntimeError as error:
@@ -187,13 +190,15 @@ def _ask_to_stop(port: int) -> None:
 
 
 @contextlib.contextmanager
-def _list_in(folder: Path) -> Iterator[None]:
-    """FAULT: the list of experiments is written to the home directory also from Python."""
+def _launcher_for(folder: Path) -> Iterator[None]:
+    """FAULTS: the list of experiments goes to the home directory also from Python; and a manager has three seconds to begin."""
+    check = launcher._check_rest_server
     launcher.Experiments = functools.partial(Experiments, str(folder))
+    launcher._check_rest_server = functools.partial(check, retry=BEGIN)
     try:
         yield
     finally:
-        launcher.Experiments = Experiments
+        launcher.Experiments, launcher._check_rest_server = Experiments, check
 
 
 @contextlib.contextmanager
