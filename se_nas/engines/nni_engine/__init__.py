@@ -79,7 +79,7 @@ class NNIEngine:
 
         if self._settings.scheduler != "none":
             observer.note("the nni engine runs trials to their end; not used: scheduler")
-        files = lay_out(run, self._settings, bool(self._machines))
+        files = lay_out(run, self._settings, self._machines)
         if files.weights is None and desk.recorder.keep != "none":
             observer.note("weights of remote trials stay there: name a directory that all machines see (--storage) to keep them")
         with running(files.folder, files.command, files.code, self._packing, self._machines) as manager:

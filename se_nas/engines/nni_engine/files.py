@@ -6,9 +6,11 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from se_nas.engines.nni_engine.machines import Machine
 from se_nas.errors import InputError
 from se_nas.evaluate import Evaluator
 from se_nas.run import Run
@@ -45,7 +47,7 @@ def check_travels(evaluator: Evaluator) -> None:
         raise InputError("a backbone given as an object cannot be made again in a trial's process", fix, "nni_service")
 
 
-def lay_out(run: Run, settings: SearchSettings, remote: bool) -> Files:
+def lay_out(run: Run, settings: SearchSettings, machines: Sequence[Machine]) -> Files:
     """Make the directories; see `Files`.
 
     Raises:
@@ -56,12 +58,12 @@ def lay_out(run: Run, settings: SearchSettings, remote: bool) -> Files:
         raise InputError("NNI cannot work in a directory with spaces in its name", "take another --out", str(run.path))
     code = folder / "code"
     code.mkdir(parents=True, exist_ok=True)
-    weights = _weights(run, settings, folder, remote)
+    weights = _weights(run, settings, folder, bool(machines))
     told = [str(weights)] if weights else []
     module = ["-m", "se_nas.engines.nni_engine.trial"]
-    if remote:
+    if machines:
         shutil.copyfile(run.path / "run.yaml", code / "run.yaml")
-        return Files(folder, code, weights, shlex.join(["exec", "python", *module, "run.yaml", *told]))
+        return Files(folder, code, weights, _first_python(machines, [*module, "run.yaml", *told]))
     begin = shlex.join(["cd", os.getcwd()])  # relative paths and one's own modules are seen from here
     return Files(
         folder, code, weights, f"{begin} && {shlex.join(['exec', sys.executable, *module, str(folder.parent / 'run.yaml'), *told])}"
@@ -74,3 +76,11 @@ def _weights(run: Run, settings: SearchSettings, folder: Path, remote: bool) -> 
     weights = Path(settings.storage).resolve() / f"{run.path.resolve().name}-weights" if settings.storage else folder / "weights"
     weights.mkdir(parents=True, exist_ok=True)
     return weights
+
+
+def _first_python(machines: Sequence[Machine], arguments: list[str]) -> str:
+    """FAULT: NNI begins a remote trial with another python than the machine's ``python_path``: take the first that is there."""
+    rest = shlex.join(arguments)
+    paths = shlex.join(dict.fromkeys(machine.python_path for machine in machines if machine.python_path))
+    find = f'for p in {paths}; do if [ -x "$p/python" ]; then exec "$p/python" {rest}; fi; done; ' if paths else ""
+    return f"{find}exec python {rest}"

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,9 +61,12 @@ class Manager:
         return self.process.poll() is not None
 
     def stderr_of(self, trial_id: str) -> str:
-        """The last that a trial of the local service wrote to its standard error."""
-        for file in self.files.glob(f"environments/*/trials/{trial_id}/trial.stderr"):
-            return file.read_text(errors="replace").strip()[-2000:]
+        """The last that a trial wrote to its standard error, wherever it ran."""
+        with (
+            contextlib.suppress(OSError),
+            urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/nni/trial-file/{trial_id}/stderr") as file,
+        ):
+            return str(file.read().decode(errors="replace")).strip()[-2000:]
         return ""
 
 
@@ -193,7 +197,7 @@ def _ask_to_stop(port: int) -> None:
 def _launcher_for(folder: Path) -> Iterator[None]:
     """FAULTS: the list of experiments goes to the home directory also from Python; and a manager has three seconds to begin."""
     check = launcher._check_rest_server
-    launcher.Experiments = functools.partial(Experiments, str(folder))
+    launcher.Experiments = functools.partial(Experiments, str(folder / "nni-experiments"))  # where the manager finds it
     launcher._check_rest_server = functools.partial(check, retry=BEGIN)
     try:
         yield

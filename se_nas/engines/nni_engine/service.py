@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,11 +133,11 @@ class Service(ExecutionEngine):
 
     def _ended(self, command: Any) -> None:
         number = self._job_of_trial.pop(command.trial_job_id, None)
+        if number is not None and number not in self._running:
+            return
         text = self._manager.stderr_of(command.trial_job_id)
         if number is None:
             raise RuntimeError(f"a trial's process ended before it began its trial ({command.event.lower()}): {text}")
-        if number not in self._running:
-            return
         job, _ = self._running[number]
         reason = f"its process ended without a result ({command.event.lower()}): {text.splitlines()[-1] if text else 'no word of why'}"
         if job.role in REFERENCES:
@@ -145,6 +146,7 @@ class Service(ExecutionEngine):
 
     def _finish(self, trial: Trial) -> None:
         job, model = self._running[trial.number]
+        trial = replace(trial, **vars(job))  # a process says what came of a job, not what the job was
         self._desk.finish(trial, self._take_weights(trial.number))
         if trial.complete:
             self.dispatch_model_event(FinalMetricEvent(model, self._desk.reward(trial.values)))

@@ -54,8 +54,7 @@ _MAKE: dict[str, Callable[[int], Strategy]] = {"random": _random, "grid": _grid,
 def own(name: str, seed: int, desk: Desk) -> Chain:
     """A strategy of NNI's own, by its full name, that tries nothing over budget or known already."""
     strategy = _MAKE[name.removeprefix(PREFIX)](seed)
-    feasible = Filter(lambda model: desk.space.is_feasible(model.architecture), patience=OVER, retain_history=False)
-    return Chain(strategy, feasible, Known(desk))
+    return Chain(strategy, Feasible(desk), Known(desk))
 
 
 class Ours(Strategy):
@@ -77,6 +76,18 @@ class Ours(Strategy):
 
     def _more(self) -> bool:
         return self._desk.plan.at_references or not self._references_only
+
+
+class Feasible(Filter):
+    """Ends what is over budget before it is a trial."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(lambda model: desk.space.is_feasible(model.architecture), patience=OVER, retain_history=False)
+        self._desk = desk
+
+    def wait_models(self, *models: Model) -> None:
+        """FAULT: NNI's own waits for ever for a model whose process is gone."""
+        self._desk.wait()
 
 
 class Known(StrategyMiddleware):
@@ -110,9 +121,6 @@ class Known(StrategyMiddleware):
 
     def list_models(self, status: ModelStatus | None = None) -> Any:
         return self.engine.list_models(status)
-
-    def wait_models(self, *models: Model) -> None:
-        self._desk.wait()
 
     def register_model_event_callback(self, event_type: ModelEventType, callback: Callable[[ModelEvent], None]) -> None:
         super().register_model_event_callback(event_type, callback)
