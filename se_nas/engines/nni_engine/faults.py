@@ -39,9 +39,24 @@ def check_installed(modules: tuple[str, ...] = NEEDED, extra: str = "nni") -> No
 
 def load(module: str) -> Any:
     """FAULT: with newer versions of torch and numpy, importing NNI warns of what its user can do nothing about."""
-    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):  # gym prints its farewell to stderr
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()), _uncompiled():  # gym prints its farewell to stderr
         warnings.simplefilter("ignore")
         return importlib.import_module(module)
+
+
+@contextlib.contextmanager
+def _uncompiled() -> Iterator[None]:
+    """FAULT: tianshou has loops over a few dozen steps compiled, which takes longer than they ever will."""
+    try:
+        config = importlib.import_module("numba").config
+    except ImportError:
+        yield
+        return
+    before, config.DISABLE_JIT = config.DISABLE_JIT, 1
+    try:
+        yield
+    finally:
+        config.DISABLE_JIT = before
 
 
 @contextlib.contextmanager
