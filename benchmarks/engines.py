@@ -1,10 +1,12 @@
 """What engines cost outside of training, and how they scale.
 
-    python benchmarks/engines.py [--trials 200] [--sleep 10] [--workers 1 2 4 8 16] [--rounds 3] [--only overhead|scaling]
+    python benchmarks/engines.py [--trials 200] [--sleep 10] [--workers 1 2 4 8 16] [--rounds 3] [--only overhead|scaling|nni]
 
 Overhead: seconds a trial of an evaluator that does nothing, with one worker: from the first trial's end to the last one's,
 so that starting is apart. ``local`` is the engine in this process, ``ray`` ours, ``tune`` a function in a Tuner with Tune's
-defaults (one process a trial) on the same Ray session settings. Scaling: an evaluator that only sleeps, workers started
+defaults (one process a trial) on the same Ray session settings; ``nni`` NNI's sequential engine with ours (random) and its own
+strategies, ``service`` a process a trial by its local training service, one and two at a time (``--evaluator paper``, which
+only looks up; a process there begins by importing torch). Scaling: an evaluator that only sleeps, workers started
 beforehand; the share of the ideal is (rounds x seconds of sleep) / (seconds from all workers being there to the last trial's end).
 """
 
@@ -85,6 +87,21 @@ def overhead(trials: int, tune_trials: int) -> dict[str, float]:
     return seconds
 
 
+def nni_overhead(trials: int, service_trials: int) -> None:
+    for name in ("se-nas:random", "random", "evolution", "tpe", "rl"):
+        clock = Clock()
+        with tempfile.TemporaryDirectory() as folder:
+            search(folder, clock, Sleeper(), trials=trials, engine="nni", strategy=name, objectives=["accuracy"])
+        print(f"nni, {name:13} {clock.each:8.4f} s a trial, {len(clock.ends)} trials", flush=True)
+    for workers in (1, 2):
+        clock = Clock()
+        table = se_nas.SearchSpace("resnet50", (3, 224, 224), reduction=[4, 8, 16, 32], share="stage")
+        settings = {"engine": "nni", "nni_service": "local", "workers": workers, "strategy": "random", "device": "cpu"}
+        with tempfile.TemporaryDirectory() as folder:
+            se_nas.search(table, out=Path(folder) / "run", evaluator="paper", trials=service_trials, observer=clock, **settings)
+        print(f"service, {workers} worker{'s' * (workers > 1)} {clock.each:8.2f} s a trial, {service_trials} trials", flush=True)
+
+
 def tune_defaults(trials: int) -> float:
     """A function in a Tuner, as its documentation shows it; one at a time, like ours. Times are those of its calls."""
     with environment({name: QUIET[name] for name in ("RAY_AIR_NEW_OUTPUT", "RAY_USAGE_STATS_ENABLED")}), own_cluster(1, 0, 1):
@@ -119,15 +136,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=200, help="that do nothing")
     parser.add_argument("--tune-trials", type=int, help="with Tune's defaults, which take long (default: as --trials)")
+    parser.add_argument("--service-trials", type=int, default=12, help="with NNI's training service, which take seconds")
     parser.add_argument("--sleep", type=float, default=10.0, help="seconds of a trial that sleeps")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 8, 16])
     parser.add_argument("--rounds", type=int, default=3, help="trials of each worker")
-    parser.add_argument("--only", choices=("overhead", "scaling"))
+    parser.add_argument("--only", choices=("overhead", "scaling", "nni"))
     args = parser.parse_args()
     print(f"{os.cpu_count()} cores of {platform.machine()}, load {os.getloadavg()[0]:.1f}")
-    if args.only != "scaling":
+    if args.only in (None, "overhead"):
         overhead(args.trials, args.tune_trials or args.trials)
-    if args.only != "overhead":
+    if args.only in (None, "nni"):
+        nni_overhead(args.trials, args.service_trials)
+    if args.only in (None, "scaling"):
         for workers in args.workers:
             share = scaling(workers, args.sleep, args.rounds)
             print(f"{workers:3} workers: {share * workers:6.2f} times as fast as one, {share:.3f} of ideal", flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import torch
 
 from se_nas.architecture import Architecture
 from se_nas.engines import Engine, create_engine
+from se_nas.engines.names import full_name
 from se_nas.engines.plan import Plan
 from se_nas.environment import describe_environment
 from se_nas.errors import InputError, known
@@ -29,7 +31,7 @@ from se_nas.warmstart import load_earlier, read_earlier, save_earlier
 if TYPE_CHECKING:
     from se_nas.exporter import Exported
 
-CHANGEABLE = ("engine", "workers", "cpus_per_trial", "gpus_per_trial", "address", "storage", "trial_timeout")
+CHANGEABLE = ("engine", "workers", "cpus_per_trial", "gpus_per_trial", "address", "storage", "trial_timeout", "nni_service", "nni_machines")
 """Settings that `resume` may change beside ``trials`` and ``device``: where trials run decides nothing of what is found."""
 
 
@@ -60,6 +62,8 @@ def search(
     storage: str | None = None,
     trial_timeout: float | None = None,
     scheduler: str | None = None,
+    nni_service: str | None = None,
+    nni_machines: str | None = None,
     train: Mapping[str, Any] | None = None,
     evaluator: Evaluator | str | None = None,
     observer: Observer | None = None,
@@ -73,7 +77,8 @@ def search(
             from the SENet paper's tables.
         observer: hears what happens; silent by default.
         data, epochs, trials, seed, strategy, objectives, trade, targets, weight, repeats, prior, threads, device, keep_weights,
-            warm_start, engine, workers, cpus_per_trial, gpus_per_trial, address, storage, trial_timeout, scheduler, train: see
+            warm_start, engine, workers, cpus_per_trial, gpus_per_trial, address, storage, trial_timeout, scheduler, nni_service,
+            nni_machines, train: see
             `se_nas.settings.SearchSettings`, whose defaults stand for None.
 
     Returns:
@@ -107,6 +112,8 @@ def search(
         "storage": storage,
         "trial_timeout": trial_timeout,
         "scheduler": scheduler,
+        "nni_service": nni_service,
+        "nni_machines": nni_machines,
         "train": train,
     }
     own = None if isinstance(evaluator, str) else evaluator
@@ -122,6 +129,7 @@ def start(
     about: Mapping[str, Any] | None = None,
 ) -> Run:
     """`search` with its settings resolved; ``about`` is added to ``run.yaml``."""
+    settings = replace(settings, strategy=full_name(settings.strategy, settings.engine))
     objectives = parse_objectives(settings.objectives)
     kind = settings.evaluator if evaluator is None else "own"
     evaluator = evaluator or make_evaluator(space, settings)

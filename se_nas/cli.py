@@ -68,7 +68,11 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--trials", type=int, metavar="N", help="trials to have at the end, both references among them")
     sub.add_argument("--epochs", type=int, metavar="N", help="epochs of each trial")
     sub.add_argument("--seed", type=int, metavar="N", help="of the strategy and of each trial")
-    sub.add_argument("--strategy", metavar="NAME", help="known-cost (default), random, grid, nsga2, evolution, local-search or tpe")
+    sub.add_argument(
+        "--strategy",
+        metavar="NAME",
+        help="known-cost (default), random, grid, nsga2, evolution, local-search or tpe; with --engine nni also rl",
+    )
     sub.add_argument("--warm-start", metavar="RUN", help="an earlier run on the same data, whose trials are taken as data")
     sub.add_argument(
         "--objective", action="append", metavar="NAME", dest="objectives", help="accuracy, loss, params, macs; may be given again"
@@ -126,12 +130,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_engine(sub: argparse.ArgumentParser) -> None:
     """Flags of where trials run; each is a field of `se_nas.settings.SearchSettings`."""
-    sub.add_argument("--engine", metavar="NAME", help="where trials run: local (this process) or ray")
+    sub.add_argument("--engine", metavar="NAME", help="where trials run: local (this process), ray or nni")
     sub.add_argument("--workers", type=int, metavar="N", help="trials at a time (default: as many as fit)")
     sub.add_argument("--cpus-per-trial", type=float, metavar="X", help="CPU cores of each (default: its threads)")
     sub.add_argument("--gpus-per-trial", type=float, metavar="X", help="GPUs of each, or a share of one such as 0.25")
     sub.add_argument("--address", metavar="ADDRESS", help="of a cluster: auto or HOST:PORT (default: workers on this machine)")
     sub.add_argument("--storage", metavar="DIR", help="for partial trainings, seen by all machines (default: the run's directory)")
+    sub.add_argument("--nni-service", metavar="WHERE", help="with --engine nni: none (this process), local or remote processes")
+    sub.add_argument("--nni-machines", metavar="FILE", help="YAML file of the machines of --nni-service remote")
     sub.add_argument("--trial-timeout", type=float, metavar="SECONDS", help="a trial that takes longer is ended as failed")
 
 

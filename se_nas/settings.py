@@ -14,6 +14,9 @@ from se_nas.trade import TRADES, WEIGHT
 SCHEDULERS = ("none", "asha", "hyperband", "pbt")
 """What may end a trial before its last epoch."""
 
+NNI_SERVICES = ("none", "local", "remote")
+"""Where the engine ``nni`` runs trials: in this process, as processes of this machine, or of others."""
+
 _LEAST = {"epochs": 1, "trials": 1, "repeats": 1, "seed": 0, "threads": 0}
 _LEAST |= {"workers": 0, "cpus_per_trial": 0, "gpus_per_trial": 0, "trial_timeout": 0}
 
@@ -49,6 +52,8 @@ class SearchSettings:
         storage: where partial trainings are kept, seen by every machine; empty for the run's directory.
         trial_timeout: seconds after which a trial is ended as failed; 0 for no limit.
         scheduler: ends bad trials early, a name in `SCHEDULERS`.
+        nni_service: of the engine ``nni``: trials as processes, a name in `NNI_SERVICES`.
+        nni_machines: YAML file of the machines of the ``remote`` service.
         train: how networks are trained.
     """
 
@@ -77,6 +82,8 @@ class SearchSettings:
     storage: str = ""
     trial_timeout: float = 0
     scheduler: str = "none"
+    nni_service: str = "none"
+    nni_machines: str = ""
     train: TrainSettings = field(default_factory=TrainSettings)
 
     def __post_init__(self) -> None:
@@ -93,6 +100,7 @@ class SearchSettings:
         known(self.keep_weights, ("front", "all", "none"), "keep_weights")
         known(self.scheduler, SCHEDULERS, "scheduler")
         known(self.trade, TRADES, "trade")
+        known(self.nni_service, NNI_SERVICES, "nni_service")
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "objectives": list(self.objectives)}
@@ -124,6 +132,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "storage": (str,),
     "trial_timeout": (int, float),
     "scheduler": (str,),
+    "nni_service": (str,),
+    "nni_machines": (str,),
     "train": (dict,),
 }
 _TRAIN_TYPES: dict[str, tuple[type, ...]] = {f.name: (type(f.default),) for f in fields(TrainSettings)}

@@ -72,7 +72,7 @@ def loaded_after(*arguments: str) -> set[str]:
     return set(done.stderr.split())
 
 
-HEAVY = {"torch", "numpy", "optuna", "torchvision", "ray"}
+HEAVY = {"torch", "numpy", "optuna", "torchvision", "ray", "nni"}
 
 
 def test_help_and_import_load_nothing_heavy() -> None:

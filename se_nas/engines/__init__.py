@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import Protocol
 
+from se_nas.engines.names import check_name
 from se_nas.engines.plan import Plan
 from se_nas.errors import known
 from se_nas.evaluate import Evaluator
@@ -31,6 +32,7 @@ class Engine(Protocol):
 ENGINES = {
     "local": "se_nas.engines.local:LocalEngine",
     "ray": "se_nas.engines.ray_tune:RayEngine",
+    "nni": "se_nas.engines.nni_engine:NNIEngine",
 }
 """Name -> class, called with (evaluator, settings)."""
 
@@ -42,6 +44,7 @@ def create_engine(evaluator: Evaluator, settings: SearchSettings) -> Engine:
         InputError: for an unknown name, a missing extra, or settings that the engine cannot follow; nothing has begun then.
     """
     known(settings.engine, ENGINES, "engine")
+    check_name(settings.strategy, settings.engine)
     module, _, cls = ENGINES[settings.engine].partition(":")
     engine: Engine = getattr(importlib.import_module(module), cls)(evaluator, settings)
     return engine

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from se_nas.objective import Objective
 from se_nas.settings import SearchSettings
 from se_nas.space import REFERENCES, SearchSpace
 from se_nas.strategies import Strategy, create_strategy, replay, tell
+from se_nas.strategies.elsewhere import Elsewhere, is_elsewhere
 from se_nas.trade import resolve_trade
 from se_nas.trial import Trial
 
@@ -44,6 +46,7 @@ class Plan:
         earlier: trials of another run, of which the strategy is told first.
 
     Attributes:
+        space: as given.
         replayed: whether the strategy proposes what the ledger holds, see `se_nas.strategies.replay`.
     """
 
@@ -55,14 +58,17 @@ class Plan:
         trials: Sequence[Trial],
         earlier: Sequence[Trial] = (),
     ) -> None:
-        self._space = space
+        self.space = space
         self._settings = settings
         self._finished = len(trials)
+        elsewhere = is_elsewhere(settings.strategy)
         compared = resolve_trade(vars(settings), objectives, space.plain_cost._asdict(), len(space.budgets)).compared(objectives)
-        self._strategy: Strategy = create_strategy(settings.strategy, space, compared, settings.seed, **_options(space, settings))
+        self._strategy: Strategy | Elsewhere = (
+            Elsewhere() if elsewhere else create_strategy(settings.strategy, space, compared, settings.seed, **_options(space, settings))
+        )
         for trial in earlier:
             tell(self._strategy, trial)
-        self.replayed = replay(self._strategy, trials)
+        self.replayed = elsewhere or replay(self._strategy, trials)
         self._references = {role: space.reference(role) for role in REFERENCES}
         for reference in self._references.values():
             self._strategy.expect(reference)  # with several workers, the strategy is asked before it hears of them
@@ -70,17 +76,31 @@ class Plan:
         for trial in (*earlier, *trials):
             self._seeds.setdefault(trial.architecture, set()).add(trial.seed)
         done = {trial.number for trial in trials}
-        self._numbers: Iterator[int] = (number for number in range(settings.trials) if number not in done)
+        self._numbers = deque(number for number in range(settings.trials) if number not in done)
 
-    def next(self) -> Job | None:
-        """The next job; None when all are handed out or no architecture is left."""
-        number = next(self._numbers, None)
-        if number is None:
+    @property
+    def left(self) -> int:
+        """How many jobs are not handed out yet."""
+        return len(self._numbers)
+
+    @property
+    def at_references(self) -> bool:
+        """Whether the next job is a reference."""
+        return bool(self._numbers) and self._numbers[0] < 2 * self._settings.repeats
+
+    def next(self, proposed: Architecture | None = None) -> Job | None:
+        """The next job; None when all are handed out or no architecture is left.
+
+        Args:
+            proposed: by a strategy that is not this plan's; in place of what its own would propose.
+        """
+        if not self._numbers:
             return None
+        number = self._numbers.popleft()
         if number < 2 * self._settings.repeats:
             role = REFERENCES[number % 2]
             return self._job(number, role, self._references[role], self._settings.seed + number // 2)
-        asked = self._strategy.ask(1)
+        asked = [proposed] if proposed else self._strategy.ask(1)
         return self._job(number, "proposal", asked[0], self._new_seed(asked[0])) if asked else None
 
     def _new_seed(self, architecture: Architecture) -> int:
@@ -95,12 +115,13 @@ class Plan:
 
         Its fidelity is none that a search asks for: it is compared with nothing, and no strategy hears of it.
         """
-        number = next(self._numbers, None)
+        if not self._numbers:
+            return None
         fidelity = {**job.fidelity, "copied": 1}
-        return None if number is None else replace(job, number=number, role="copy", fidelity=fidelity, after=self._finished)
+        return replace(job, number=self._numbers.popleft(), role="copy", fidelity=fidelity, after=self._finished)
 
     def _job(self, number: int, role: str, architecture: Architecture, seed: int) -> Job:
-        costs = self._space.cost(architecture)._asdict()
+        costs = self.space.cost(architecture)._asdict()
         return Job(number, role, architecture, seed, {"epochs": self._settings.epochs}, costs, self._finished)
 
     def finished(self, trial: Trial) -> None:

@@ -23,6 +23,7 @@ from typing import Any
 from se_nas.errors import InputError, known
 from se_nas.objective import Objective
 from se_nas.strategies.base import Strategy
+from se_nas.strategies.elsewhere import Elsewhere
 from se_nas.trial import Trial
 
 __all__ = ["STRATEGIES", "Strategy", "create_strategy", "replay", "tell"]
@@ -64,7 +65,7 @@ def create_strategy(name: str, space: Any, objectives: Sequence[Objective], seed
     return strategy
 
 
-def replay(strategy: Strategy, trials: Sequence[Trial]) -> bool:
+def replay(strategy: Strategy | Elsewhere, trials: Sequence[Trial]) -> bool:
     """Bring a new strategy to where it was: tell it the ledger, in its order.
 
     Args:
@@ -92,7 +93,7 @@ def _checkable(trials: Sequence[Trial]) -> list[Trial]:
     return alone[:1] + alone[1:][-1:]
 
 
-def tell(strategy: Strategy, trial: Trial) -> None:
+def tell(strategy: Strategy | Elsewhere, trial: Trial) -> None:
     """Tell a strategy of a finished trial; a copy (population based training) is no architecture's own result."""
     if trial.role == "copy":
         return

@@ -19,7 +19,7 @@ def test_a_local_search_loads_no_ray(tmp_path) -> None:
 main(["search", {str(file)!r}, "--trials", "2", "--epochs", "1", "--out", {str(tmp_path / "run")!r}, "--quiet"])
 print(*sys.modules)"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert not {"ray", "pyarrow", "pandas"} & set(done.stdout.split())
+    assert not {"ray", "nni", "pyarrow", "pandas"} & set(done.stdout.split())
 
 
 def test_making_an_engine_loads_no_ray_either() -> None:
@@ -27,6 +27,13 @@ def test_making_an_engine_loads_no_ray_either() -> None:
 create_engine(lambda *a: None, SearchSettings(engine="ray", workers=2)); print(*sys.modules)"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert "se_nas.engines.ray_tune" in done.stdout.split() and "ray" not in done.stdout.split()
+
+
+def test_making_the_engine_of_nni_loads_no_nni_either() -> None:
+    code = """import sys; from se_nas.engines import create_engine; from se_nas.settings import SearchSettings
+create_engine(lambda *a: None, SearchSettings(engine="nni")); print(*sys.modules)"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert "se_nas.engines.nni_engine" in done.stdout.split() and "nni" not in done.stdout.split()
 
 
 def test_an_unknown_engine_is_named() -> None:

@@ -1,0 +1,45 @@
+"""One number from several objectives: all that NNI can make better."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from se_nas.objective import Objective
+
+WEIGHT = 0.07
+"""Of each objective after the first: what being twice as dear as the plain backbone may cost in the first one's unit.
+
+The exponent of MnasNet's reward (Tan et al. 2019, section 3.1), here of a sum instead of a product, so that it also takes
+objectives that can be zero or negative.
+"""
+
+
+@dataclass(frozen=True)
+class Reward:
+    """The first objective, less `WEIGHT` times what every further one is worse than the plain backbone's, as a share of that.
+
+    Attributes:
+        objectives: the search's.
+        plain: metrics and costs of the plain backbone.
+    """
+
+    objectives: Sequence[Objective]
+    plain: Mapping[str, float]
+
+    def __call__(self, values: Mapping[str, float]) -> float:
+        first, *others = self.objectives
+        return -first.loss(values[first.name]) - sum(WEIGHT * self._excess(objective, values[objective.name]) for objective in others)
+
+    def _excess(self, objective: Objective, value: float) -> float:
+        plain = self.plain.get(objective.name, 0.0)
+        return (objective.loss(value) - objective.loss(plain)) / (abs(plain) or 1.0)
+
+    def __str__(self) -> str:
+        first, *others = self.objectives
+        terms = [f"{'-' if first.direction == 'min' else ''}{first.name}"]
+        for objective in others:
+            plain = self.plain.get(objective.name, 0.0)
+            share = f"({objective.name} / {plain:,g} - 1)" if plain > 0 else f"{objective.name}"
+            terms.append(f"{'-' if objective.direction == 'min' else '+'} {WEIGHT:g} {share}")
+        return " ".join(terms)

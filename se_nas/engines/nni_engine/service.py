@@ -1,0 +1,168 @@
+"""Trials as processes: an execution engine that speaks with NNI's manager, whose training service starts them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from nni.nas.execution import ExecutionEngine
+from nni.nas.execution.event import FinalMetricEvent, TrainingEndEvent
+from nni.nas.space import ExecutableModelSpace, ModelStatus
+from nni.runtime.tuner_command_channel import TunerCommandChannel
+
+from se_nas.engines.nni_engine.desk import Desk
+from se_nas.engines.nni_engine.jobs import job_data
+from se_nas.engines.nni_engine.manager import Manager
+from se_nas.engines.nni_engine.space import Model
+from se_nas.engines.plan import Job
+from se_nas.space import REFERENCES
+from se_nas.trial import Trial
+
+
+class Service(ExecutionEngine):
+    """Sends jobs to the manager as workers become free, and puts on record what trials report.
+
+    NNI's own engine for this matches a trial with its parameters by the order in which both were made, and a trial may take
+    another's; here each trial says which job it took.
+
+    Args:
+        desk: the search's side.
+        manager: the running manager.
+        weights: where trials leave their networks' weights; None if nowhere that this machine sees.
+        timeout: seconds that a trial may take; 0 for no limit.
+    """
+
+    def __init__(self, desk: Desk, manager: Manager, weights: Path | None, timeout: float) -> None:
+        super().__init__()
+        self._desk, self._manager, self._weights, self._timeout = desk, manager, weights, timeout
+        self._running: dict[int, tuple[Job, Model]] = {}
+        self._job_of_trial: dict[str, int] = {}
+        self._free = 0
+        self._over = threading.Event()
+        self._channel = TunerCommandChannel(manager.url)
+        self._channel.on_initialize(lambda _: self._channel.send_initialized())
+        self._channel.on_request_trial_jobs(self._guarded(self._more_workers))
+        self._channel.on_report_metric_data(self._guarded(self._told))
+        self._channel.on_trial_end(self._guarded(self._ended))
+
+    @contextlib.contextmanager
+    def connected(self) -> Iterator[None]:
+        """Speak with the manager for as long as the context lasts."""
+        self._channel.connect()
+        for watch in (self._listen, self._look):
+            threading.Thread(target=watch, daemon=True).start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            self._channel.disconnect()
+
+    # What NNI's strategies use.
+
+    def submit_models(self, *models: Model) -> None:
+        for model in models:
+            job = self._desk.begin(model.job, model.architecture)
+            if job is None:
+                self.dispatch_model_event(TrainingEndEvent(model, ModelStatus.Invalid))
+                continue
+            self._running[job.number] = job, model
+            self._free -= 1
+            model.status = ModelStatus.Training
+            self._channel.send_trial(job.number, {"job": job_data(job), "timeout": self._timeout})
+
+    def idle_worker_available(self) -> bool:
+        return self._free > 0
+
+    def budget_available(self) -> bool:
+        return self._desk.more
+
+    def list_models(self, status: ModelStatus | None = None) -> Iterable[ExecutableModelSpace]:
+        return [model for _, model in list(self._running.values()) if status in (None, model.status)]
+
+    def wait_models(self, *models: ExecutableModelSpace) -> None:
+        self._desk.wait()
+
+    # What the manager tells, in a thread of its own.
+
+    def _listen(self) -> None:
+        try:
+            self._channel.listen(self._over)
+        except Exception as error:
+            if not self._over.is_set():
+                self._desk.fatal = self._desk.fatal or error
+
+    def _look(self) -> None:
+        while not self._over.wait(0.5):
+            if self._manager.ended:
+                error = RuntimeError(f"NNI's manager has ended; its log is in {self._manager.files / 'log'}")
+                self._desk.fatal = self._desk.fatal or error
+
+    def _guarded(self, call: Callable[[Any], None]) -> Callable[[Any], None]:
+        """An exception here would end NNI's thread, and the search would wait forever; it ends the search instead."""
+
+        def guarded(command: Any) -> None:
+            try:
+                call(command)
+            except Exception as error:
+                self._desk.fatal = self._desk.fatal or error
+
+        return guarded
+
+    def _more_workers(self, command: Any) -> None:
+        self._free += command.count
+
+    def _told(self, command: Any) -> None:
+        value = command.value
+        if "news" in value:
+            news = json.loads(value["news"])
+            if "begun" in news:
+                self._job_of_trial[command.trial_job_id] = news["begun"]
+            else:
+                self._desk.tell_epoch(**news)
+            return
+        data = json.loads(value["trial"])
+        if "broken" in data:
+            raise RuntimeError(f"trial {data['broken']} cannot be run: {data['error']}")
+        self._finish(Trial.from_json(data))
+
+    def _ended(self, command: Any) -> None:
+        number = self._job_of_trial.pop(command.trial_job_id, None)
+        if number is not None and number not in self._running:
+            return
+        text = self._manager.stderr_of(command.trial_job_id)
+        if number is None:
+            raise RuntimeError(f"a trial's process ended before it began its trial ({command.event.lower()}): {text}")
+        job, _ = self._running[number]
+        reason = f"its process ended without a result ({command.event.lower()}): {text.splitlines()[-1] if text else 'no word of why'}"
+        if job.role in REFERENCES:
+            raise RuntimeError(f"trial {number} ({job.role}) cannot be run: {reason}\n{text}")
+        self._finish(Trial(**vars(job), status="failed", metrics={}, error=reason, worker="nni", started=_now()))
+
+    def _finish(self, trial: Trial) -> None:
+        job, model = self._running[trial.number]
+        trial = replace(trial, **vars(job))  # a process says what came of a job, not what the job was
+        self._desk.finish(trial, self._take_weights(trial.number))
+        if trial.complete:
+            self.dispatch_model_event(FinalMetricEvent(model, self._desk.reward(trial.values)))
+        self.dispatch_model_event(TrainingEndEvent(model, ModelStatus.Trained if trial.complete else ModelStatus.Failed))
+        del self._running[job.number]
+
+    def _take_weights(self, number: int) -> Any:
+        from safetensors.torch import load_file
+
+        file = self._weights / f"{number}.safetensors" if self._weights else None
+        if file is None or not file.exists():
+            return None
+        weights = load_file(file)
+        file.unlink()
+        return weights
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())

@@ -1,0 +1,77 @@
+"""A search space as NNI's multi-trial strategies see it: one choice a group, and nothing of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from nni.mutable import Categorical, LabeledMutable, Mutable, MutableDict
+from nni.nas.space import ExecutableModelSpace, ModelStatus
+
+from se_nas.architecture import Architecture
+from se_nas.engines.plan import Job
+from se_nas.space import SearchSpace
+
+Execute = Callable[["Model"], None]
+
+
+class Model(ExecutableModelSpace):
+    """The space, or one architecture of it once frozen.
+
+    A choice is the place of an option among its group's, so that each sample is another network.
+
+    Args:
+        space: what is searched.
+        execute: what trying a model is.
+
+    Attributes:
+        sample: label -> place, of one architecture.
+        job: the job that this model is for, if it has one already.
+    """
+
+    def __init__(self, space: SearchSpace, execute: Execute) -> None:
+        super().__init__()
+        self._space, self._execute = space, execute
+        names = [name.replace("/", ".") for name, _ in space.reference("plain")]  # a slash is NNI's own in a label
+        self.labels = tuple(f"{place}:{name}" for place, name in enumerate(names))
+        options = {label: range(len(group.options)) for label, group in zip(self.labels, space.groups, strict=True)}
+        self._mutables = MutableDict({label: Categorical(places, label=label) for label, places in options.items()})
+        self.evaluator = None
+        self.sample: dict[str, int] | None = None
+        self.job: Job | None = None
+        self._architecture: Architecture | None = None
+
+    def freeze(self, sample: Mapping[str, int]) -> Model:
+        self.validate(dict(sample))
+        frozen = self._fixed(self._space.decode(np.array([sample[label] for label in self.labels])))
+        frozen.sample = {label: sample[label] for label in self.labels}
+        return frozen
+
+    def of_job(self, job: Job) -> Model:
+        """The model that a job is about; a reference need not be one of the space's."""
+        frozen = self._fixed(job.architecture)
+        frozen.job = job
+        return frozen
+
+    def _fixed(self, architecture: Architecture) -> Model:
+        frozen = Model.__new__(Model)
+        ExecutableModelSpace.__init__(frozen, ModelStatus.Frozen)
+        frozen.__dict__.update({key: value for key, value in vars(self).items() if key not in ("status", "metrics")})
+        frozen._architecture = architecture
+        return frozen
+
+    @property
+    def architecture(self) -> Architecture:
+        """Of a frozen model."""
+        assert self._architecture is not None
+        return self._architecture
+
+    def execute(self) -> None:
+        self._execute(self)
+
+    def check_contains(self, sample: dict[str, Any]) -> Any:
+        return self._mutables.check_contains(sample)
+
+    def leaf_mutables(self, is_leaf: Callable[[Mutable], bool]) -> Iterable[LabeledMutable]:
+        yield from self._mutables.leaf_mutables(is_leaf)
