@@ -14,6 +14,7 @@ SCHEDULERS = ("none", "asha", "hyperband", "pbt")
 """What may end a trial before its last epoch."""
 
 _LEAST = {"epochs": 1, "trials": 1, "repeats": 1, "seed": 0, "threads": 0}
+_LEAST |= {"supernet_epochs": 0, "cost_weight": 0}
 _LEAST |= {"workers": 0, "cpus_per_trial": 0, "gpus_per_trial": 0, "trial_timeout": 0}
 
 
@@ -43,6 +44,11 @@ class SearchSettings:
         storage: where partial trainings are kept, seen by every machine; empty for the run's directory.
         trial_timeout: seconds after which a trial is ended as failed; 0 for no limit.
         scheduler: ends bad trials early, a name in `SCHEDULERS`.
+        supernet_epochs: of a one-shot search's supernet; 0 takes ``epochs``.
+        cost_weight: of the cost term in a one-shot search: the loss for each unit that the mean cost is over its target, one
+            unit being what the dearest architecture adds to the plain backbone.
+        cost_metric: of that term, ``params`` or ``macs``.
+        cost_target: what costs nothing, written as a budget is (``+2%``, ``1.2M``); empty for the plain backbone's cost.
         train: how networks are trained.
     """
 
@@ -67,6 +73,10 @@ class SearchSettings:
     storage: str = ""
     trial_timeout: float = 0
     scheduler: str = "none"
+    supernet_epochs: int = 0
+    cost_weight: float = 0
+    cost_metric: str = "params"
+    cost_target: str = ""
     train: TrainSettings = field(default_factory=TrainSettings)
 
     def __post_init__(self) -> None:
@@ -77,6 +87,7 @@ class SearchSettings:
         known(self.evaluator, ("training", "paper"), "evaluator")
         known(self.keep_weights, ("front", "all", "none"), "keep_weights")
         known(self.scheduler, SCHEDULERS, "scheduler")
+        known(self.cost_metric, ("params", "macs"), "cost_metric")
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "objectives": list(self.objectives)}
@@ -104,6 +115,10 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "storage": (str,),
     "trial_timeout": (int, float),
     "scheduler": (str,),
+    "supernet_epochs": (int,),
+    "cost_weight": (int, float),
+    "cost_metric": (str,),
+    "cost_target": (str,),
     "train": (dict,),
 }
 _TRAIN_TYPES: dict[str, tuple[type, ...]] = {f.name: (type(f.default),) for f in fields(TrainSettings)}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -27,7 +28,7 @@ from se_nas.dimensions import Dimensions
 from se_nas.errors import InputError, known
 from se_nas.feasible import FeasibleSet
 from se_nas.group import attachment, check_sites, make_group
-from se_nas.placement import attach, remove_existing, survey
+from se_nas.placement import Site, attach, remove_existing, survey
 from se_nas.se import GATES, SQUEEZES, make_block
 from se_nas.sites import Selection, group_sites, select_sites
 from se_nas.spacefile import load_space
@@ -193,6 +194,10 @@ class SearchSpace:
         """The same as option codes, each of shape (groups,)."""
         return self._feasible.enumerate()
 
+    def ranked(self, worth: Sequence[npt.NDArray[np.float64]]) -> Iterator[Architecture]:
+        """The architectures within the budgets, from the greatest sum of worths down; ``worth`` has one for each option of each group."""
+        return map(self.decode, self._feasible.ranked(worth))
+
     def decode(self, codes: Codes) -> Architecture:
         """The architecture of option codes, shape (groups,)."""
         return Architecture(tuple((group.name, group.options[int(code)]) for group, code in zip(self.groups, codes, strict=True)))
@@ -308,8 +313,13 @@ class SearchSpace:
 
     # Networks.
 
-    def build(self, architecture: Architecture) -> nn.Module:
-        """A fresh network: the backbone first (so that a seed gives every architecture the same one), then its SE blocks."""
+    def build(self, architecture: Architecture, make: Callable[[Site, SESpec], nn.Module] | None = None) -> nn.Module:
+        """A fresh network: the backbone first (so that a seed gives every architecture the same one), then its SE blocks.
+
+        Args:
+            architecture: one setting a group.
+            make: gives the SE block of a site; a fresh one by default.
+        """
         network = self.build_backbone()
         for site in self.sites:
             remove_existing(network, site)
@@ -319,7 +329,7 @@ class SearchSpace:
                 continue
             for site in group.sites:
                 place = attachment(site, spec)
-                attach(network, place, make_block(place.channels, spec, self.options))
+                attach(network, place, make(site, spec) if make else make_block(place.channels, spec, self.options))
         return network
 
     def build_backbone(self) -> nn.Module:

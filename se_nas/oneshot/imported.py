@@ -1,0 +1,37 @@
+"""Everything that is taken of NNI and Lightning, in one place, imported without their talk.
+
+NNI warns of classes of a newer torch that are none of its business, and gym prints that it is unmaintained: no person can
+put either right, and NNI needs that gym.
+"""
+
+# ruff: noqa: F401
+
+from __future__ import annotations
+
+import importlib
+import warnings
+
+try:  # gym prints what this table holds
+    importlib.import_module("gym_notices.notices").notices.clear()
+except ImportError:
+    pass
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from nni.mutable import Categorical
+    from nni.nas import strategy as strategies
+    from nni.nas.evaluator.pytorch import Lightning, LightningModule, Trainer
+    from nni.nas.execution import SequentialExecutionEngine
+    from nni.nas.nn.pytorch import LayerChoice, ModelSpace, MutableModule
+    from nni.nas.oneshot.pytorch.sampling import EnasLightningModule
+    from nni.nas.oneshot.pytorch.strategy import no_default_hook
+    from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
+    from nni.nas.oneshot.pytorch.supermodule.differentiable import DifferentiableMixedInput, DifferentiableMixedLayer
+    from nni.nas.oneshot.pytorch.supermodule.proxyless import (
+        ProxylessMixedInput,
+        ProxylessMixedLayer,
+        ProxylessMixedRepeat,
+        suppress_already_mutated,
+    )
+    from nni.nas.space import RawFormatModelSpace
+    from pytorch_lightning import Callback
