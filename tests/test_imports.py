@@ -21,7 +21,7 @@ FLOORS = [
     ["space"],
     ["observer", "strategies", "evaluate", "exporter"],
     ["settings"],
-    ["report", "environment", "warmstart"],
+    ["report", "environment", "warmstart", "oneshot"],
     ["engines", "integrations"],
     ["api"],
     ["cli"],
@@ -69,7 +69,7 @@ def loaded_after(*arguments: str) -> set[str]:
     return set(done.stderr.split())
 
 
-HEAVY = {"torch", "numpy", "optuna", "torchvision", "ray"}
+HEAVY = {"torch", "numpy", "optuna", "torchvision", "ray", "nni", "pytorch_lightning"}
 
 
 def test_help_and_import_load_nothing_heavy() -> None:

@@ -78,9 +78,9 @@ class Gumbel(Mixed):
         softmax: NNI's, whose temperature ``tau`` NNI lowers.
     """
 
-    def __init__(self, label: str, values: Sequence[Any], alpha: nn.Parameter, softmax: nn.Module) -> None:
+    def __init__(self, label: str, values: Sequence[Any], alpha: nn.Parameter, softmax: Any) -> None:
         super().__init__(label, values, alpha)
-        self.softmax = softmax
+        self.softmax: Any = softmax
         self.noise: Tensor | float = 0.0
 
     def draw(self, sample: Mapping[str, Any]) -> dict[str, Any]:

@@ -61,7 +61,9 @@ class Tagged:
             yield batch, "val"
 
 
-class _EnasModule(EnasLightningModule):  # type: ignore[misc]
+class _EnasModule(EnasLightningModule):
+    _trajectory_counter: int
+
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         told = self._trajectory_counter
         if batch[1] == "train":
@@ -72,7 +74,7 @@ class _EnasModule(EnasLightningModule):  # type: ignore[misc]
         return output
 
 
-class ENAS(strategies.ENAS):  # type: ignore[misc]
+class ENAS(strategies.ENAS):
     """NNI's ENAS without faults 1 and 2."""
 
     def train_dataloader(self, train: Callable[[], Any], val: Callable[[], Any]) -> Tagged:
@@ -84,15 +86,15 @@ class ENAS(strategies.ENAS):  # type: ignore[misc]
         return made
 
 
-class _Layer(ProxylessMixedLayer):  # type: ignore[misc]
+class _Layer(ProxylessMixedLayer):
     export = DifferentiableMixedLayer.export
 
 
-class _Input(ProxylessMixedInput):  # type: ignore[misc]
+class _Input(ProxylessMixedInput):
     export = DifferentiableMixedInput.export
 
 
-class Proxyless(strategies.Proxyless):  # type: ignore[misc]
+class Proxyless(strategies.Proxyless):
     """NNI's Proxyless without fault 3."""
 
     def default_mutation_hooks(self) -> list[Any]:

@@ -8,13 +8,12 @@ put either right, and NNI needs that gym.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import warnings
 
-try:  # gym prints what this table holds
+with contextlib.suppress(ImportError):  # gym prints what this table holds
     importlib.import_module("gym_notices.notices").notices.clear()
-except ImportError:
-    pass
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

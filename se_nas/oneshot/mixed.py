@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -18,7 +18,7 @@ Candidates = Mapping[str, Sequence[Any]]
 Hook = Callable[[nn.Module, str, dict[str, Any], dict[str, Any]], "MixedSE | None"]
 
 
-class SEChoice(MutableModule):  # type: ignore[misc]
+class SEChoice(MutableModule):
     """A choice among SE blocks and none: an NNI categorical ``LABEL.FIELD`` for each field that has more than one value.
 
     Outside of a strategy it computes its first values; frozen it is a plain `SEBlock` or the identity.
@@ -68,7 +68,7 @@ class SEChoice(MutableModule):  # type: ignore[misc]
         return x if spec is None else self.shared(x, [(spec.reduction, 1.0)], [(spec.squeeze, 1.0)], [(spec.gate, 1.0)])
 
 
-class MixedSE(SEChoice, BaseSuperNetModule):  # type: ignore[misc]
+class MixedSE(SEChoice, BaseSuperNetModule):
     """An `SEChoice` in a supernet.
 
     Args:
@@ -87,38 +87,42 @@ class MixedSE(SEChoice, BaseSuperNetModule):  # type: ignore[misc]
         first = 1 if self.candidates["reduction"][0] is None else 0
         present: Tensor | float = 1.0
         reductions: Weights = [(r, 1.0) for r in self.candidates["reduction"]]
-        if "reduction" in self.choices:
-            choice = self.choices["reduction"]
+        if choice := self._choices.get("reduction"):
             present = 1 - choice.weights()[0] if first else 1.0
             some = slice(first, None)
             reductions = list(zip(self.candidates["reduction"][some], choice.given(some), strict=True))
         if self.place is not None:
             present = present * dict(self._weighted("placement"))[self.place]
-        return self.shared(x, reductions, self._weighted("squeeze"), self._weighted("gate"), present)  # type: ignore[no-any-return]
+        mixed: Tensor = self.shared(x, reductions, self._weighted("squeeze"), self._weighted("gate"), present)
+        return mixed
 
     def _weighted(self, field: str) -> Weights:
-        weights = self.choices[field].weights() if field in self.choices else [1.0]
+        weights = self._choices[field].weights() if field in self._choices else [1.0]
         return list(zip(self.candidates[field], weights, strict=True))
+
+    @property
+    def _choices(self) -> dict[str, Choice]:
+        return dict(cast(Iterable[tuple[str, Choice]], self.choices.items()))
 
     # What NNI asks of a module of a supernet.
 
     def resample(self, memo: dict[str, Any]) -> dict[str, Any]:
         drawn: dict[str, Any] = {}
-        for choice in self.choices.values():
+        for choice in self._choices.values():
             drawn |= choice.draw(memo)
         return drawn
 
     def export(self, memo: dict[str, Any]) -> dict[str, Any]:
         """The most probable value of each choice that others have not exported yet; of equals the first."""
-        new = [choice for choice in self.choices.values() if choice.label not in memo]
+        new = [choice for choice in self._choices.values() if choice.label not in memo]
         return {choice.label: choice.values[int(choice.probabilities().argmax())] for choice in new}
 
     def export_probs(self, memo: dict[str, Any]) -> dict[str, Any]:
-        new = [choice for choice in self.choices.values() if choice.label not in memo]
+        new = [choice for choice in self._choices.values() if choice.label not in memo]
         return {choice.label: dict(zip(choice.values, choice.probabilities().tolist(), strict=True)) for choice in new}
 
     def arch_parameters(self) -> list[nn.Parameter]:
-        return [choice.alpha for choice in self.choices.values() if isinstance(choice, Mixed)]
+        return [choice.alpha for choice in self._choices.values() if isinstance(choice, Mixed)]
 
 
 Make = Callable[[str, Sequence[Any], Mapping[str, Any], Mapping[str, Any]], Choice]

@@ -73,7 +73,8 @@ def search_one_shot(
     Raises:
         InputError: for a strategy that is no one-shot one, a missing extra, or a cost term that cannot be.
     """
-    known(settings.strategy, ONE_SHOT, "strategy")
+    name = settings.strategy.rpartition(":")[2]  # a run keeps it as nni:NAME
+    known(name, ONE_SHOT, "strategy")
     faults.check_version()
     place = find_device(device)
     epochs = settings.supernet_epochs or settings.epochs
@@ -83,7 +84,7 @@ def search_one_shot(
         model = SEModelSpace(space)
         near = resident(data, place)
         loaders = [Batches(near, split, settings.train, place) for split in ("train", "val")]
-        strategy = _MAKE[settings.strategy](REACH / (max(map(len, loaders)) * (epochs - epochs // WARM_UP)), epochs // WARM_UP)
+        strategy = _MAKE[name](REACH / (max(map(len, loaders)) * (epochs - epochs // WARM_UP)), epochs // WARM_UP)
         trainer = Trainer(
             max_epochs=epochs,
             accelerator="gpu" if place.type == "cuda" else "cpu",
@@ -100,11 +101,11 @@ def search_one_shot(
         evaluator = Lightning(training, trainer, train_dataloaders=loaders[0], val_dataloaders=loaders[1])
         strategy(RawFormatModelSpace(model, evaluator), SequentialExecutionEngine())
         model.to(place)  # Lightning leaves it on the CPU
-        if settings.strategy == "random-one-shot":
+        if name == "random-one-shot":
             return Found(_best_drawn(model, near, cost, settings, count, place), {}, model)
-        learned = model.probabilities() if settings.strategy != "enas" else _policy(strategy)
+        learned = model.probabilities() if name != "enas" else _policy(strategy)
     ranking = tuple(islice(space.ranked(cost.worth(learned)), count))
-    named = {name: dict(zip(values, learned[name].tolist(), strict=True)) for name, values in space.dimensions.items()}
+    named = {label: dict(zip(values, learned[label].tolist(), strict=True)) for label, values in space.dimensions.items()}
     return Found(ranking, named, model)
 
 
@@ -146,7 +147,7 @@ def _best_drawn(
     codes = space.sample_many(settings.seed, max(SAMPLED, 4 * count))
     drawn = {architecture.id: architecture for architecture in map(space.decode, codes)}
     model.eval()
-    scored = []
+    scored: list[tuple[float, float, int, Architecture]] = []
     for architecture in drawn.values():
         model.draw(architecture)
         right, loss = torch.zeros((), device=device), torch.zeros((), device=device)

@@ -66,9 +66,11 @@ class SharedSE(nn.Module):
         """The plain block of one setting, with its part of the weights."""
         block = make_block(self.channels, spec, self.options)
         hidden = self.widths[spec.reduction]
-        parts = {"fc1.weight": self.fc1.weight[:hidden], "fc2.weight": self.fc2.weight[:, :hidden], "strength": self.strength}
+        parts = {"fc1.weight": self.fc1.weight[:hidden], "fc2.weight": self.fc2.weight[:, :hidden]}
         if self.options.bias:
             parts |= {"fc1.bias": self.fc1.bias[:hidden], "fc2.bias": self.fc2.bias}
+        if self.strength is not None:
+            parts["strength"] = self.strength
         with torch.no_grad():
             for name, parameter in block.named_parameters():
                 parameter.copy_(parts[name].reshape(parameter.shape))

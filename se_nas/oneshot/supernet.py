@@ -15,7 +15,7 @@ from se_nas.placement import Attachment, Site, attach, remove_existing
 from se_nas.space import SearchSpace
 
 
-class SEModelSpace(ModelSpace):  # type: ignore[misc]
+class SEModelSpace(ModelSpace):
     """The backbone of a space with an `SEChoice` at every placement of every site; labels are the space's dimensions.
 
     It works in every strategy of NNI, multi-trial and one-shot. NNI knows no budgets: give `within_budgets` to its filter.
@@ -42,7 +42,8 @@ class SEModelSpace(ModelSpace):  # type: ignore[misc]
             for site in group.sites:
                 for placement in space.placement:
                     place = site.attachments[placement]
-                    choice = SEChoice(place.channels, candidates, group.name, space.options, placement if len(space.placement) > 1 else None)
+                    at = placement if len(space.placement) > 1 else None
+                    choice = SEChoice(place.channels, candidates, group.name, space.options, at)
                     places.append((place, site.name, placement, choice))
         for place, _, _, choice in sorted(places, key=lambda entry: -entry[0].module.count(".")):  # what lies inside first
             attach(self.network, place, choice)

@@ -45,7 +45,7 @@ class Batches:
         return train_batches(self._data, self._settings.batch_size, self._device, self._order, self._augment)
 
 
-class SupernetTraining(LightningModule):  # type: ignore[misc]
+class SupernetTraining(LightningModule):
     """The loss of a batch: cross entropy, and what the choices cost over the target, times a weight.
 
     Strategies with probabilities get the cost's gradient from the loss; ENAS gets the cost of what it drew with the reward,
