@@ -14,7 +14,7 @@ from torch import Tensor
 from se_nas.architecture import SESpec
 from se_nas.budget import parse_budget
 from se_nas.cost import METRICS
-from se_nas.errors import known
+from se_nas.errors import InputError, known
 from se_nas.group import Group
 from se_nas.space import SearchSpace
 
@@ -46,7 +46,12 @@ class Expectation:
         self._options = [torch.tensor([_option(group, spec) for spec in self._specs()]) for group in space.groups]
         self.plain = int(getattr(space.plain_cost, metric))
         self.dearest = int(getattr(space.cost(space.dearest(metric)), metric))
-        self.target = parse_budget(metric, target, self.plain).limit if target else self.plain
+        self.target = self.plain
+        if target:
+            try:
+                self.target = parse_budget(metric, target, self.plain).limit
+            except InputError as error:
+                raise InputError(error.problem.replace("budget", "target"), error.fix, "cost_target") from None
 
     def mean(self, probabilities: Mapping[str, Tensor]) -> Tensor:
         """Parameters or MACs in the mean, a float64 scalar.
