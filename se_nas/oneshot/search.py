@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -115,7 +116,11 @@ def _enas(lr: float, warm_up: int) -> Any:
         import tianshou  # noqa: F401
     except ImportError as missing:
         raise InputError(f"enas needs {missing.name}, which is not installed", 'pip install "se-nas[nni-rl]"', "strategy") from None
-    return faults.ENAS(batches_per_update=10, reward_metric_name="reward", warmup_epochs=warm_up)
+    from nni.nas.strategy._rl_impl import default_policy_fn
+
+    # NNI's defaults, a rate of 1e-4 and an update every 20 batches, are for tens of thousands of batches
+    policy = partial(default_policy_fn, lr=1e-3)
+    return faults.ENAS(batches_per_update=10, reward_metric_name="reward", warmup_epochs=warm_up, policy_fn=policy)
 
 
 _MAKE: dict[str, Callable[[float, int], Any]] = {
