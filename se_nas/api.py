@@ -56,6 +56,10 @@ def search(
     storage: str | None = None,
     trial_timeout: float | None = None,
     scheduler: str | None = None,
+    supernet_epochs: int | None = None,
+    cost_weight: float | None = None,
+    cost_metric: str | None = None,
+    cost_target: str | None = None,
     train: Mapping[str, Any] | None = None,
     evaluator: Evaluator | str | None = None,
     observer: Observer | None = None,
@@ -69,8 +73,8 @@ def search(
             from the SENet paper's tables.
         observer: hears what happens; silent by default.
         data, epochs, trials, seed, strategy, objectives, repeats, threads, device, keep_weights, warm_start, engine, workers,
-            cpus_per_trial, gpus_per_trial, address, storage, trial_timeout, scheduler, train: see
-            `se_nas.settings.SearchSettings`, whose defaults stand for None.
+            cpus_per_trial, gpus_per_trial, address, storage, trial_timeout, scheduler, supernet_epochs, cost_weight,
+            cost_metric, cost_target, train: see `se_nas.settings.SearchSettings`, whose defaults stand for None.
 
     Returns:
         The run. After Ctrl-C it holds what was finished, and KeyboardInterrupt is raised again.
@@ -99,6 +103,10 @@ def search(
         "storage": storage,
         "trial_timeout": trial_timeout,
         "scheduler": scheduler,
+        "supernet_epochs": supernet_epochs,
+        "cost_weight": cost_weight,
+        "cost_metric": cost_metric,
+        "cost_target": cost_target,
         "train": train,
     }
     own = None if isinstance(evaluator, str) else evaluator
