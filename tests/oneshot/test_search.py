@@ -37,6 +37,11 @@ def settings(strategy: str, **changes: object) -> SearchSettings:
 ENAS_EPOCHS = 12
 
 
+def numbers() -> object:
+    """Where all random numbers stand."""
+    return torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()
+
+
 def needs(strategy: str) -> None:
     if strategy == "enas":
         pytest.importorskip("tianshou")
@@ -47,15 +52,15 @@ def test_each_strategy_finds_architectures_of_the_space_whose_weights_load_stric
     needs(strategy)
     space = digits_space(share="stage", placement=["standard", "pre"], budgets={"params": "<= +2%"})
     told: list[tuple[int, int]] = []
-    generators = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
+    before = numbers()
     found = search_one_shot(space, settings(strategy), digits, 6, report=lambda epoch, epochs, metrics: told.append((epoch, epochs)))
+    assert numbers() == before
     assert (told, len(set(found.architectures))) == ([(1, 2), (2, 2)], 6)
     for architecture in found.architectures:
         assert space.contains(architecture) and space.is_feasible(architecture)
         network = space.build(architecture)
         network.load_state_dict(found.supernet.frozen(architecture).state_dict())
         assert torch.isfinite(network.eval()(torch.randn(2, 1, 8, 8))).all()
-    assert torch.equal(generators[0], torch.get_rng_state()) and generators[1:] == (random.getstate(), np.random.get_state()[1].tolist())
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if strategy != "random-one-shot":
         assert all(sum(shares.values()) == pytest.approx(1) for shares in found.probabilities.values())
