@@ -36,6 +36,11 @@ class SearchSettings:
         keep_weights: of which trials: ``front`` (and references), ``all`` or ``none``.
         warm_start: directory of an earlier run whose trials the strategy is told first; it does not try them again.
         evaluator: ``training``, or ``paper``: estimates from the SENet paper's tables, see `se_nas.evaluate.paper`.
+        supernet_epochs: of a one-shot search's supernet; 0 takes ``epochs``.
+        cost_weight: of the cost term in a one-shot search: the loss for each unit that the mean cost is over its target, one
+            unit being what the dearest architecture adds to the plain backbone.
+        cost_metric: of that term, ``params`` or ``macs``.
+        cost_target: what costs nothing, written as a budget is (``+2%``, ``1.2M``); empty for the plain backbone's cost.
         engine: where trials run, a name in `se_nas.engines.ENGINES`. The rest but ``train`` is for engines with workers.
         workers: trials at a time; 0 takes as many as the machine or cluster holds.
         cpus_per_trial: CPU cores of each; 0 takes the number of threads.
@@ -44,11 +49,6 @@ class SearchSettings:
         storage: where partial trainings are kept, seen by every machine; empty for the run's directory.
         trial_timeout: seconds after which a trial is ended as failed; 0 for no limit.
         scheduler: ends bad trials early, a name in `SCHEDULERS`.
-        supernet_epochs: of a one-shot search's supernet; 0 takes ``epochs``.
-        cost_weight: of the cost term in a one-shot search: the loss for each unit that the mean cost is over its target, one
-            unit being what the dearest architecture adds to the plain backbone.
-        cost_metric: of that term, ``params`` or ``macs``.
-        cost_target: what costs nothing, written as a budget is (``+2%``, ``1.2M``); empty for the plain backbone's cost.
         train: how networks are trained.
     """
 
@@ -65,6 +65,10 @@ class SearchSettings:
     keep_weights: str = "front"
     warm_start: str = ""
     evaluator: str = "training"
+    supernet_epochs: int = 0
+    cost_weight: float = 0
+    cost_metric: str = "params"
+    cost_target: str = ""
     engine: str = "local"
     workers: int = 0
     cpus_per_trial: float = 0
@@ -73,10 +77,6 @@ class SearchSettings:
     storage: str = ""
     trial_timeout: float = 0
     scheduler: str = "none"
-    supernet_epochs: int = 0
-    cost_weight: float = 0
-    cost_metric: str = "params"
-    cost_target: str = ""
     train: TrainSettings = field(default_factory=TrainSettings)
 
     def __post_init__(self) -> None:
@@ -85,9 +85,9 @@ class SearchSettings:
             if value is not None and not value >= least:
                 raise InputError(f"{value} is below {least}", f"take {least} or more", key)
         known(self.evaluator, ("training", "paper"), "evaluator")
+        known(self.cost_metric, ("params", "macs"), "cost_metric")
         known(self.keep_weights, ("front", "all", "none"), "keep_weights")
         known(self.scheduler, SCHEDULERS, "scheduler")
-        known(self.cost_metric, ("params", "macs"), "cost_metric")
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "objectives": list(self.objectives)}
@@ -107,6 +107,10 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "keep_weights": (str,),
     "warm_start": (str,),
     "evaluator": (str,),
+    "supernet_epochs": (int,),
+    "cost_weight": (int, float),
+    "cost_metric": (str,),
+    "cost_target": (str,),
     "engine": (str,),
     "workers": (int,),
     "cpus_per_trial": (int, float),
@@ -115,10 +119,6 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "storage": (str,),
     "trial_timeout": (int, float),
     "scheduler": (str,),
-    "supernet_epochs": (int,),
-    "cost_weight": (int, float),
-    "cost_metric": (str,),
-    "cost_target": (str,),
     "train": (dict,),
 }
 _TRAIN_TYPES: dict[str, tuple[type, ...]] = {f.name: (type(f.default),) for f in fields(TrainSettings)}

@@ -69,7 +69,7 @@ def loaded_after(*arguments: str) -> set[str]:
     return set(done.stderr.split())
 
 
-HEAVY = {"torch", "numpy", "optuna", "torchvision", "ray", "nni", "pytorch_lightning"}
+HEAVY = {"torch", "numpy", "optuna", "torchvision", "ray"}
 
 
 def test_help_and_import_load_nothing_heavy() -> None:
