@@ -54,6 +54,10 @@ def search(
     device: str | None = None,
     keep_weights: str | None = None,
     warm_start: str | None = None,
+    supernet_epochs: int | None = None,
+    cost_weight: float | None = None,
+    cost_metric: str | None = None,
+    cost_target: str | None = None,
     engine: str | None = None,
     workers: int | None = None,
     cpus_per_trial: float | None = None,
@@ -75,6 +79,7 @@ def search(
         out: the run's directory, new or empty; by default a new one below ``runs/``.
         evaluator: what gives an architecture its metrics, instead of training on ``data``; ``"paper"`` estimates them
             from the SENet paper's tables.
+        supernet_epochs, cost_weight, cost_metric, cost_target: of a one-shot search, see `se_nas.settings.SearchSettings`.
         observer: hears what happens; silent by default.
         data, epochs, trials, seed, strategy, objectives, trade, targets, weight, repeats, prior, threads, device, keep_weights,
             warm_start, engine, workers, cpus_per_trial, gpus_per_trial, address, storage, trial_timeout, scheduler, nni_service,
@@ -104,6 +109,10 @@ def search(
         "keep_weights": keep_weights,
         "warm_start": warm_start,
         "evaluator": evaluator if isinstance(evaluator, str) else None,
+        "supernet_epochs": supernet_epochs,
+        "cost_weight": cost_weight,
+        "cost_metric": cost_metric,
+        "cost_target": cost_target,
         "engine": engine,
         "workers": workers,
         "cpus_per_trial": cpus_per_trial,

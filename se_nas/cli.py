@@ -95,6 +95,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N")
     sub.add_argument("--keep-weights", metavar="WHICH", help="front (and references), all or none")
     sub.add_argument("--scheduler", metavar="NAME", help="ends bad trials early: asha, hyperband or pbt (default: none)")
+    sub.add_argument("--supernet-epochs", type=int, metavar="N", help="of a one-shot search's supernet (default: as of a trial)")
+    sub.add_argument("--cost-weight", type=float, metavar="X", help="of the mean cost in a one-shot search's loss (default: 0)")
+    sub.add_argument("--cost-metric", metavar="NAME", help="which cost that is: params (default) or macs")
+    sub.add_argument("--cost-target", metavar="LIMIT", help="what may be spent without loss: '+2%%' of the plain backbone, or 1.2M")
     _add_engine(sub)
     sub.add_argument("--quiet", action="store_true", help="show nothing but errors")
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from se_nas.architecture import SEOptions, SESpec, hidden_width
+from torch import nn
+
+from se_nas.architecture import Architecture, SEOptions, SESpec, hidden_width
 from se_nas.cost import Cost
 from se_nas.errors import InputError
-from se_nas.placement import Attachment, Site
+from se_nas.placement import Attachment, Site, attach, remove_existing
+from se_nas.se import make_block
 from se_nas.secost import se_cost
 
 
@@ -54,6 +57,20 @@ def make_group(name: str, sites: tuple[Site, ...], candidates: Iterable[Sequence
     for spec in itertools.starmap(SESpec, itertools.product(*candidates)):
         distinct.setdefault(_network(sites, spec, block), spec)
     return Group(name, sites, (*((None,) if allow_none else ()), *distinct.values()), block)
+
+
+def set_blocks(
+    network: nn.Module, groups: Sequence[Group], architecture: Architecture, make: Callable[[Site, SESpec], nn.Module] | None = None
+) -> nn.Module:
+    """Give a backbone the SE blocks of an architecture, in place of those of its own at these sites; ``make`` gives other blocks."""
+    for site in itertools.chain.from_iterable(group.sites for group in groups):
+        remove_existing(network, site)
+    for group in groups:
+        if spec := architecture[group.name]:
+            for site in group.sites:
+                place = attachment(site, spec)
+                attach(network, place, make(site, spec) if make else make_block(place.channels, spec, group.block))
+    return network
 
 
 def attachment(site: Site, spec: SESpec) -> Attachment:

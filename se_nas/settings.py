@@ -18,6 +18,7 @@ NNI_SERVICES = ("none", "local", "remote")
 """Where the engine ``nni`` runs trials: in this process, as processes of this machine, or of others."""
 
 _LEAST = {"epochs": 1, "trials": 1, "repeats": 1, "seed": 0, "threads": 0}
+_LEAST |= {"supernet_epochs": 0, "cost_weight": 0}
 _LEAST |= {"workers": 0, "cpus_per_trial": 0, "gpus_per_trial": 0, "trial_timeout": 0}
 
 
@@ -44,6 +45,11 @@ class SearchSettings:
         keep_weights: of which trials: ``front`` (and references), ``all`` or ``none``.
         warm_start: directory of an earlier run whose trials the strategy is told first; it does not try them again.
         evaluator: ``training``, or ``paper``: estimates from the SENet paper's tables, see `se_nas.evaluate.paper`.
+        supernet_epochs: of a one-shot search's supernet; 0 takes ``epochs``.
+        cost_weight: of the cost term in a one-shot search: the loss for each unit that the mean cost is over its target, one
+            unit being what the dearest architecture adds to the plain backbone.
+        cost_metric: of that term, ``params`` or ``macs``.
+        cost_target: what costs nothing, written as a budget is (``+2%``, ``1.2M``); empty for the plain backbone's cost.
         engine: where trials run, a name in `se_nas.engines.ENGINES`. The rest but ``train`` is for engines with workers.
         workers: trials at a time; 0 takes as many as the machine or cluster holds.
         cpus_per_trial: CPU cores of each; 0 takes the number of threads.
@@ -74,6 +80,10 @@ class SearchSettings:
     keep_weights: str = "front"
     warm_start: str = ""
     evaluator: str = "training"
+    supernet_epochs: int = 0
+    cost_weight: float = 0
+    cost_metric: str = "params"
+    cost_target: str = ""
     engine: str = "local"
     workers: int = 0
     cpus_per_trial: float = 0
@@ -97,6 +107,7 @@ class SearchSettings:
             known(self.strategy, ("known-cost",), "strategy with a prior")
             if not {"accuracy", "max:estimated_accuracy"} & set(self.objectives):
                 raise InputError("the paper's tables say what accuracy to expect, and it is no objective", "add accuracy", "prior")
+        known(self.cost_metric, ("params", "macs"), "cost_metric")
         known(self.keep_weights, ("front", "all", "none"), "keep_weights")
         known(self.scheduler, SCHEDULERS, "scheduler")
         known(self.trade, TRADES, "trade")
@@ -124,6 +135,10 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "keep_weights": (str,),
     "warm_start": (str,),
     "evaluator": (str,),
+    "supernet_epochs": (int,),
+    "cost_weight": (int, float),
+    "cost_metric": (str,),
+    "cost_target": (str,),
     "engine": (str,),
     "workers": (int,),
     "cpus_per_trial": (int, float),

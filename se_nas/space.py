@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from torch import nn
 
 from se_nas.architecture import PAPER, Architecture, SEOptions, SESpec
@@ -28,9 +29,9 @@ from se_nas.dimensions import Dimensions
 from se_nas.errors import InputError, known
 from se_nas.extra import Choice, check_choice, check_extra, check_names, choices, first_choice, other_values, words
 from se_nas.feasible import FeasibleSet
-from se_nas.group import attachment, check_sites, make_group
-from se_nas.placement import attach, remove_existing, survey
-from se_nas.se import GATES, SQUEEZES, make_block
+from se_nas.group import check_sites, make_group, set_blocks
+from se_nas.placement import Site, remove_existing, survey
+from se_nas.se import GATES, SQUEEZES
 from se_nas.sites import Selection, group_sites, select_sites
 from se_nas.spacefile import load_space
 from se_nas.variants import FeasibleUnion, Prefix, check_alike, costs_of_many, extreme_codes, feasible_sets
@@ -249,6 +250,10 @@ class SearchSpace:
         """The same as option codes, each of shape (groups,)."""
         return self._feasible.enumerate()
 
+    def ranked(self, worth: Sequence[npt.NDArray[np.float64]]) -> Iterator[Architecture]:
+        """The architectures within the budgets, from the greatest sum of worths down: one for each option of each gene of `coding`."""
+        return map(self.decode, self._feasible.ranked(worth))
+
     def decode(self, codes: Codes) -> Architecture:
         """The architecture of option codes, shape (groups,); those of extra dimensions come first."""
         return self.coding.decode(codes)
@@ -377,19 +382,11 @@ class SearchSpace:
 
     # Networks.
 
-    def build(self, architecture: Architecture) -> nn.Module:
-        """A fresh network: the backbone first (so that a seed gives every architecture the same one), then its SE blocks."""
+    def build(self, architecture: Architecture, make: Callable[[Site, SESpec], nn.Module] | None = None) -> nn.Module:
+        """A fresh network: the backbone first (so that a seed gives every architecture the same one), then its SE blocks, or ``make``'s."""
         if self.coding.open:
-            return self.variant(architecture.extra).build(architecture)
-        network = self.build_backbone()
-        for site in self.sites:
-            remove_existing(network, site)
-        for group in self.groups:
-            if spec := architecture[group.name]:
-                for site in group.sites:
-                    place = attachment(site, spec)
-                    attach(network, place, make_block(place.channels, spec, self.options))
-        return network
+            return self.variant(architecture.extra).build(architecture, make)
+        return set_blocks(self.build_backbone(), self.groups, architecture, make)
 
     def build_backbone(self) -> nn.Module:
         """A fresh plain backbone (a copy, weights and all, of one that was given as a module), with the first extra values."""

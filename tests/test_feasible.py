@@ -76,6 +76,16 @@ def test_the_best_is_that_of_brute_force(seed: int, metrics: int) -> None:
     assert tuple(best) in listed and value(tuple(best)) == max(map(value, listed))
 
 
+@pytest.mark.parametrize("metrics", [0, 1, 2])
+@pytest.mark.parametrize("seed", range(5))
+def test_ranking_is_that_of_brute_force(seed: int, metrics: int) -> None:
+    costs, limits, within = random_problem(seed, metrics)
+    rng = np.random.default_rng(seed)
+    values = [rng.normal(size=len(group)) for group in costs]
+    expected = sorted(within, key=lambda codes: -sum(v[c] for v, c in zip(values, codes, strict=True)))
+    assert [tuple(codes.tolist()) for codes in FeasibleSet(costs, limits).ranked(values)] == expected
+
+
 @pytest.mark.parametrize("metrics", [1, 2])
 @pytest.mark.parametrize("seed", range(6))
 def test_a_coarse_table_misses_only_what_is_near_a_limit(seed: int, metrics: int, monkeypatch: pytest.MonkeyPatch) -> None:

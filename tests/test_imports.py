@@ -24,7 +24,7 @@ FLOORS = [
     ["space"],
     ["observer", "strategies", "evaluate", "exporter"],
     ["settings"],
-    ["report", "environment", "warmstart"],
+    ["report", "environment", "warmstart", "oneshot"],
     ["engines", "integrations"],
     ["api"],
     ["cli"],

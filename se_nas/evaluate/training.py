@@ -114,7 +114,7 @@ class TrainingEvaluator:
         augment = torch.Generator(device).manual_seed(seeds[1]) if settings.augment else None
         network = self._build(architecture, device)
         data = resident(self.data, device)
-        optimizer = _optimizer(network, settings)
+        optimizer = make_optimizer(network, settings)
         scaler = torch.amp.GradScaler(device.type, enabled=self._dtype(device) == torch.float16)
         schedule, steps = SCHEDULES[settings.schedule], steps_per_epoch(data.train, settings.batch_size)
         metrics: dict[str, float] = {}
@@ -126,7 +126,7 @@ class TrainingEvaluator:
                 for group in optimizer.param_groups:
                     group["lr"] = settings.lr * schedule((epoch + step / steps) / epochs)
                 with self._autocast(device):
-                    loss = F.cross_entropy(_scores(network(self._layout(images))), labels, label_smoothing=settings.label_smoothing)
+                    loss = F.cross_entropy(scores_of(network(self._layout(images))), labels, label_smoothing=settings.label_smoothing)
                 optimizer.zero_grad()
                 scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
                 scaler.step(optimizer)
@@ -173,16 +173,17 @@ class TrainingEvaluator:
         return torch.autocast(device.type, dtype if dtype != torch.float32 else torch.bfloat16, enabled=dtype != torch.float32)
 
 
-def _optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
+def make_optimizer(network: nn.Module, settings: TrainSettings, fused: bool = True) -> torch.optim.Optimizer:
+    """Stochastic gradient descent; weights decay, biases and norms do not."""
     parameters = [p for p in network.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.SGD(groups, settings.lr, settings.momentum, nesterov=settings.momentum > 0, fused=True)
+    return torch.optim.SGD(groups, settings.lr, settings.momentum, nesterov=settings.momentum > 0, fused=fused)
 
 
-def _scores(output: Tensor | tuple[Tensor, ...]) -> Tensor:
+def scores_of(output: Tensor | tuple[Tensor, ...]) -> Tensor:
     """Class scores; those of a network with auxiliary classifiers come first, and those are not trained."""
     return output[0] if isinstance(output, tuple) else output
 

@@ -1,0 +1,123 @@
+"""A named choice of a supernet: a weight for each of its values. What tells NNI's one-shot strategies apart is how these are made.
+
+One choice stands at every place that shares its label, so sites that share a setting also share every random draw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Choice(nn.Module):
+    """A choice that somebody else makes, or chance: one value has weight 1 (RandomOneShot, ENAS).
+
+    Args:
+        label: its name in a sample.
+        values: what there is to choose from.
+    """
+
+    def __init__(self, label: str, values: Sequence[Any]) -> None:
+        super().__init__()
+        self.label, self.values = label, tuple(values)
+        self.index = 0
+
+    def draw(self, sample: Mapping[str, Any]) -> dict[str, Any]:
+        """Choose what ``sample`` says, or by chance; what was chosen, by label."""
+        self.index = self.values.index(sample[self.label]) if self.label in sample else self.chance()
+        return {self.label: self.values[self.index]}
+
+    def chance(self) -> int:
+        return int(torch.randint(len(self.values), ()))
+
+    def weights(self) -> list[float] | Tensor:
+        """What each value counts for now, a sum of 1; shape (values,)."""
+        return [float(i == self.index) for i in range(len(self.values))]
+
+    def given(self, some: slice) -> list[float] | Tensor:
+        """The same of some of the values, given that it is one of them; a sum of 1."""
+        weights = [float(i == self.index) for i in range(len(self.values))[some]]
+        return weights if any(weights) else [1.0, *weights[1:]]
+
+    def probabilities(self) -> Tensor:
+        """What the search believes in, without what is random in a step; float64, shape (values,)."""
+        return torch.full((len(self.values),), 1 / len(self.values), dtype=torch.float64)
+
+
+class Mixed(Choice):
+    """All values at once, each with its probability (DARTS, arXiv 1806.09055).
+
+    Args:
+        alpha: the logits that the strategy learns, shape (values,).
+    """
+
+    def __init__(self, label: str, values: Sequence[Any], alpha: nn.Parameter) -> None:
+        super().__init__(label, values)
+        self.alpha = alpha
+
+    def draw(self, sample: Mapping[str, Any]) -> dict[str, Any]:
+        return {}
+
+    def weights(self) -> Tensor:
+        return self.alpha.softmax(0)
+
+    def given(self, some: slice) -> Tensor:
+        return self.alpha[some].softmax(0)
+
+    def probabilities(self) -> Tensor:
+        return self.alpha.double().softmax(0)
+
+
+class Gumbel(Mixed):
+    """Nearly one value, drawn with Gumbel noise that a step keeps (FBNet, arXiv 1812.03443).
+
+    Args:
+        softmax: NNI's, whose temperature ``tau`` NNI lowers.
+    """
+
+    def __init__(self, label: str, values: Sequence[Any], alpha: nn.Parameter, softmax: Any) -> None:
+        super().__init__(label, values, alpha)
+        self.softmax: Any = softmax
+        self.noise: Tensor | float = 0.0
+
+    def draw(self, sample: Mapping[str, Any]) -> dict[str, Any]:
+        self.noise = -torch.empty_like(self.alpha).exponential_().log()
+        return {}
+
+    def weights(self) -> Tensor:
+        return self._logits().softmax(0)
+
+    def given(self, some: slice) -> Tensor:
+        return self._logits()[some].softmax(0)
+
+    def _logits(self) -> Tensor:
+        logits: Tensor = (self.alpha + self.noise) / self.softmax.tau
+        return logits
+
+
+class OnePath(Mixed):
+    """One value, drawn by its probability; the gradient is that of a weighted sum (ProxylessNAS, arXiv 1812.00332, eq. 4)."""
+
+    def draw(self, sample: Mapping[str, Any]) -> dict[str, Any]:
+        return Choice.draw(self, sample)
+
+    def chance(self) -> int:
+        return int(torch.multinomial(self.alpha.detach().softmax(0), 1))
+
+    def weights(self) -> Tensor:
+        return _one_hot(self.alpha.softmax(0), self.index)
+
+    def given(self, some: slice) -> Tensor:
+        shares = self.alpha[some].softmax(0)
+        inside = range(len(self.values))[some]
+        return _one_hot(shares, inside.index(self.index)) if self.index in inside else shares.detach()
+
+
+def _one_hot(shares: Tensor, index: int) -> Tensor:
+    """1 at ``index`` and 0 elsewhere, with the gradient of ``shares``; exactly so, or what is not drawn would leak in."""
+    hard = torch.zeros_like(shares)
+    hard[index] = 1
+    return hard + (shares - shares.detach())

@@ -1,0 +1,160 @@
+"""An SE block as an NNI mutable, and what it becomes in each of NNI's one-shot strategies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+from se_nas.architecture import SEOptions, SESpec
+from se_nas.oneshot.choice import Choice, Gumbel, Mixed, OnePath
+from se_nas.oneshot.imported import BaseSuperNetModule, Categorical, MutableModule, strategies
+from se_nas.oneshot.shared import SharedSE, Weights
+
+Candidates = Mapping[str, Sequence[Any]]
+"""Values of each field of `SESpec`; a reduction of None, which comes first, is no SE."""
+
+Hook = Callable[[nn.Module, str, dict[str, Any], dict[str, Any]], "MixedSE | None"]
+
+
+class SEChoice(MutableModule):
+    """A choice among SE blocks and none: an NNI categorical ``LABEL.FIELD`` for each field that has more than one value.
+
+    Outside of a strategy it computes its first values; frozen it is a plain `SEBlock` or the identity.
+
+    Args:
+        channels: C of the gated tensor.
+        candidates: see `Candidates`.
+        label: same label, same choice; without a slash.
+        options: as of the blocks.
+        place: the placement that it stands at, where the placement is chosen as well: any other leaves it out.
+    """
+
+    def __init__(
+        self, channels: int, candidates: Candidates, label: str, options: SEOptions | None = None, place: str | None = None
+    ) -> None:
+        super().__init__()
+        self.candidates, self.place = candidates, place
+        self.shared = SharedSE(channels, [r for r in candidates["reduction"] if r is not None], options or SEOptions())
+        searched = {field: values for field, values in candidates.items() if len(values) > 1}
+        self.searched = {field: self.add_mutable(Categorical(values, label=f"{label}.{field}")) for field, values in searched.items()}
+
+    @classmethod
+    def create_fixed_module(cls, sample: dict[str, Any], *args: Any, **named: Any) -> nn.Module:
+        """In a model that is built for one sample there is only the chosen block."""
+        made: SEChoice = cls._unfixed(*args, **named)
+        return made.freeze(sample)
+
+    @classmethod
+    def _unfixed(cls, *args: Any, **named: Any) -> SEChoice:
+        made = nn.Module.__new__(cls)
+        made.__init__(*args, **named)  # type: ignore[misc]
+        return made
+
+    def spec(self, sample: Mapping[str, Any]) -> SESpec | None:
+        """The setting of a sample; None where there is no SE, or it is at another placement."""
+        chosen = {field: sample[self.searched[field].label] if field in self.searched else v[0] for field, v in self.candidates.items()}
+        elsewhere = self.place is not None and chosen["placement"] != self.place
+        return None if chosen["reduction"] is None or elsewhere else SESpec(**chosen)
+
+    def freeze(self, sample: dict[str, Any]) -> nn.Module:
+        self.validate(sample)
+        spec = self.spec(sample)
+        return nn.Identity() if spec is None else self.shared.frozen(spec)
+
+    def forward(self, x: Tensor) -> Tensor:
+        spec = self.spec({mutable.label: mutable.values[0] for mutable in self.searched.values()})
+        return x if spec is None else self.shared(x, [(spec.reduction, 1.0)], [(spec.squeeze, 1.0)], [(spec.gate, 1.0)])
+
+
+class MixedSE(SEChoice, BaseSuperNetModule):
+    """An `SEChoice` in a supernet.
+
+    Args:
+        source: what it stands for.
+        choices: of each searched field.
+    """
+
+    def __init__(self, source: SEChoice, choices: Mapping[str, Choice]) -> None:
+        MutableModule.__init__(self)
+        self.candidates, self.place, self.shared, self.searched = source.candidates, source.place, source.shared, source.searched
+        for mutable in self.searched.values():
+            self.add_mutable(mutable)
+        self.choices = nn.ModuleDict(choices)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = 1 if self.candidates["reduction"][0] is None else 0
+        present: Tensor | float = 1.0
+        reductions: Weights = [(r, 1.0) for r in self.candidates["reduction"]]
+        if choice := self._choices.get("reduction"):
+            present = 1 - choice.weights()[0] if first else 1.0
+            some = slice(first, None)
+            reductions = list(zip(self.candidates["reduction"][some], choice.given(some), strict=True))
+        if self.place is not None:
+            present = present * dict(self._weighted("placement"))[self.place]
+        mixed: Tensor = self.shared(x, reductions, self._weighted("squeeze"), self._weighted("gate"), present)
+        return mixed
+
+    def _weighted(self, field: str) -> Weights:
+        weights = self._choices[field].weights() if field in self._choices else [1.0]
+        return list(zip(self.candidates[field], weights, strict=True))
+
+    @property
+    def _choices(self) -> dict[str, Choice]:
+        return dict(cast(Iterable[tuple[str, Choice]], self.choices.items()))
+
+    # What NNI asks of a module of a supernet.
+
+    def resample(self, memo: dict[str, Any]) -> dict[str, Any]:
+        drawn: dict[str, Any] = {}
+        for choice in self._choices.values():
+            drawn |= choice.draw(memo)
+        return drawn
+
+    def export(self, memo: dict[str, Any]) -> dict[str, Any]:
+        """The most probable value of each choice that others have not exported yet; of equals the first."""
+        new = [choice for choice in self._choices.values() if choice.label not in memo]
+        return {choice.label: choice.values[int(choice.probabilities().argmax())] for choice in new}
+
+    def export_probs(self, memo: dict[str, Any]) -> dict[str, Any]:
+        new = [choice for choice in self._choices.values() if choice.label not in memo]
+        return {choice.label: dict(zip(choice.values, choice.probabilities().tolist(), strict=True)) for choice in new}
+
+    def arch_parameters(self) -> list[nn.Parameter]:
+        return [choice.alpha for choice in self._choices.values() if isinstance(choice, Mixed)]
+
+
+Make = Callable[[str, Sequence[Any], Mapping[str, Any], Mapping[str, Any]], Choice]
+
+CHOICES: dict[str, Make] = {
+    "Proxyless": lambda label, values, memo, extra: OnePath(label, values, memo[label]),
+    "GumbelDARTS": lambda label, values, memo, extra: Gumbel(label, values, memo[label], extra["softmax"]),
+    "DARTS": lambda label, values, memo, extra: Mixed(label, values, memo[label]),
+    "RandomOneShot": lambda label, values, memo, extra: Choice(label, values),
+}
+"""NNI's class of strategy (ENAS is a RandomOneShot) -> what makes a choice of it; the first that fits."""
+
+
+def hooks(strategy: Any) -> list[Hook]:
+    """NNI's mutation hooks that put `MixedSE` in the place of `SEChoice`.
+
+    Raises:
+        TypeError: for a strategy that is none of NNI's.
+    """
+    make = next((make for name, make in CHOICES.items() if isinstance(strategy, getattr(strategies, name))), None)
+    if make is None:
+        raise TypeError(f"{type(strategy).__name__} is none of NNI's one-shot strategies: {', '.join(CHOICES)}, ENAS")
+
+    def hook(module: nn.Module, name: str, memo: dict[str, Any], extra: dict[str, Any]) -> MixedSE | None:
+        if type(module) is not SEChoice:
+            return None
+        choices = {}
+        for field, mutable in module.searched.items():
+            key = f"se-nas {mutable.label}"  # beside NNI's own entries
+            if key not in memo:
+                memo[key] = make(mutable.label, mutable.values, memo, extra)
+            choices[field] = memo[key]
+        return MixedSE(module, choices)
+
+    return [hook]

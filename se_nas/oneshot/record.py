@@ -1,0 +1,56 @@
+"""A one-shot search as part of a run: done once, kept in its directory, and read from there when the run goes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from se_nas.architecture import Architecture
+from se_nas.errors import InputError
+from se_nas.evaluate import Evaluator, Report
+from se_nas.evaluate.training import TrainingEvaluator
+from se_nas.oneshot.search import Found, search_one_shot
+from se_nas.settings import SearchSettings
+
+
+def ranking(path: Path, evaluator: Evaluator, settings: SearchSettings, device: str, report: Report) -> tuple[Architecture, ...]:
+    """Architectures to train alone, the most promising first: as many as the run has trials, fewer if the space has no more.
+
+    The run's directory then holds ``one_shot.json`` (architectures, probabilities) and ``one_shot.safetensors`` (the
+    supernet's weights). A run with more trials than before trains the supernet again: with the same seed, to the same end.
+
+    Args:
+        path: the run's directory.
+        evaluator: whose space, data and training the supernet takes.
+        settings: of the run.
+        device: ``cpu`` or ``cuda:N``.
+        report: told of each epoch of the supernet.
+
+    Raises:
+        InputError: for an evaluator that does not train, and see `search_one_shot`.
+    """
+    if not isinstance(evaluator, TrainingEvaluator):
+        raise InputError("a one-shot search trains networks, and this evaluator does not", "take --evaluator training", "evaluator")
+    file = path / "one_shot.json"
+    if file.exists():
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        if kept["asked"] >= settings.trials:
+            return tuple(map(Architecture.from_json, kept["architectures"]))
+    found = search_one_shot(evaluator.space, settings, evaluator.data, settings.trials, device, report)
+    _keep(found, file, settings.trials)
+    return found.architectures
+
+
+def _keep(found: Found, file: Path, asked: int) -> None:
+    """Weights first, and then the file that says that all is there."""
+    weights = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in found.supernet.network.state_dict().items()}
+    save_file(weights, file.with_suffix(".safetensors"))
+    probabilities = {label: [[value, share] for value, share in shares.items()] for label, shares in found.probabilities.items()}
+    architectures = [architecture.to_json() for architecture in found.architectures]
+    part = file.with_suffix(".part")
+    part.write_text(
+        json.dumps({"asked": asked, "architectures": architectures, "probabilities": probabilities}, indent=1), encoding="utf-8"
+    )
+    part.replace(file)

@@ -1,0 +1,179 @@
+"""One-shot search: train a supernet in one of NNI's strategies, then rank the space's architectures by what it learned."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from se_nas.architecture import Architecture
+from se_nas.errors import InputError, known
+from se_nas.evaluate import Report
+from se_nas.evaluate.batches import eval_batches, resident
+from se_nas.evaluate.data import Data
+from se_nas.evaluate.device import choose_threads, find_device, reproducible
+from se_nas.evaluate.training import scores_of
+from se_nas.oneshot import ONE_SHOT, faults
+from se_nas.oneshot.cost import Expectation
+from se_nas.oneshot.imported import Lightning, RawFormatModelSpace, SequentialExecutionEngine, Trainer, strategies
+from se_nas.oneshot.supernet import SEModelSpace
+from se_nas.oneshot.training import Batches, Progress, SupernetTraining
+from se_nas.settings import SearchSettings
+from se_nas.space import SearchSpace
+
+REACH = 6.0
+"""How far a logit can go in a search: its learning rate times its steps. In the DARTS paper's search it is 3e-4 times 50 epochs of 390."""
+
+WARM_UP = 4
+"""The first 1 in so many epochs trains weights alone."""
+
+SAMPLED = 64
+"""Architectures that a supernet of random paths is tried with, at least."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a one-shot search found.
+
+    Attributes:
+        architectures: within the budgets, the most promising first.
+        probabilities: of each dimension of the space, value by value; empty where the strategy learns none.
+        supernet: trained; ``supernet.frozen(architecture)`` is a network with its part of the weights.
+    """
+
+    architectures: tuple[Architecture, ...]
+    probabilities: Mapping[str, Mapping[Any, float]]
+    supernet: SEModelSpace
+
+
+def search_one_shot(
+    space: SearchSpace, settings: SearchSettings, data: Data, count: int, device: str = "cpu", report: Report | None = None
+) -> Found:
+    """Train a supernet of the space on ``data.train``, its choices on ``data.val``, and rank.
+
+    DARTS, GumbelDARTS, Proxyless and ENAS learn probabilities: architectures come by their product, the most probable one
+    within the budgets first. RandomOneShot learns none: of architectures drawn within the budgets, those come first that
+    are best on ``data.val`` with the supernet's weights.
+
+    Args:
+        space: with its budgets.
+        settings: strategy, seed, epochs of the supernet, cost term, training.
+        data: at the space's input size.
+        count: how many architectures to give, fewer if the space has no more.
+        device: ``cpu`` or ``cuda:N``.
+        report: told of each epoch.
+
+    Raises:
+        InputError: for a strategy that is no one-shot one, a missing extra, or a cost term that cannot be.
+    """
+    name = settings.strategy.rpartition(":")[2]  # a run keeps it as nni:NAME
+    known(name, ONE_SHOT, "strategy")
+    faults.check_version()
+    place = find_device(device)
+    epochs = settings.supernet_epochs or settings.epochs
+    cost = Expectation(space, settings.cost_metric, settings.cost_target)
+    threads = settings.threads or choose_threads(space.plain_cost.macs, settings.train.batch_size)
+    with reproducible(settings.seed, place, threads), _seeded(settings.seed), faults.quiet(), faults.interruptible():
+        model = SEModelSpace(space)
+        near = resident(data, place)
+        loaders = [Batches(near, split, settings.train, place) for split in ("train", "val")]
+        strategy = _MAKE[name](REACH / (max(map(len, loaders)) * (epochs - epochs // WARM_UP)), epochs // WARM_UP)
+        trainer = Trainer(
+            max_epochs=epochs,
+            accelerator="gpu" if place.type == "cuda" else "cpu",
+            devices=[place.index] if place.type == "cuda" else 1,
+            callbacks=[Progress(report)] if report else [],
+            num_sanity_val_steps=0,
+            limit_val_batches=0,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        training = SupernetTraining(settings.train, cost, settings.cost_weight)
+        evaluator = Lightning(training, trainer, train_dataloaders=loaders[0], val_dataloaders=loaders[1])
+        strategy(RawFormatModelSpace(model, evaluator), SequentialExecutionEngine())
+        model.to(place)  # Lightning leaves it on the CPU
+        if name == "random-one-shot":
+            return Found(_best_drawn(model, near, cost, settings, count, place), {}, model)
+        learned = model.probabilities() if name != "enas" else _policy(strategy)
+    ranking = tuple(islice(space.ranked(cost.worth(learned)), count))
+    named = {label: dict(zip(values, learned[label].tolist(), strict=True)) for label, values in space.dimensions.items()}
+    return Found(ranking, named, model)
+
+
+def _enas(lr: float, warm_up: int) -> Any:
+    try:
+        import gym  # noqa: F401
+        import tianshou  # noqa: F401
+    except ImportError as missing:
+        raise InputError(f"enas needs {missing.name}, which is not installed", 'pip install "se-nas[nni-rl]"', "strategy") from None
+    from nni.nas.strategy._rl_impl import default_policy_fn
+
+    # NNI's defaults, a rate of 1e-4 and an update every 20 batches, are for tens of thousands of batches
+    policy = partial(default_policy_fn, lr=1e-3)
+    return faults.ENAS(batches_per_update=10, reward_metric_name="reward", warmup_epochs=warm_up, policy_fn=policy)
+
+
+_MAKE: dict[str, Callable[[float, int], Any]] = {
+    "darts": lambda lr, warm_up: strategies.DARTS(arc_learning_rate=lr, warmup_epochs=warm_up),
+    "gumbel-darts": lambda lr, warm_up: strategies.GumbelDARTS(arc_learning_rate=lr, warmup_epochs=warm_up),
+    "proxyless": lambda lr, warm_up: faults.Proxyless(arc_learning_rate=lr, warmup_epochs=warm_up),
+    "enas": _enas,
+    "random-one-shot": lambda lr, warm_up: strategies.RandomOneShot(),
+}
+
+
+def _policy(strategy: Any) -> dict[str, Tensor]:
+    """The probabilities of ENAS's controller along its most probable choices: each given those before it."""
+    generator = strategy.oneshot_module.generator
+    generator.policy.eval()
+    generator.policy._deterministic_eval, generator.policy.action_type = True, "discrete"  # which tianshou does not see in gym
+    with torch.no_grad():
+        generator.next_sample()
+    logits = {label: torch.tensor(values, dtype=torch.float64) for label, values in generator.sample_logits.items()}
+    return {label: values / values.sum() for label, values in logits.items()}  # NNI calls them logits; they are probabilities
+
+
+@torch.inference_mode()
+def _best_drawn(
+    model: SEModelSpace, data: Data, cost: Expectation, settings: SearchSettings, count: int, device: torch.device
+) -> tuple[Architecture, ...]:
+    """Of architectures drawn within the budgets, the best by accuracy on ``data.val`` less the cost term, then by loss."""
+    space = model.space
+    codes = space.sample_many(settings.seed, max(SAMPLED, 4 * count))
+    drawn = {architecture.id: architecture for architecture in map(space.decode, codes)}
+    model.eval()
+    scored: list[tuple[float, float, int, Architecture]] = []
+    for architecture in drawn.values():
+        model.draw(architecture)
+        right, loss = torch.zeros((), device=device), torch.zeros((), device=device)
+        for images, labels in eval_batches(data, data.val, 2 * settings.train.batch_size, device):
+            scores = scores_of(model(images))
+            right += (scores.argmax(1) == labels).sum()
+            loss += torch.nn.functional.cross_entropy(scores, labels, reduction="sum")
+        spent = float(getattr(space.cost(architecture), cost.metric))
+        accuracy = float(right) / len(data.val) - settings.cost_weight * float(cost.excess(spent))
+        scored.append((-accuracy, float(loss), len(scored), architecture))
+    return tuple(architecture for *_, architecture in sorted(scored)[:count])
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """NNI and tianshou draw from Python's and numpy's global numbers; they are as before afterwards."""
+    before, numpy_before = random.getstate(), np.random.get_state()
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    try:
+        yield
+    finally:
+        random.setstate(before)
+        np.random.set_state(numpy_before)

@@ -1,0 +1,99 @@
+"""A search space as an NNI `ModelSpace`, which NNI's one-shot strategies turn into a supernet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from se_nas.architecture import Architecture, SESpec
+from se_nas.errors import InputError
+from se_nas.oneshot.choice import Choice
+from se_nas.oneshot.imported import ModelSpace
+from se_nas.oneshot.mixed import Hook, SEChoice, hooks
+from se_nas.placement import Attachment, Site, attach, remove_existing
+from se_nas.space import SearchSpace
+
+
+class SEModelSpace(ModelSpace):
+    """The backbone of a space with an `SEChoice` at every placement of every site; labels are the space's dimensions.
+
+    It works in every strategy of NNI, multi-trial and one-shot. NNI knows no budgets: give `within_budgets` to its filter.
+
+    Args:
+        space: what there is to choose; sites that share a setting share a label.
+
+    Raises:
+        InputError: for extra dimensions, which are other backbones, and for a group whose name NNI does not take.
+    """
+
+    def __init__(self, space: SearchSpace) -> None:
+        if space.extra:
+            fix = "take a strategy that trains each architecture alone, or one value of each by backbone_args"
+            raise InputError(f"a supernet has one backbone, and {', '.join(space.extra)} would change it", fix, "extra")
+        super().__init__()
+        self.space = space
+        self.network = space.build_backbone()
+        for site in space.sites:
+            remove_existing(self.network, site)
+        reductions = (None, *space.reduction) if space.allow_none else space.reduction
+        candidates = {"reduction": reductions, "squeeze": space.squeeze, "gate": space.gate, "placement": space.placement}
+        places: list[tuple[Attachment, str, str, SEChoice]] = []
+        for group in space.groups:
+            if "/" in group.name:
+                raise InputError(f"NNI takes no slash in a name, as in {group.name!r}", "give the site another name", "sites.rename")
+            for site in group.sites:
+                for placement in space.placement:
+                    place = site.attachments[placement]
+                    at = placement if len(space.placement) > 1 else None
+                    choice = SEChoice(place.channels, candidates, group.name, space.options, at)
+                    places.append((place, site.name, placement, choice))
+        for place, _, _, choice in sorted(places, key=lambda entry: -entry[0].module.count(".")):  # what lies inside first
+            attach(self.network, place, choice)
+        self._names = {id(choice.shared): (site, placement) for _, site, placement, choice in places}
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) -> what the backbone returns."""
+        scores: Tensor = self.network(images)
+        return scores
+
+    def extra_oneshot_hooks(self, strategy: Any) -> list[Hook]:
+        """NNI asks for them when it makes the supernet."""
+        return hooks(strategy)
+
+    def frozen(self, architecture: Architecture) -> nn.Module:
+        """The network of an architecture, built as ``space.build`` does, with its part of the weights."""
+        shared = {self._names[id(m.shared)]: m.shared for m in self.modules() if isinstance(m, SEChoice)}
+
+        def make(site: Site, spec: SESpec) -> nn.Module:
+            block: nn.Module = shared[site.name, spec.placement].frozen(spec)
+            return block
+
+        network = self.space.build(architecture, make)
+        network.load_state_dict(self.network.state_dict(), strict=False)  # the backbone's; SE blocks have other names here
+        return network
+
+    def freeze(self, sample: dict[str, Any]) -> nn.Module:
+        self.validate(sample)
+        return self.frozen(self.space.from_dimensions(sample))
+
+    # What a strategy has made of it.
+
+    @property
+    def choices(self) -> dict[str, Choice]:
+        """Of a supernet, the choices by label."""
+        return {module.label: module for module in self.modules() if isinstance(module, Choice)}
+
+    def probabilities(self) -> dict[str, Tensor]:
+        """Of each dimension of the space, in the order of its values."""
+        return {label: choice.probabilities() for label, choice in self.choices.items()}
+
+    def draw(self, architecture: Architecture) -> None:
+        """Let a supernet of single paths (RandomOneShot, ENAS) compute this architecture."""
+        sample = self.space.to_dimensions(architecture)
+        for choice in self.choices.values():
+            choice.draw(sample)
+
+    def drawn(self) -> Architecture:
+        """The architecture that a supernet of single paths computes."""
+        return self.space.from_dimensions({label: choice.values[choice.index] for label, choice in self.choices.items()})
