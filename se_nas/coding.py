@@ -23,12 +23,14 @@ class Coding:
 
     Attributes:
         open: the extra dimensions that leave a choice.
+        names: of these, then of the groups.
         sizes: how many values each of those has, then how many options each group.
     """
 
     def __init__(self, extra: Mapping[str, tuple[Any, ...]], groups: Sequence[Group]) -> None:
         self._extra, self._groups = extra, groups
         self.open = {name: values for name, values in extra.items() if len(values) > 1}
+        self.names = [*self.open, *(group.name for group in groups)]
         self.sizes = [*map(len, self.open.values()), *(len(group.options) for group in groups)]
 
     def decode(self, codes: Codes) -> Architecture:

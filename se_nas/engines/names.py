@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from se_nas.errors import InputError, known
+from se_nas.oneshot import ONE_SHOT
 from se_nas.strategies import STRATEGIES
 from se_nas.strategies.elsewhere import PREFIX, is_elsewhere
 
 OURS = "se-nas:"
 """Before the name of a strategy: it is ours, whatever the engine."""
 
-OWN = ("random", "grid", "evolution", "tpe", "rl")
+OWN = ("random", "grid", "evolution", "tpe", "rl", *ONE_SHOT)
 """NNI's own strategies, by the names that a person gives."""
 
 

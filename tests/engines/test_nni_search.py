@@ -13,7 +13,7 @@ from nni_searching import OWN, Notes, Planted, fails, order, search
 
 import se_nas
 from se_nas.engines.names import full_name
-from se_nas.engines.nni_engine.reward import WEIGHT, Reward
+from se_nas.engines.nni_engine.reward import WEIGHT, OneNumber
 from se_nas.objective import parse_objectives
 from se_nas.space import REFERENCES
 from se_nas.strategies import STRATEGIES
@@ -111,12 +111,12 @@ def test_the_one_number_is_ours_and_said(tmp_path) -> None:
     notes = Notes()
     run = search(tmp_path / "run", strategy="random", objectives=["accuracy", "params"], trials=4, observer=notes)
     plain = run.trials[0]
-    reward = Reward(parse_objectives(["accuracy", "params"]), plain.values)
+    reward = OneNumber(parse_objectives(["accuracy", "params"]), plain.values)
     assert f"maximises {reward}" in notes.told[0] and "se-nas:" in notes.told[0]
     assert reward(plain.values) == plain.metrics["accuracy"]
     twice = {"accuracy": 0.5, "params": 2 * plain.costs["params"]}
     assert reward(twice) == pytest.approx(0.5 - WEIGHT)
-    assert Reward(parse_objectives(["loss"]), {})({"loss": 2.0}) == -2.0
+    assert OneNumber(parse_objectives(["loss"]), {})({"loss": 2.0}) == -2.0
 
 
 def test_names_mean_ours_or_theirs() -> None:

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from se_nas.architecture import Architecture
-from se_nas.engines.nni_engine.reward import Reward
+from se_nas.engines.nni_engine.reward import OneNumber
 from se_nas.engines.plan import Job, Plan
 from se_nas.engines.recorder import Recorder
 from se_nas.objective import Objective
+from se_nas.trade import Trade
 from se_nas.trial import Trial
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class Desk:
         plan: numbers the jobs, and proposes them if the strategy is ours.
         recorder: takes what is finished.
         objectives: what for.
+        trade: how they are traded.
         trials: the ledger so far.
 
     Attributes:
@@ -34,9 +36,9 @@ class Desk:
         fatal: what ends the search.
     """
 
-    def __init__(self, plan: Plan, recorder: Recorder, objectives: Sequence[Objective], trials: Sequence[Trial]) -> None:
+    def __init__(self, plan: Plan, recorder: Recorder, objectives: Sequence[Objective], trade: Trade, trials: Sequence[Trial]) -> None:
         self.plan, self.recorder, self.space = plan, recorder, plan.space
-        self._objectives = objectives
+        self._objectives, self._trade = objectives, trade
         self._lock = threading.RLock()
         self._plain: Mapping[str, float] = plan.space.plain_cost._asdict()
         self.known: dict[Architecture, Trial] = {}
@@ -46,19 +48,19 @@ class Desk:
             self._learn(trial)
 
     @property
-    def reward(self) -> Reward:
-        """The one number, once the plain reference has been tried."""
-        return Reward(self._objectives, self._plain)
+    def reward(self) -> OneNumber:
+        """What NNI maximises, once the plain reference has been tried."""
+        return OneNumber(self._objectives, self._plain, self._trade)
 
     @property
     def more(self) -> bool:
         """Whether there are trials left to begin."""
         return self.fatal is None and self.plan.left > 0
 
-    def next(self) -> Job | None:
-        """The next job of the plan itself."""
+    def next(self, proposed: Architecture | None = None) -> Job | None:
+        """The next job of the plan, of an architecture proposed elsewhere if there is one."""
         with self._lock:
-            return self.plan.next()
+            return self.plan.next(proposed)
 
     def begin(self, job: Job | None, architecture: Architecture) -> Job | None:
         """Put a job on record as begun; without one, the plan makes it, or None if no trial is left."""

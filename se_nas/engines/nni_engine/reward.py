@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from se_nas.objective import Objective
+from se_nas.trade import PARETO, Trade
 
 WEIGHT = 0.07
 """Of each objective after the first: what being twice as dear as the plain backbone may cost in the first one's unit.
@@ -16,18 +17,23 @@ objectives that can be zero or negative.
 
 
 @dataclass(frozen=True)
-class Reward:
-    """The first objective, less `WEIGHT` times what every further one is worse than the plain backbone's, as a share of that.
+class OneNumber:
+    """The search's own value where it trades objectives for one (`se_nas.trade`). Of a Pareto search, the first objective
+    less `WEIGHT` times what every further one is worse than the plain backbone's, as a share of that.
 
     Attributes:
         objectives: the search's.
         plain: metrics and costs of the plain backbone.
+        trade: how it trades them.
     """
 
     objectives: Sequence[Objective]
     plain: Mapping[str, float]
+    trade: Trade = PARETO
 
     def __call__(self, values: Mapping[str, float]) -> float:
+        if self.trade.kind != "pareto":
+            return -self.trade.loss(self.objectives, values)
         first, *others = self.objectives
         return -first.loss(values[first.name]) - sum(WEIGHT * self._excess(objective, values[objective.name]) for objective in others)
 
@@ -37,6 +43,11 @@ class Reward:
 
     def __str__(self) -> str:
         first, *others = self.objectives
+        if self.trade.kind == "weighted":
+            powers = [f"({name} / {target:,g}) ^ {self.trade.weight:g}" for name, target in self.trade.targets.items()]
+            return " x ".join([first.name, *powers])
+        if self.trade.kind == "constrained":
+            others = []
         terms = [f"{'-' if first.direction == 'min' else ''}{first.name}"]
         for objective in others:
             plain = self.plain.get(objective.name, 0.0)

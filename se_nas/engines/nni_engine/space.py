@@ -33,9 +33,9 @@ class Model(ExecutableModelSpace):
     def __init__(self, space: SearchSpace, execute: Execute) -> None:
         super().__init__()
         self._space, self._execute = space, execute
-        names = [name.replace("/", ".") for name, _ in space.reference("plain")]  # a slash is NNI's own in a label
+        names = [name.replace("/", ".") for name in space.coding.names]  # a slash is NNI's own in a label
         self.labels = tuple(f"{place}:{name}" for place, name in enumerate(names))
-        options = {label: range(len(group.options)) for label, group in zip(self.labels, space.groups, strict=True)}
+        options = dict(zip(self.labels, map(range, space.coding.sizes), strict=True))
         self._mutables = MutableDict({label: Categorical(places, label=label) for label, places in options.items()})
         self.evaluator = None
         self.sample: dict[str, int] | None = None

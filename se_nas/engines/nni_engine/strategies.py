@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -55,6 +55,23 @@ def own(name: str, seed: int, desk: Desk) -> Chain:
     """A strategy of NNI's own, by its full name, that tries nothing over budget or known already."""
     strategy = _MAKE[name.removeprefix(PREFIX)](seed)
     return Chain(strategy, Feasible(desk), Known(desk))
+
+
+class Given(Strategy):
+    """Submits architectures in their order, but for those that have been tried."""
+
+    def __init__(self, desk: Desk, architectures: Sequence[Architecture]) -> None:
+        super().__init__()
+        self._desk, self._architectures = desk, architectures
+
+    def _run(self) -> None:
+        for architecture in self._architectures:
+            if architecture in self._desk.known:
+                continue
+            if not self.wait_for_resource() or (job := self._desk.next(architecture)) is None:
+                break
+            self.engine.submit_models(self.model_space.of_job(job))
+        self._desk.wait()
 
 
 class Ours(Strategy):
