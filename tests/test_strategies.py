@@ -35,10 +35,10 @@ def drive(strategy: Strategy, space: SearchSpace, steps: int, fail: int = 0) -> 
 @every
 def test_same_seed_same_proposals(name: str) -> None:
     space = digits_space()
-    first, second = (drive(create_strategy(name, space, OBJECTIVES, 7), space, 40) for _ in range(2))
+    first, second = (drive(create_strategy(name, space, OBJECTIVES, 7), space, 26) for _ in range(2))
     assert first == second
     if name != "grid":
-        assert first != drive(create_strategy(name, space, OBJECTIVES, 8), space, 40)
+        assert first != drive(create_strategy(name, space, OBJECTIVES, 8), space, 26)
 
 
 @every
@@ -120,14 +120,14 @@ def test_ties_and_failures(name: str) -> None:
 
 def test_the_first_proposals_of_random_search_are_uniform() -> None:
     space = digits_space(budgets={"params": "<= +0.8%"})
-    draws = 40 * space.feasible_size
+    draws = 20 * space.feasible_size
     counts: dict[Architecture, int] = {}
     for seed in range(draws):
         (architecture,) = create_strategy("random", space, OBJECTIVES, seed).ask(1)
         counts[architecture] = counts.get(architecture, 0) + 1
     assert 10 < len(counts) == space.feasible_size
     freedom = len(counts) - 1
-    assert sum((count - 40) ** 2 / 40 for count in counts.values()) < freedom + 4 * (2 * freedom) ** 0.5  # four deviations of chi-squared
+    assert sum((count - 20) ** 2 / 20 for count in counts.values()) < freedom + 4 * (2 * freedom) ** 0.5  # four deviations of chi-squared
 
 
 def trial(space: SearchSpace, number: int, architecture: Architecture, after: int, role: str = "proposal", failed: bool = False) -> Trial:

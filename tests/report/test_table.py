@@ -15,7 +15,7 @@ from se_nas.run import Run
 
 from .conftest import MakeRun, make_trials
 
-ROW = {"trial", "id", "role", "architecture", "values", "test", "seeds"} | {
+ROW = {"trial", "id", "role", "architecture", "values", "test", "seeds", "weighted_value"} | {
     "gain_over_plain",
     "gain_over_paper",
     "tied_with_plain",
@@ -125,7 +125,7 @@ def test_json_has_stable_keys_and_only_json_types(make_run: MakeRun) -> None:
     run = make_run(make_trials(24), test=True)
     data = as_json(run)
     assert json.loads(json.dumps(data, allow_nan=False)) == data
-    assert set(data) == {"run", "status", "objectives", "trials", "noise", "references", "best", "front", "failed"}
+    assert set(data) == {"run", "status", "objectives", "trade", "trials", "noise", "references", "best", "front", "failed"}
     assert data["status"] == "complete"
     assert data["trials"] == {"finished": 24, "failed": 2, "stopped": 0, "planned": 24}
     assert data["noise"]["deviation"] > 0
