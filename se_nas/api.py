@@ -44,6 +44,7 @@ def search(
     strategy: str | None = None,
     objectives: Sequence[str] | None = None,
     repeats: int | None = None,
+    front_seeds: int | None = None,
     prior: str | None = None,
     threads: int | None = None,
     device: str | None = None,
@@ -69,8 +70,8 @@ def search(
         evaluator: what gives an architecture its metrics, instead of training on ``data``; ``"paper"`` estimates them
             from the SENet paper's tables.
         observer: hears what happens; silent by default.
-        data, epochs, trials, seed, strategy, objectives, repeats, prior, threads, device, keep_weights, warm_start, engine, workers,
-            cpus_per_trial, gpus_per_trial, address, storage, trial_timeout, scheduler, train: see
+        data, epochs, trials, seed, strategy, objectives, repeats, front_seeds, prior, threads, device, keep_weights, warm_start, engine,
+            workers, cpus_per_trial, gpus_per_trial, address, storage, trial_timeout, scheduler, train: see
             `se_nas.settings.SearchSettings`, whose defaults stand for None.
 
     Returns:
@@ -87,6 +88,7 @@ def search(
         "strategy": strategy,
         "objectives": objectives,
         "repeats": repeats,
+        "front_seeds": front_seeds,
         "prior": prior,
         "threads": threads,
         "device": device,

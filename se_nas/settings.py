@@ -13,7 +13,7 @@ from se_nas.spacefile import check_keys
 SCHEDULERS = ("none", "asha", "hyperband", "pbt")
 """What may end a trial before its last epoch."""
 
-_LEAST = {"epochs": 1, "trials": 1, "repeats": 1, "seed": 0, "threads": 0}
+_LEAST = {"epochs": 1, "trials": 1, "repeats": 1, "front_seeds": 1, "seed": 0, "threads": 0}
 _LEAST |= {"workers": 0, "cpus_per_trial": 0, "gpus_per_trial": 0, "trial_timeout": 0}
 
 
@@ -29,8 +29,9 @@ class SearchSettings:
         seed: of the strategy, and of each trial.
         strategy: a name in `se_nas.strategies.STRATEGIES`.
         objectives: what to trade, the first being what "best" means.
-        repeats: seeds with which both references are trained; 2 or more measure the noise between seeds. Of strategy
-            ``known-cost`` also: the most seeds of what is on the front, tried again where noise hides what is better.
+        repeats: seeds with which both references are trained; 2 or more measure the noise between seeds.
+        front_seeds: most seeds of one architecture: with 2 or more, strategy ``known-cost`` tries what is on the front again
+            where noise hides what is better; it needs the noise, so ``repeats`` of 2 or more.
         prior: ``paper``: strategy ``known-cost`` begins with what the SENet paper's tables say of SE-ResNet-50 on ImageNet.
         threads: of the CPU in training; 0 chooses by how much work a step is.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
@@ -56,6 +57,7 @@ class SearchSettings:
     strategy: str = "known-cost"
     objectives: tuple[str, ...] = ("accuracy", "params")
     repeats: int = 1
+    front_seeds: int = 1
     prior: str = ""
     threads: int = 0
     device: str = "auto"
@@ -78,6 +80,10 @@ class SearchSettings:
             if value is not None and not value >= least:
                 raise InputError(f"{value} is below {least}", f"take {least} or more", key)
         known(self.evaluator, ("training", "paper"), "evaluator")
+        if self.front_seeds > 1:
+            known(self.strategy, ("known-cost",), "strategy with front_seeds")
+            if self.repeats < 2:
+                raise InputError("front_seeds needs to know the noise between seeds", "take repeats of 2 or more", "front_seeds")
         if self.prior:
             known(self.prior, ("paper",), "prior")
             known(self.strategy, ("known-cost",), "strategy with a prior")
@@ -99,6 +105,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "strategy": (str,),
     "objectives": (list,),
     "repeats": (int,),
+    "front_seeds": (int,),
     "prior": (str,),
     "threads": (int,),
     "device": (str,),
