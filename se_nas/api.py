@@ -49,6 +49,7 @@ def search(
     targets: Mapping[str, Any] | None = None,
     weight: float | None = None,
     repeats: int | None = None,
+    front_seeds: int | None = None,
     prior: str | None = None,
     threads: int | None = None,
     device: str | None = None,
@@ -79,12 +80,8 @@ def search(
         out: the run's directory, new or empty; by default a new one below ``runs/``.
         evaluator: what gives an architecture its metrics, instead of training on ``data``; ``"paper"`` estimates them
             from the SENet paper's tables.
-        supernet_epochs, cost_weight, cost_metric, cost_target: of a one-shot search, see `se_nas.settings.SearchSettings`.
         observer: hears what happens; silent by default.
-        data, epochs, trials, seed, strategy, objectives, trade, targets, weight, repeats, prior, threads, device, keep_weights,
-            warm_start, engine, workers, cpus_per_trial, gpus_per_trial, address, storage, trial_timeout, scheduler, nni_service,
-            nni_machines, train: see
-            `se_nas.settings.SearchSettings`, whose defaults stand for None.
+        data and all others: see `se_nas.settings.SearchSettings`, whose defaults stand for None.
 
     Returns:
         The run. After Ctrl-C it holds what was finished, and KeyboardInterrupt is raised again.
@@ -103,6 +100,7 @@ def search(
         "targets": targets,
         "weight": weight,
         "repeats": repeats,
+        "front_seeds": front_seeds,
         "prior": prior,
         "threads": threads,
         "device": device,

@@ -90,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         help="'params<=+5%%' of the plain backbone, 'macs<=42M'; may be given again",
     )
     sub.add_argument("--repeats", type=int, metavar="N", help="seeds for the references; 2 or more measure the noise between seeds")
+    sub.add_argument("--front-seeds", type=int, metavar="N", help="most seeds of one architecture; 2 or more: the front is tried again")
     sub.add_argument("--prior", metavar="NAME", help="paper: begin with what the paper's ImageNet tables say of SE-ResNet-50 (known-cost)")
     sub.add_argument("--threads", type=int, metavar="N", help="of the CPU in training (default: by how much work a step is)")
     sub.add_argument("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N")

@@ -17,7 +17,7 @@ SCHEDULERS = ("none", "asha", "hyperband", "pbt")
 NNI_SERVICES = ("none", "local", "remote")
 """Where the engine ``nni`` runs trials: in this process, as processes of this machine, or of others."""
 
-_LEAST = {"epochs": 1, "trials": 1, "repeats": 1, "seed": 0, "threads": 0}
+_LEAST = {"epochs": 1, "trials": 1, "repeats": 1, "front_seeds": 1, "seed": 0, "threads": 0}
 _LEAST |= {"supernet_epochs": 0, "cost_weight": 0}
 _LEAST |= {"workers": 0, "cpus_per_trial": 0, "gpus_per_trial": 0, "trial_timeout": 0}
 
@@ -37,8 +37,9 @@ class SearchSettings:
         trade: ``pareto``, ``weighted`` or ``constrained``, see `se_nas.trade`.
         targets: of ``weighted``: objective -> target, ``300k`` or ``+5%`` of the plain backbone; that one's own by default.
         weight: of ``weighted``: the exponent, below 0.
-        repeats: seeds with which both references are trained; 2 or more measure the noise between seeds. Of strategy
-            ``known-cost`` also: the most seeds of what is on the front, tried again where noise hides what is better.
+        repeats: seeds with which both references are trained; 2 or more measure the noise between seeds.
+        front_seeds: most seeds of one architecture: with 2 or more, strategy ``known-cost`` tries what is on the front again
+            where noise hides what is better; it needs the noise, so ``repeats`` of 2 or more.
         prior: ``paper``: strategy ``known-cost`` begins with what the SENet paper's tables say of SE-ResNet-50 on ImageNet.
         threads: of the CPU in training; 0 chooses by how much work a step is.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
@@ -74,6 +75,7 @@ class SearchSettings:
     targets: Mapping[str, Any] = field(default_factory=dict)
     weight: float = WEIGHT
     repeats: int = 1
+    front_seeds: int = 1
     prior: str = ""
     threads: int = 0
     device: str = "auto"
@@ -102,6 +104,10 @@ class SearchSettings:
             if value is not None and not value >= least:
                 raise InputError(f"{value} is below {least}", f"take {least} or more", key)
         known(self.evaluator, ("training", "paper"), "evaluator")
+        if self.front_seeds > 1:
+            known(self.strategy, ("known-cost",), "strategy with front_seeds")
+            if self.repeats < 2:
+                raise InputError("front_seeds needs to know the noise between seeds", "take repeats of 2 or more", "front_seeds")
         if self.prior:
             known(self.prior, ("paper",), "prior")
             known(self.strategy, ("known-cost",), "strategy with a prior")
@@ -129,6 +135,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "targets": (dict,),
     "weight": (int, float),
     "repeats": (int,),
+    "front_seeds": (int,),
     "prior": (str,),
     "threads": (int,),
     "device": (str,),

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from conftest import digits_space
 
+import se_nas
 from se_nas.categorical import CategoricalSpace
+from se_nas.evaluate import Evaluation
 from se_nas.objective import Objective, parse_objectives
 from se_nas.space import SearchSpace
 from se_nas.strategies import create_strategy, replay
@@ -114,6 +117,38 @@ def test_only_where_noise_hides_what_is_better_is_the_front_tried_again() -> Non
     asked = noisy_search(0.5, repeats=3)
     assert 3 <= len(asked) - len(set(asked)) <= 20
     assert max(map(asked.count, asked)) <= 3
+
+
+def test_a_search_tries_its_front_with_further_seeds(tmp_path) -> None:
+    """And goes on after an interruption as if there had been none."""
+
+    class Noisy:
+        def __init__(self, stop: int = 100) -> None:
+            self.left = stop
+
+        def __call__(self, architecture, seed: int, fidelity, device: str, report) -> Evaluation:
+            if not self.left:
+                raise KeyboardInterrupt
+            self.left -= 1
+            return Evaluation({"accuracy": np.random.default_rng([int(architecture.id, 16), seed]).random()})
+
+    arguments = {"trials": 26, "repeats": 2, "front_seeds": 3, "seed": 4}
+    whole = se_nas.search(digits_space(squeeze=["avg"]), evaluator=Noisy(), out=tmp_path / "whole", **arguments)
+    seeds: dict = {}
+    for trial in whole.trials:
+        seeds.setdefault(trial.architecture, []).append(trial.seed)
+    assert max(map(len, seeds.values())) == 3 and sum(map(len, seeds.values())) > len(seeds) + 2
+    assert all(tried == list(range(4, 4 + len(tried))) for tried in seeds.values())
+    with pytest.raises(KeyboardInterrupt):
+        se_nas.search(digits_space(squeeze=["avg"]), evaluator=Noisy(20), out=tmp_path / "run", **arguments)
+    resumed = se_nas.resume(tmp_path / "run", evaluator=Noisy())
+    assert [(t.architecture, t.seed) for t in resumed.trials] == [(t.architecture, t.seed) for t in whole.trials]
+
+
+def test_further_seeds_need_the_noise_and_the_strategy(tmp_path) -> None:
+    for arguments, message in (({}, "needs to know the noise"), ({"repeats": 2, "strategy": "nsga2"}, "unknown strategy with front_seeds")):
+        with pytest.raises(se_nas.InputError, match=message):
+            se_nas.search(digits_space(), trials=5, front_seeds=2, out=tmp_path / "run", **arguments)
 
 
 def test_another_trial_is_worth_most_where_least_is_sure() -> None:

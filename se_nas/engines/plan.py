@@ -105,10 +105,8 @@ class Plan:
 
     def _new_seed(self, architecture: Architecture) -> int:
         """The first, from the search's own on, that no trial of the architecture had."""
-        seeds = self._seeds.setdefault(architecture, set())
-        seed = next(seed for seed in itertools.count(self._settings.seed) if seed not in seeds)
-        seeds.add(seed)
-        return seed
+        seeds = self._seeds.get(architecture, set())
+        return next(seed for seed in itertools.count(self._settings.seed) if seed not in seeds)
 
     def copy(self, job: Job) -> Job | None:
         """A further trial that goes on from where another is, with other settings of its training; None when none is left.
@@ -121,6 +119,7 @@ class Plan:
         return replace(job, number=self._numbers.popleft(), role="copy", fidelity=fidelity, after=self._finished)
 
     def _job(self, number: int, role: str, architecture: Architecture, seed: int) -> Job:
+        self._seeds.setdefault(architecture, set()).add(seed)
         costs = self.space.cost(architecture)._asdict()
         return Job(number, role, architecture, seed, {"epochs": self._settings.epochs}, costs, self._finished)
 
@@ -133,8 +132,8 @@ class Plan:
 def _options(space: SearchSpace, settings: SearchSettings) -> dict[str, Any]:
     """What settings say to a strategy of its own."""
     options: dict[str, Any] = {}
-    if settings.strategy == "known-cost" and settings.repeats > 1:
-        options["repeats"] = settings.repeats
+    if settings.front_seeds > 1:
+        options["repeats"] = settings.front_seeds
     if settings.prior == "paper":
         from se_nas.evaluate.paper import PaperEvaluator
 
