@@ -49,5 +49,5 @@ with warnings.catch_warnings(), _uncompiled():
         ProxylessMixedRepeat,
         suppress_already_mutated,
     )
-    from nni.nas.space import RawFormatModelSpace
+    from nni.nas.space import RawFormatModelSpace, current_model, model_context
     from pytorch_lightning import Callback

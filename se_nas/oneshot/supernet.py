@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from se_nas.architecture import Architecture, SESpec
 from se_nas.errors import InputError
 from se_nas.oneshot.choice import Choice
-from se_nas.oneshot.imported import ModelSpace
+from se_nas.oneshot.imported import ModelSpace, current_model
 from se_nas.oneshot.mixed import Hook, SEChoice, hooks
 from se_nas.placement import Attachment, Site, attach, remove_existing
 from se_nas.space import SearchSpace
@@ -33,6 +33,10 @@ class SEModelSpace(ModelSpace):
             raise InputError(f"a supernet has one backbone, and {', '.join(space.extra)} would change it", fix, "extra")
         super().__init__()
         self.space = space
+        self._names: dict[int, tuple[str, str]] = {}
+        if (sample := current_model()) is not None:  # inside NNI's model_context there is one model only
+            self.network = space.build(space.from_dimensions(sample))
+            return
         self.network = space.build_backbone()
         for site in space.sites:
             remove_existing(self.network, site)

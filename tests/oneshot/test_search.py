@@ -65,6 +65,8 @@ def test_each_strategy_finds_architectures_of_the_space_whose_weights_load_stric
     if strategy != "random-one-shot":
         assert all(sum(shares.values()) == pytest.approx(1) for shares in found.probabilities.values())
         assert {label: tuple(shares) for label, shares in found.probabilities.items()} == space.dimensions
+    if strategy == "gumbel-darts":  # NNI lowers the temperature of every choice, from 1 to 0.33
+        assert [choice.softmax.tau for choice in found.supernet.choices.values()] == pytest.approx([0.665] * len(space.dimensions))
     if strategy in ("darts", "gumbel-darts", "proxyless"):
         assert all(len(set(shares.values())) == len(shares) for shares in found.probabilities.values())  # every choice was learned
 
@@ -88,13 +90,24 @@ def test_the_same_seed_finds_the_same(digits: Data) -> None:
     assert other.probabilities != runs[0].probabilities
 
 
-def test_ctrl_c_in_the_supernet_is_a_keyboard_interrupt(digits: Data) -> None:
-    def stop(*_: object) -> None:
-        signal.raise_signal(signal.SIGINT)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_signal_ends_the_supernet_as_a_keyboard_interrupt(number: signal.Signals, digits: Data) -> None:
+    def handler(*_: object) -> None:  # as the command line has it
+        raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        search_one_shot(digits_space(), settings("darts", epochs=2), digits, 1, report=stop)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    told: list[int] = []
+
+    def stop(epoch: int, *_: object) -> None:
+        told.append(epoch)
+        signal.raise_signal(number)
+
+    before = signal.signal(number, handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            search_one_shot(digits_space(), settings("darts", epochs=2), digits, 1, report=stop)
+        assert signal.getsignal(number) is handler and told == [1]
+    finally:
+        signal.signal(number, before)
 
 
 def test_what_cannot_be_is_refused(digits: Data, monkeypatch: pytest.MonkeyPatch) -> None:

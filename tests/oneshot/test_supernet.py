@@ -9,7 +9,7 @@ pytest.importorskip("nni")
 from torchvision.models.resnet import Bottleneck, ResNet
 
 from se_nas.errors import InputError
-from se_nas.oneshot.imported import strategies
+from se_nas.oneshot.imported import model_context, strategies
 from se_nas.oneshot.mixed import MixedSE
 from se_nas.oneshot.supernet import SEModelSpace
 from se_nas.space import SearchSpace
@@ -79,6 +79,14 @@ def test_before_a_strategy_it_is_a_space_of_nni_with_the_spaces_own_dimensions()
     plain.load_state_dict(model.frozen(space.reference("plain")).state_dict())
     images = torch.randn(2, *space.input_size)
     torch.testing.assert_close(model.eval()(images), plain.eval()(images))
+
+
+def test_in_a_model_context_it_is_the_one_network() -> None:
+    space = digits_space(share="stage", placement=["standard", "pre"])
+    architecture = space.sample(1)
+    with model_context(space.to_dimensions(architecture)):
+        one = SEModelSpace(space)
+    one.network.load_state_dict(space.build(architecture).state_dict())
 
 
 def test_a_strategy_that_is_none_of_nnis_and_a_slash_are_refused() -> None:
