@@ -47,6 +47,7 @@ class Plan:
 
     Attributes:
         space: as given.
+        trade: of the objectives.
         replayed: whether the strategy proposes what the ledger holds, see `se_nas.strategies.replay`.
     """
 
@@ -62,7 +63,8 @@ class Plan:
         self._settings = settings
         self._finished = len(trials)
         elsewhere = is_elsewhere(settings.strategy)
-        compared = resolve_trade(vars(settings), objectives, space.plain_cost._asdict(), len(space.budgets)).compared(objectives)
+        self.trade = resolve_trade(vars(settings), objectives, space.plain_cost._asdict(), len(space.budgets))
+        compared = self.trade.compared(objectives)
         self._strategy: Strategy | Elsewhere = (
             Elsewhere() if elsewhere else create_strategy(settings.strategy, space, compared, settings.seed, **_options(space, settings))
         )

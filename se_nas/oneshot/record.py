@@ -8,9 +8,9 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from se_nas.architecture import Architecture
-from se_nas.errors import InputError
 from se_nas.evaluate import Evaluator, Report
 from se_nas.evaluate.training import TrainingEvaluator
+from se_nas.oneshot import check_one_shot
 from se_nas.oneshot.search import Found, search_one_shot
 from se_nas.settings import SearchSettings
 
@@ -31,8 +31,8 @@ def ranking(path: Path, evaluator: Evaluator, settings: SearchSettings, device: 
     Raises:
         InputError: for an evaluator that does not train, and see `search_one_shot`.
     """
-    if not isinstance(evaluator, TrainingEvaluator):
-        raise InputError("a one-shot search trains networks, and this evaluator does not", "take --evaluator training", "evaluator")
+    check_one_shot(evaluator, settings)
+    assert isinstance(evaluator, TrainingEvaluator)
     file = path / "one_shot.json"
     if file.exists():
         kept = json.loads(file.read_text(encoding="utf-8"))

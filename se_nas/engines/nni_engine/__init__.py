@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from se_nas.architecture import Architecture
 from se_nas.engines.local import not_used_in_one_process
 from se_nas.engines.names import OURS
 from se_nas.engines.nni_engine import faults
@@ -16,6 +18,7 @@ from se_nas.evaluate import Evaluator
 from se_nas.evaluate.device import choose_device
 from se_nas.objective import parse_objectives
 from se_nas.observer import Observer
+from se_nas.oneshot import ONE_SHOT, check_one_shot
 from se_nas.run import Run
 from se_nas.settings import SearchSettings
 from se_nas.strategies.elsewhere import PREFIX, is_elsewhere
@@ -28,6 +31,10 @@ if TYPE_CHECKING:
     from se_nas.engines.nni_engine.space import Model
 
 
+TOLD = 10
+"""How often the progress of a supernet is told."""
+
+
 class NNIEngine:
     """Runs a search through NNI.
 
@@ -37,9 +44,12 @@ class NNIEngine:
 
     def __init__(self, evaluator: Evaluator, settings: SearchSettings) -> None:
         faults.check_installed()
-        if settings.strategy == f"{PREFIX}rl":
+        if settings.strategy in (f"{PREFIX}rl", f"{PREFIX}enas"):
             faults.check_installed(faults.NEEDED_FOR_RL, "nni-rl")
         self._evaluator, self._settings = evaluator, settings
+        self._one_shot = settings.strategy.removeprefix(PREFIX) in ONE_SHOT
+        if self._one_shot:
+            check_one_shot(evaluator, settings)
         self._device = choose_device(settings.device) if settings.nni_service != "remote" else "cpu"
         self._machines = read_machines(settings.nni_machines) if settings.nni_service == "remote" else ()
         if settings.nni_service != "none":
@@ -92,17 +102,32 @@ class NNIEngine:
 
     def _propose(self, model: Model, engine: ExecutionEngine, desk: Desk, observer: Observer) -> None:
         """Let a strategy submit models to an engine of NNI's until no trial is left, or it has no more to propose."""
-        from se_nas.engines.nni_engine.strategies import Ours, own
+        from se_nas.engines.nni_engine.strategies import Given, Ours, own
 
         name = self._settings.strategy
         theirs = is_elsewhere(name)
         _run(Ours(desk, references_only=theirs), model, engine, desk)
         if not theirs or not desk.more:
             return
-        observer.note(f"{name} is NNI's own ({OURS}NAME is ours); it maximises {desk.reward}")
-        _run(own(name, self._settings.seed, desk), model, engine, desk)
+        if self._one_shot:
+            _run(Given(desk, self._ranking(desk, observer)), model, engine, desk)
+        else:
+            observer.note(f"{name} is NNI's own ({OURS}NAME is ours); it maximises {desk.reward}")
+            _run(own(name, self._settings.seed, desk), model, engine, desk)
         if desk.more:
             observer.note(f"{name} proposes nothing more that is new and within the budgets")
+
+    def _ranking(self, desk: Desk, observer: Observer) -> Sequence[Architecture]:
+        """What a supernet ranks first; it is trained here, wherever trials run."""
+        from se_nas.oneshot.record import ranking
+
+        def report(epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+            if epoch * TOLD // epochs > (epoch - 1) * TOLD // epochs:
+                loss = f", loss {metrics['loss']:.3f}" if "loss" in metrics else ""
+                observer.note(f"supernet ({self._settings.strategy}): epoch {epoch} of {epochs}{loss}")
+
+        device = self._device if self._settings.nni_service != "remote" else choose_device(self._settings.device)
+        return ranking(desk.recorder.path, self._evaluator, self._settings, device, report)
 
 
 def _run(strategy: Strategy, model: Model, engine: ExecutionEngine, desk: Desk) -> None:

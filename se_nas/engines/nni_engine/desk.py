@@ -12,7 +12,6 @@ from se_nas.engines.nni_engine.reward import OneNumber
 from se_nas.engines.plan import Job, Plan
 from se_nas.engines.recorder import Recorder
 from se_nas.objective import Objective
-from se_nas.trade import Trade
 from se_nas.trial import Trial
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ class Desk:
         plan: numbers the jobs, and proposes them if the strategy is ours.
         recorder: takes what is finished.
         objectives: what for.
-        trade: how they are traded.
         trials: the ledger so far.
 
     Attributes:
@@ -36,9 +34,9 @@ class Desk:
         fatal: what ends the search.
     """
 
-    def __init__(self, plan: Plan, recorder: Recorder, objectives: Sequence[Objective], trade: Trade, trials: Sequence[Trial]) -> None:
+    def __init__(self, plan: Plan, recorder: Recorder, objectives: Sequence[Objective], trials: Sequence[Trial]) -> None:
         self.plan, self.recorder, self.space = plan, recorder, plan.space
-        self._objectives, self._trade = objectives, trade
+        self._objectives = objectives
         self._lock = threading.RLock()
         self._plain: Mapping[str, float] = plan.space.plain_cost._asdict()
         self.known: dict[Architecture, Trial] = {}
@@ -50,7 +48,7 @@ class Desk:
     @property
     def reward(self) -> OneNumber:
         """What NNI maximises, once the plain reference has been tried."""
-        return OneNumber(self._objectives, self._plain, self._trade)
+        return OneNumber(self._objectives, self._plain, self.plan.trade)
 
     @property
     def more(self) -> bool:
