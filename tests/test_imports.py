@@ -24,7 +24,7 @@ FLOORS = [
     ["report", "environment", "warmstart"],
     ["engines", "integrations"],
     ["api"],
-    ["cli"],
+    ["cli", "nni_trial"],
     ["__main__"],
 ]
 """Each module or folder imports only from floors below its own, or from within its own folder."""
