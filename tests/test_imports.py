@@ -27,7 +27,7 @@ FLOORS = [
     ["report", "environment", "warmstart", "oneshot"],
     ["engines", "integrations"],
     ["api"],
-    ["cli"],
+    ["cli", "nni_trial"],
     ["__main__"],
 ]
 """Each module or folder imports only from floors below its own, or from within its own folder."""

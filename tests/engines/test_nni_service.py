@@ -43,7 +43,7 @@ def trials_of(processes: list[psutil.Process]) -> list[psutil.Process]:
     found = []
     for process in processes:
         try:
-            found += [process] if "se_nas.engines.nni_engine.trial" in process.cmdline() else []
+            found += [process] if "se_nas.nni_trial" in process.cmdline() else []
         except psutil.NoSuchProcess:
             continue
     return found
@@ -81,7 +81,7 @@ def everything() -> set[int]:
     found = set()
     for process in psutil.process_iter(["cmdline"]):
         line = " ".join(process.info["cmdline"] or [])
-        if "nni_node" in line or "se_nas.engines.nni_engine.trial" in line:
+        if "nni_node" in line or "se_nas.nni_trial" in line:
             found.add(process.pid)
     return found
 

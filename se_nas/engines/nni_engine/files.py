@@ -60,7 +60,7 @@ def lay_out(run: Run, settings: SearchSettings, machines: Sequence[Machine]) -> 
     code.mkdir(parents=True, exist_ok=True)
     weights = _weights(run, settings, folder, bool(machines))
     told = [str(weights)] if weights else []
-    module = ["-m", "se_nas.engines.nni_engine.trial"]
+    module = ["-m", "se_nas.nni_trial"]
     if machines:
         shutil.copyfile(run.path / "run.yaml", code / "run.yaml")
         return Files(folder, code, weights, _first_python(machines, [*module, "run.yaml", *told]))

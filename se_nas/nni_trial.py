@@ -1,4 +1,4 @@
-"""One trial as a process of NNI's training service: ``python -m se_nas.engines.nni_engine.trial RUN.YAML [WEIGHTS]``.
+"""One trial as a process of NNI's training service: ``python -m se_nas.nni_trial RUN.YAML [WEIGHTS]``.
 
 It takes a job from NNI, tries it as every engine does, and reports the trial as JSON. The network's weights go into the
 directory WEIGHTS, if there is one, as NUMBER.safetensors.
