@@ -15,8 +15,9 @@ import se_nas
 from se_nas.engines.names import full_name
 from se_nas.engines.nni_engine.reward import WEIGHT, OneNumber
 from se_nas.objective import parse_objectives
-from se_nas.space import REFERENCES
+from se_nas.space import REFERENCES, SearchSpace
 from se_nas.strategies import STRATEGIES
+from se_nas.trade import Trade
 
 BUDGET = {"random": 125, "grid": 127, "evolution": 80, "tpe": 80, "rl": 80}
 """Trials within which each finds the best of 125 architectures; NNI's random draws without repeating itself."""
@@ -119,6 +120,20 @@ def test_the_one_number_is_ours_and_said(tmp_path) -> None:
     assert OneNumber(parse_objectives(["loss"]), {})({"loss": 2.0}) == -2.0
 
 
+def test_of_a_traded_search_the_one_number_is_its_own() -> None:
+    objectives, values = parse_objectives(["accuracy", "params"]), {"accuracy": 0.8, "params": 200.0}
+    weighted = OneNumber(objectives, {}, Trade("weighted", {"params": 100.0}, -0.5))
+    assert weighted(values) == pytest.approx(0.8 / 2**0.5) and str(weighted) == "accuracy x (params / 100) ^ -0.5"
+    constrained = OneNumber(objectives, {}, Trade("constrained"))
+    assert constrained(values) == 0.8 and str(constrained) == "accuracy"
+
+
+def test_extra_dimensions_are_choices_too(tmp_path) -> None:
+    space = SearchSpace.from_yaml(ROOT / "search_spaces/digits_resnet8_extra.yaml")
+    tried = [t.architecture for t in search(tmp_path / "run", space, strategy="random").trials[2:]]
+    assert len({architecture.extra for architecture in tried}) > 1 and all(map(space.contains, tried))
+
+
 def test_names_mean_ours_or_theirs() -> None:
     assert full_name("random", "nni") == "nni:random" and full_name("random", "local") == "random"
     assert full_name("se-nas:random", "nni") == "random" and full_name("nsga2", "nni") == "nsga2"
@@ -130,7 +145,14 @@ def test_names_mean_ours_or_theirs() -> None:
     [
         ({"engine": "local", "strategy": "nni:random"}, "NNI proposes for nni:random, and the engine is local; take --engine nni"),
         ({"engine": "nni", "strategy": "nni:magic"}, "unknown strategy 'nni:magic'; take one of nni:random"),
-        ({"engine": "nni", "strategy": "magic"}, "unknown strategy 'magic'; take one of random, grid, evolution, tpe, rl, se-nas:random"),
+        (
+            {"engine": "nni", "strategy": "magic"},
+            "unknown strategy 'magic'; take one of random, grid, evolution, tpe, rl, darts",
+        ),
+        (
+            {"engine": "nni", "strategy": "darts"},
+            "a one-shot search trains networks, and this evaluator does not",
+        ),
         ({"engine": "nni", "nni_service": "local"}, "Planted cannot be made again in a trial's process"),
         ({"engine": "nni", "nni_service": "cloud"}, "unknown nni_service 'cloud'"),
         ({"engine": "nni", "nni_service": "remote"}, "the remote service needs machines"),
