@@ -71,6 +71,15 @@ def until_trials_run(process: subprocess.Popen[str], out: Path, at_once: int, fi
     raise AssertionError(process.communicate()[0])
 
 
+def _asked(trial: psutil.Process) -> bool:
+    """Whether a trial's process speaks with the manager."""
+    try:
+        log = Path(trial.environ()["NNI_OUTPUT_DIR"]) / "trial.log"
+    except psutil.NoSuchProcess:
+        return False
+    return log.exists() and "Connect to" in log.read_text()
+
+
 def gone(processes: list[psutil.Process], seconds: float = 15) -> bool:
     _, alive = psutil.wait_procs(processes, timeout=seconds)
     return not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
@@ -129,18 +138,20 @@ def test_stopped_it_leaves_no_process_and_loses_no_trial(sign, tmp_path) -> None
 
 @pytest.mark.slow
 def test_a_trial_that_is_killed_has_failed_and_the_search_goes_on(tmp_path) -> None:
-    process = start(tmp_path / "run", 5, "--strategy", "random")
-    processes = until_trials_run(process, tmp_path / "run", at_once=1, finished=2)
-    running = trials_of(processes)[-1]
-    shells = [running.parent(), running]
-    time.sleep(2)  # it has taken its job by then, or ends the search with a word of why
-    for one in shells[1:]:
-        one.kill()
-    shown, _ = process.communicate(timeout=200)
-    trials = Run.open(tmp_path / "run").trials if process.returncode == 0 else []
-    lost = [t for t in trials if t.status == "failed"]
-    assert (len(trials) == 5 and lost and "ended without a result" in str(lost[0].error)) or "ended before it began" in shown
-    assert gone(processes)
+    process = start(tmp_path / "run", 4, "--strategy", "random", "--epochs", "8")
+    known = until_trials_run(process, tmp_path / "run", at_once=0, finished=2)  # the references; proposals come after them
+    running: list[psutil.Process] = []
+    while process.poll() is None and not running:  # a proposal that has just asked for its job
+        fresh = [trial for trial in trials_of(family(process)) if trial not in known]
+        running = [trial for trial in fresh if _asked(trial)]
+        time.sleep(0.02)
+    time.sleep(2)
+    running[0].kill()
+    shown, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, shown
+    trials = Run.open(tmp_path / "run").trials
+    assert [("ended without a result" in str(t.error)) for t in trials if t.status == "failed"] == [True] and len(trials) == 4
+    assert everything().isdisjoint(trial.pid for trial in running)
 
 
 @pytest.mark.slow
