@@ -84,8 +84,8 @@ ONE_SHOT: dict[str, Callable[[], Any]] = {
 SLOW = ("tpe", "rl", "our-enas")  # a second a trial of sleep; tianshou
 
 
-def marked(strategies: dict[str, Any]) -> Iterator[Any]:
-    return (pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in strategies)
+def marked(strategies: dict[str, Any]) -> list[Any]:
+    return [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in strategies]
 
 
 @pytest.fixture(autouse=True)

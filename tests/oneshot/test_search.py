@@ -123,6 +123,7 @@ def test_what_cannot_be_is_refused(digits: Data, monkeypatch: pytest.MonkeyPatch
 PLANTED = TrainSettings(lr=0.05, augment=False, label_smoothing=0.0)
 
 
+@pytest.mark.slow
 def test_the_planted_sites_are_what_they_are_said_to_be() -> None:
     """Trained alone, the network listens to the truth only where the useful site has a block and the harmful one has none."""
     space, evaluator = planted_space(), TrainingEvaluator(planted_space(), planted_data(0), PLANTED)
