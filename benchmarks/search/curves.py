@@ -34,7 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Hypervolume over evaluations, of several searches.")
     parser.add_argument("--problem", default="params", help="params, macs, throughput or analytic; NAME~0.4: with noise")
     parser.add_argument("--table", type=Path, help="CSV file of trained networks, see mnasnet.py")
-    parser.add_argument("--searches", nargs="+", default=SEARCHES, choices=list(PEERS), metavar="NAME", help=", ".join(PEERS))
+    parser.add_argument("--searches", nargs="*", default=SEARCHES, choices=list(PEERS), metavar="NAME", help=", ".join(PEERS))
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--from-seed", type=int, default=100, help="the first of them")
     parser.add_argument("--keep", action="store_true", help="keep the other searches of an earlier call's file in table and plot")
@@ -96,12 +96,13 @@ def row(name: str, curves: Floats, marks: list[int], target: float, seconds: flo
     """One search's line of the table."""
     medians = "".join(f"{np.median(curves[:, mark - 1]):9.3f}" for mark in marks)
     reached = [int(np.argmax(curve >= target)) + 1 if curve.max() >= target else np.inf for curve in curves]
-    low, middle, high = (_count(np.quantile(reached, share, method="closest_observation")) for share in (0.25, 0.5, 0.75))
+    low, high = (_count(np.quantile(reached, share, method="closest_observation")) for share in (0.25, 0.75))
+    middle = _count(float(np.median(reached)))
     return f"{name:16}{len(curves):6}{medians}{middle:>11}  {f'{low} to {high}':>15}{seconds:7.2f}"
 
 
 def _count(number: float) -> str:
-    return f"{number:.0f}" if np.isfinite(number) else "never"
+    return f"{number:g}" if np.isfinite(number) else "never"
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from mnasnet import DIMS, Ints
@@ -47,18 +47,19 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=500)
     parser.add_argument("--proposals", type=int, default=10_000)
     parser.add_argument("--candidates", type=int, default=1_000_000)
+    parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES), choices=list(STRATEGIES), metavar="NAME")
     args = parser.parse_args()
     space = CategoricalSpace(DIMS, {"params": params})
     print(f"{space.size:.3g} architectures; costs by a function of one architecture")
-    ask_times(space, args.trials)
+    ask_times(space, args.strategies, args.trials)
     scoring(space, args.candidates)
-    budgets(space, args.proposals)
+    budgets(space, args.strategies, args.proposals)
     uniform()
 
 
-def ask_times(space: CategoricalSpace, trials: int) -> None:
+def ask_times(space: CategoricalSpace, strategies: Sequence[str], trials: int) -> None:
     print(f"\nasks of 4 after {trials} finished trials, two objectives, both measured ({TRIAL_SECONDS} s a trial, four at once)")
-    for name in STRATEGIES:
+    for name in strategies:
         strategy, rng = create_strategy(name, space, [ACCURACY, SPEED]), np.random.default_rng(0)
         for _ in range(trials):
             architecture = space.sample(rng)
@@ -100,11 +101,11 @@ def scoring(space: CategoricalSpace, candidates: int) -> None:
         print(f"  after {trials} trials: {seconds:.2f} s for {len(found)}, {text}; of {len(some):,} scored one by one, {same:.0%} the same")
 
 
-def budgets(space: CategoricalSpace, proposals: int) -> None:
+def budgets(space: CategoricalSpace, strategies: Sequence[str], proposals: int) -> None:
     rng = np.random.default_rng(0)
     limit = float(np.quantile([params(space.sample(rng)) for _ in range(20_000)], 0.01))
     print("\nproposals over a budget that 1 % of the space meets (asked in batches of 100, told every tenth)")
-    for name in STRATEGIES:
+    for name in strategies:
         strategy = create_strategy(name, space, [ACCURACY, Objective("params", "min", limit, known=True)])
         asked = over = 0
         start = time.process_time()
