@@ -8,7 +8,7 @@ Written for that version and no other; NNI is archived and there will be none.
 4. The penalty of DARTS, GumbelDARTS and Proxyless has no gradient (the probabilities that it is given are plain numbers), so it
    changes nothing; and its profiler fails over `nn.Identity`: the cost term here is part of the loss, from our own tables.
 5. On Ctrl-C Lightning ends the interpreter and leaves the signal ignored: `interruptible` makes it a KeyboardInterrupt.
-6. Lightning and NNI talk while they work: `quiet`. (While they are imported: `se_nas.oneshot.imported`.)
+6. Lightning and NNI talk while they work: `quiet`. (While they are imported: `se_nas.oneshot.silence`.)
 """
 
 from __future__ import annotations

@@ -1,39 +1,12 @@
-"""Everything that is taken of NNI and Lightning, in one place, imported without their talk.
-
-NNI warns of classes of a newer torch that are none of its business, and gym prints that it is unmaintained: no person can
-put either right, and NNI needs that gym. tianshou has numba compile loops over a few dozen steps, which takes longer than
-they ever will: it gets them as they are written.
-"""
+"""Everything that is taken of NNI and Lightning for one-shot search, in one place."""
 
 # ruff: noqa: F401
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import warnings
-from collections.abc import Iterator
+from se_nas.oneshot.silence import quiet_imports
 
-with contextlib.suppress(ImportError):  # gym prints what this table holds
-    importlib.import_module("gym_notices.notices").notices.clear()
-
-
-@contextlib.contextmanager
-def _uncompiled() -> Iterator[None]:
-    try:
-        from numba import config
-    except ImportError:
-        yield
-        return
-    before, config.DISABLE_JIT = config.DISABLE_JIT, 1
-    try:
-        yield
-    finally:
-        config.DISABLE_JIT = before
-
-
-with warnings.catch_warnings(), _uncompiled():
-    warnings.simplefilter("ignore")
+with quiet_imports():
     from nni.mutable import Categorical
     from nni.nas import strategy as strategies
     from nni.nas.evaluator.pytorch import Lightning, LightningModule, Trainer

@@ -9,7 +9,6 @@ import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
-import io
 import logging
 import warnings
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from se_nas.errors import InputError
+from se_nas.oneshot.silence import quiet_imports
 
 VERSION = "3.0"
 NEEDED = ("nni", "pytorch_lightning", "torchmetrics")
@@ -38,25 +38,9 @@ def check_installed(modules: tuple[str, ...] = NEEDED, extra: str = "nni") -> No
 
 
 def load(module: str) -> Any:
-    """FAULT: with newer versions of torch and numpy, importing NNI warns of what its user can do nothing about."""
-    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()), _uncompiled():  # gym prints its farewell to stderr
-        warnings.simplefilter("ignore")
+    """FAULT: with newer versions of torch and numpy, importing NNI warns of what its user can do nothing about; see `silence`."""
+    with quiet_imports():
         return importlib.import_module(module)
-
-
-@contextlib.contextmanager
-def _uncompiled() -> Iterator[None]:
-    """FAULT: tianshou has loops over a few dozen steps compiled, which takes longer than they ever will."""
-    try:
-        config = importlib.import_module("numba").config
-    except ImportError:
-        yield
-        return
-    before, config.DISABLE_JIT = config.DISABLE_JIT, 1
-    try:
-        yield
-    finally:
-        config.DISABLE_JIT = before
 
 
 @contextlib.contextmanager
