@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -61,6 +62,8 @@ class Service(ExecutionEngine):
             yield
         finally:
             self._over.set()
+            # NNI's thread goes on for seconds after it is cut off, and would say so when the search is no longer there to be quiet
+            logging.getLogger("nni.runtime.command_channel.websocket").setLevel(logging.CRITICAL + 1)
             self._channel.disconnect()
 
     # What NNI's strategies use.
