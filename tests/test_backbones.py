@@ -26,7 +26,11 @@ KNOWN = [
 ]
 
 
-@pytest.mark.parametrize(("name", "size", "sites", "params", "gmacs"), KNOWN, ids=[row[0] for row in KNOWN])
+LARGE = {"inception_resnet_v2", "senet154", "resnext101"}
+SIZES = [pytest.param(*row, id=row[0], marks=pytest.mark.slow if row[0] in LARGE else ()) for row in KNOWN]
+
+
+@pytest.mark.parametrize(("name", "size", "sites", "params", "gmacs"), SIZES)
 def test_sizes_are_the_known_ones(name: str, size: int, sites: int, params: int, gmacs: float) -> None:
     space = SearchSpace(name, (3, size, size), reduction=[1])
     assert (len(space.sites), space.plain_cost.params) == (sites, params)

@@ -9,8 +9,10 @@ from paper_table import ROWS, Row, agrees, compute
 from se_nas.errors import InputError
 from se_nas.space import SearchSpace
 
+LARGE = {"SE-Inception-ResNet-v2, table 2", "SE-ResNet-152, table 2"}
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
+
+@pytest.mark.parametrize("row", [pytest.param(row, id=row.id, marks=pytest.mark.slow if row.id in LARGE else ()) for row in ROWS])
 def test_the_papers_sizes(row: Row) -> None:
     try:
         found = compute(row)

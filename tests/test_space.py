@@ -18,7 +18,8 @@ SHIPPED = sorted((ROOT / "search_spaces").glob("*.yaml"))
 
 
 SMALL = {"digits_resnet8", "cifar10_resnet20"}
-COUNTED = [pytest.param(path, 40 if path.stem in SMALL else 4, id=path.stem) for path in SHIPPED]
+LARGE = {"imagenet_inception_resnet_v2", "imagenet_vgg16_bn"}
+COUNTED = [pytest.param(path, 20 if path.stem in SMALL else 2, id=path.stem) for path in SHIPPED if path.stem not in LARGE]
 COUNTED += [pytest.param(path, 200, id=f"{path.stem} at length", marks=pytest.mark.slow) for path in SHIPPED]
 
 
@@ -34,7 +35,10 @@ def test_costs_equal_an_independent_count(path, number: int) -> None:
     assert all(space.is_feasible(space.sample(rng)) for _ in range(number))
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+TRAINED = [pytest.param(path, id=path.stem, marks=pytest.mark.slow if path.stem in LARGE else ()) for path in SHIPPED]
+
+
+@pytest.mark.parametrize("path", TRAINED)
 def test_every_shipped_space_trains(path) -> None:
     """One real step of one architecture, on two small images."""
     space = SearchSpace.from_yaml(path)

@@ -30,7 +30,7 @@ def lookup(tmp_path) -> Lookup:
     return Lookup(tmp_path / "calls")
 
 
-@pytest.mark.parametrize("strategy", ["known-cost", "nsga2", *(pytest.param(name, marks=pytest.mark.slow) for name in ("random", "grid"))])
+@pytest.mark.parametrize("strategy", ["known-cost", *(pytest.param(name, marks=pytest.mark.slow) for name in ("nsga2", "random", "grid"))])
 def test_one_worker_tries_what_this_process_would_in_the_same_order(tmp_path, lookup: Lookup, strategy: str) -> None:
     space = digits_space(budgets={"params": "<= +0.89%"})
     arguments = {"trials": 12, "strategy": strategy, "repeats": 2, "seed": 5, "evaluator": lookup}

@@ -273,6 +273,7 @@ def test_an_exported_file_is_proven(tmp_path: Path) -> None:
     assert f"{made.proof.params:,} parameters: its batch norms are folded" in card and "evaluation mode alone" in card
 
 
+@pytest.mark.slow
 def test_a_wrong_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     space = digits_space()
     network = space.build(space.reference("paper"))
@@ -284,6 +285,7 @@ def test_a_wrong_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_onnx(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     space = digits_space()

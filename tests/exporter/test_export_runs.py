@@ -22,6 +22,8 @@ from se_nas.architecture import Architecture, SESpec
 from se_nas.backbones import resnet
 from se_nas.space import SearchSpace
 
+pytestmark = pytest.mark.slow  # as every export is proven: apart, in both modes
+
 RUNNER = """
 import importlib.abc, importlib.util, json, pathlib, sys
 

@@ -137,6 +137,7 @@ class Net(nn.Module):
 '''
 
 
+@pytest.mark.slow
 def test_a_package_of_ones_own_that_nothing_captures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own_nets").mkdir()
     (tmp_path / "own_nets" / "nets.py").write_text(PACKAGE)
