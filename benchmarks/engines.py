@@ -22,7 +22,8 @@ from pathlib import Path
 
 import se_nas
 from se_nas.architecture import Architecture
-from se_nas.engines.ray_tune.cluster import QUIET, environment, own_cluster
+from se_nas.engines.ray_tune.cluster import QUIET, own_cluster
+from se_nas.engines.variables import environment
 from se_nas.evaluate import Evaluation, Report
 from se_nas.front import Front
 from se_nas.observer import Observer

@@ -251,8 +251,9 @@ class SearchSpace:
         return self._feasible.enumerate()
 
     def ranked(self, worth: Sequence[npt.NDArray[np.float64]]) -> Iterator[Architecture]:
-        """The architectures within the budgets, from the greatest sum of worths down: one for each option of each gene of `coding`."""
-        return map(self.decode, self._feasible.ranked(worth))
+        """The architectures within the budgets, from the greatest sum of worths (of each group's options) down; of one backbone."""
+        (feasible,) = self._sets.values()
+        return map(self.decode, feasible.ranked(worth))
 
     def decode(self, codes: Codes) -> Architecture:
         """The architecture of option codes, shape (groups,); those of extra dimensions come first."""

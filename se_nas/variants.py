@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ from se_nas.cost import METRICS
 from se_nas.costtable import Costs, CostTable, misfit
 from se_nas.errors import InputError
 from se_nas.extra import first_choice, words
-from se_nas.feasible import Array, FeasibleSet, Floats
+from se_nas.feasible import Array, FeasibleSet
 
 if TYPE_CHECKING:
     from se_nas.space import SearchSpace
@@ -133,21 +132,6 @@ class FeasibleUnion:
         for prefix, one in self._sets.items():
             for codes in one.enumerate():
                 yield np.array([*prefix, *codes], np.int64)
-
-    def ranked(self, values: Sequence[Floats]) -> Iterator[Array]:
-        """Code vectors within the limits, from the greatest sum of values down, see `FeasibleSet.ranked`.
-
-        Args:
-            values: of each extra dimension's values and then of each group's options, finite, shape (options,).
-        """
-
-        def scored(prefix: Prefix, one: FeasibleSet) -> Iterator[tuple[float, Array]]:
-            for codes in one.ranked(values[len(prefix) :]):
-                whole = np.array([*prefix, *codes], np.int64)
-                yield -sum(float(worth[code]) for worth, code in zip(values, whole, strict=True)), whole
-
-        ordered = heapq.merge(*(scored(prefix, one) for prefix, one in self._sets.items()), key=lambda entry: entry[0])
-        return (codes for _, codes in ordered)
 
 
 def _prefixed(prefix: Prefix, codes: Array) -> Array:

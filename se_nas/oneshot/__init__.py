@@ -5,9 +5,14 @@ Importing this module needs neither torch nor NNI.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from se_nas.errors import InputError
 from se_nas.evaluate import Evaluator
 from se_nas.settings import SearchSettings
+
+if TYPE_CHECKING:
+    from se_nas.space import SearchSpace
 
 ONE_SHOT = ("darts", "gumbel-darts", "proxyless", "enas", "random-one-shot")
 """Names of NNI's one-shot strategies, as ``--strategy`` takes them."""
@@ -20,7 +25,12 @@ def check_one_shot(evaluator: Evaluator, settings: SearchSettings) -> None:
 
     if not isinstance(evaluator, TrainingEvaluator):
         raise InputError("a one-shot search trains networks, and this evaluator does not", "take --evaluator training", "evaluator")
-    if extra := evaluator.space.extra:
-        fix = "take a strategy that trains each architecture alone, or one value of each by backbone_args"
-        raise InputError(f"a supernet has one backbone, and {', '.join(extra)} would change it", fix, "extra")
+    refuse_extra(evaluator.space)
     Expectation(evaluator.space, settings.cost_metric, settings.cost_target)
+
+
+def refuse_extra(space: SearchSpace) -> None:
+    """Raise `InputError` for a space with extra dimensions, which are several backbones."""
+    if space.extra:
+        fix = "take a strategy that trains each architecture alone, or one value of each by backbone_args"
+        raise InputError(f"a supernet has one backbone, and {', '.join(space.extra)} would change it", fix, "extra")

@@ -14,15 +14,12 @@ Written for that version and no other; NNI is archived and there will be none.
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import logging
 import signal
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from se_nas.errors import InputError
 from se_nas.oneshot.imported import (
     DifferentiableMixedInput,
     DifferentiableMixedLayer,
@@ -34,15 +31,7 @@ from se_nas.oneshot.imported import (
     strategies,
     suppress_already_mutated,
 )
-
-VERSION = "3.0"
-
-
-def check_version() -> None:
-    """Raise `InputError` unless NNI is the version that all of this is written for."""
-    found = importlib.metadata.version("nni")
-    if found != VERSION:
-        raise InputError(f"nni {found} is not {VERSION}", f"pip install nni=={VERSION}", "engine")
+from se_nas.oneshot.silence import quiet_logs
 
 
 class Tagged:
@@ -118,14 +107,5 @@ def interruptible() -> Iterator[None]:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Lightning and NNI say nothing below an error."""
-    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric", "nni")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            for logger in loggers:
-                logger.setLevel(logging.ERROR)
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+    with quiet_logs(logging.ERROR, "pytorch_lightning", "lightning_fabric", "nni"):
+        yield

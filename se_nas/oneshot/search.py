@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from se_nas.architecture import Architecture
-from se_nas.errors import InputError, known
+from se_nas.errors import known
 from se_nas.evaluate import Report
 from se_nas.evaluate.batches import eval_batches, resident
 from se_nas.evaluate.data import Data
@@ -24,6 +24,7 @@ from se_nas.evaluate.training import scores_of
 from se_nas.oneshot import ONE_SHOT, faults
 from se_nas.oneshot.cost import Expectation
 from se_nas.oneshot.imported import Lightning, RawFormatModelSpace, SequentialExecutionEngine, Trainer, strategies
+from se_nas.oneshot.installed import NEEDED_FOR_RL, check_installed
 from se_nas.oneshot.supernet import SEModelSpace
 from se_nas.oneshot.training import Batches, Progress, SupernetTraining
 from se_nas.settings import SearchSettings
@@ -76,7 +77,7 @@ def search_one_shot(
     """
     name = settings.strategy.rpartition(":")[2]  # a run keeps it as nni:NAME
     known(name, ONE_SHOT, "strategy")
-    faults.check_version()
+    check_installed()
     place = find_device(device)
     epochs = settings.supernet_epochs or settings.epochs
     cost = Expectation(space, settings.cost_metric, settings.cost_target)
@@ -111,11 +112,7 @@ def search_one_shot(
 
 
 def _enas(lr: float, warm_up: int) -> Any:
-    try:
-        import gym  # noqa: F401
-        import tianshou  # noqa: F401
-    except ImportError as missing:
-        raise InputError(f"enas needs {missing.name}, which is not installed", 'pip install "se-nas[nni-rl]"', "strategy") from None
+    check_installed(NEEDED_FOR_RL, "nni-rl")
     from nni.nas.strategy._rl_impl import default_policy_fn
 
     # NNI's defaults, a rate of 1e-4 and an update every 20 batches, are for tens of thousands of batches

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import logging
 import warnings
 from collections.abc import Iterator
 
@@ -21,6 +22,22 @@ def quiet_imports() -> Iterator[None]:
     with warnings.catch_warnings(), _uncompiled():
         warnings.simplefilter("ignore")
         yield
+
+
+@contextlib.contextmanager
+def quiet_logs(level: int, *names: str) -> Iterator[None]:
+    """While they work: loggers say nothing below a level, and nothing warns."""
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            for logger in loggers:
+                logger.setLevel(level)
+            yield
+        finally:
+            for logger, old in zip(loggers, before, strict=True):
+                logger.setLevel(old)
 
 
 @contextlib.contextmanager

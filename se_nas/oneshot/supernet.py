@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from se_nas.architecture import Architecture, SESpec
 from se_nas.errors import InputError
+from se_nas.oneshot import refuse_extra
 from se_nas.oneshot.choice import Choice
 from se_nas.oneshot.imported import ModelSpace, current_model
 from se_nas.oneshot.mixed import Hook, SEChoice, hooks
@@ -28,9 +29,7 @@ class SEModelSpace(ModelSpace):
     """
 
     def __init__(self, space: SearchSpace) -> None:
-        if space.extra:
-            fix = "take a strategy that trains each architecture alone, or one value of each by backbone_args"
-            raise InputError(f"a supernet has one backbone, and {', '.join(space.extra)} would change it", fix, "extra")
+        refuse_extra(space)
         super().__init__()
         self.space = space
         self._names: dict[int, tuple[str, str]] = {}

@@ -16,7 +16,8 @@ from worker_evaluators import Epochs
 import se_nas
 from se_nas.engines import ray_tune
 from se_nas.engines.ray_tune import cluster as ray_cluster
-from se_nas.engines.ray_tune.cluster import QUIET, environment
+from se_nas.engines.ray_tune.cluster import QUIET
+from se_nas.engines.variables import environment
 from se_nas.run import Run
 
 pytestmark = pytest.mark.slow

@@ -120,7 +120,8 @@ class Crowded:
 @pytest.mark.slow
 def test_out_of_memory_is_tried_again_with_more_room(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On GPUs that Ray is told of and that are not there: who shares one is real, the lack of memory is not."""
-    from se_nas.engines.ray_tune.cluster import QUIET, environment, own_cluster
+    from se_nas.engines.ray_tune.cluster import QUIET, own_cluster
+    from se_nas.engines.variables import environment
 
     notes: list[str] = []
 

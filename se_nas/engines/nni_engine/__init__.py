@@ -19,6 +19,7 @@ from se_nas.evaluate.device import choose_device
 from se_nas.objective import parse_objectives
 from se_nas.observer import Observer
 from se_nas.oneshot import ONE_SHOT, check_one_shot
+from se_nas.oneshot.installed import NEEDED_FOR_RL, check_installed
 from se_nas.run import Run
 from se_nas.settings import SearchSettings
 from se_nas.strategies.elsewhere import PREFIX, is_elsewhere
@@ -43,9 +44,9 @@ class NNIEngine:
     """
 
     def __init__(self, evaluator: Evaluator, settings: SearchSettings) -> None:
-        faults.check_installed()
+        check_installed()
         if settings.strategy in (f"{PREFIX}rl", f"{PREFIX}enas"):
-            faults.check_installed(faults.NEEDED_FOR_RL, "nni-rl")
+            check_installed(NEEDED_FOR_RL, "nni-rl")
         self._evaluator, self._settings = evaluator, settings
         self._one_shot = settings.strategy.removeprefix(PREFIX) in ONE_SHOT
         if self._one_shot:

@@ -10,31 +10,11 @@ import importlib
 import importlib.metadata
 import importlib.util
 import logging
-import warnings
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
-from se_nas.errors import InputError
-from se_nas.oneshot.silence import quiet_imports
-
-VERSION = "3.0"
-NEEDED = ("nni", "pytorch_lightning", "torchmetrics")
-NEEDED_FOR_RL = ("tianshou", "gym")
-
-
-def check_installed(modules: tuple[str, ...] = NEEDED, extra: str = "nni") -> None:
-    """FAULT: NNI does not declare what it needs (torchmetrics, pytorch_lightning, tianshou, gym).
-
-    Raises:
-        InputError: if something is missing, or NNI is another version than these faults are of.
-    """
-    missing = [name for name in modules if importlib.util.find_spec(name) is None]
-    if missing:
-        raise InputError(f"the nni engine needs {', '.join(missing)}", f"pip install 'se-nas[{extra}]'", "engine")
-    version = importlib.metadata.version("nni")
-    if version != VERSION:
-        raise InputError(f"NNI is {version}; what is worked around are the faults of {VERSION}", f"pip install nni=={VERSION}", "engine")
+from se_nas.oneshot.silence import quiet_imports, quiet_logs
 
 
 def load(module: str) -> Any:
@@ -46,15 +26,8 @@ def load(module: str) -> Any:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """FAULT: NNI logs to the standard output as soon as it is imported; the view there is ours."""
-    logger = logging.getLogger("nni")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
+    with quiet_logs(logging.CRITICAL + 1, "nni"):
+        yield
 
 
 @contextlib.contextmanager

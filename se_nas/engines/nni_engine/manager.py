@@ -11,7 +11,7 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,6 +24,7 @@ from nni.tools.nnictl.config_utils import Experiments
 
 from se_nas.engines.nni_engine.machines import Machine
 from se_nas.engines.nni_engine.packing import Packing
+from se_nas.engines.variables import environment
 
 PRELOAD = Path(__file__).with_name("loopback.js")
 TRIES = 3
@@ -99,7 +100,7 @@ def _start(folder: Path, config: Any) -> tuple[subprocess.Popen[bytes], int, str
         name = f"se-nas-{port}-{int(time.time()) % 10**8}"
         (folder / name / "log").mkdir(parents=True)
         try:
-            with _environment({"NODE_OPTIONS": f"--require {PRELOAD}", "SE_NAS_NNI_HOME": str(folder)}), _launcher_for(folder):
+            with environment({"NODE_OPTIONS": f"--require {PRELOAD}", "SE_NAS_NNI_HOME": str(folder)}), _launcher_for(folder):
                 process = launcher.start_experiment("create", name, config, port, False, RunMode.Detach, None, _url(port), ["se-nas"])
             return process, port, name
         except RuntimeError as error:
@@ -203,16 +204,3 @@ def _launcher_for(folder: Path) -> Iterator[None]:
         yield
     finally:
         launcher.Experiments, launcher._check_rest_server = Experiments, check
-
-
-@contextlib.contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value

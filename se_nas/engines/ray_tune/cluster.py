@@ -14,11 +14,12 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from se_nas.engines.variables import environment
 from se_nas.errors import InputError
 
 PACKAGE = Path(__file__).parents[2]
@@ -47,20 +48,6 @@ class Machine:
     name: str
     sees_storage: bool
     gpu_memory: tuple[int, ...]
-
-
-@contextlib.contextmanager
-def environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Environment variables that are as before afterwards."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
 
 
 @contextlib.contextmanager
