@@ -27,8 +27,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from se_nas.architecture import Architecture
-from se_nas.space import SearchSpace
+from se_nas.space.architecture import Architecture
+from se_nas.space.space import SearchSpace
 
 MILLION = 1_000_000
 SHAPE = (1, 3, 224, 224)

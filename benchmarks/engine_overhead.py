@@ -18,12 +18,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from se_nas.api import make_evaluator, start
-from se_nas.architecture import Architecture
+from se_nas.api import start
 from se_nas.evaluate import Evaluation, Evaluator, Report
 from se_nas.report.live import LiveView
-from se_nas.settings import SearchSettings
-from se_nas.space import SearchSpace
+from se_nas.run.evaluator import make_evaluator
+from se_nas.run.settings import SearchSettings
+from se_nas.space.architecture import Architecture
+from se_nas.space.space import SearchSpace
 
 SPACE = Path(__file__).parents[1] / "search_spaces/digits_resnet8.yaml"
 

@@ -21,13 +21,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import se_nas
-from se_nas.architecture import Architecture
+from se_nas.engines.environment_variables import environment
 from se_nas.engines.ray_tune.cluster import QUIET, own_cluster
-from se_nas.engines.variables import environment
 from se_nas.evaluate import Evaluation, Report
-from se_nas.front import Front
-from se_nas.observer import Observer
-from se_nas.trial import Trial
+from se_nas.run.front import Front
+from se_nas.run.observer import Observer
+from se_nas.run.trial import Trial
+from se_nas.space.architecture import Architecture
 
 
 class Sleeper:

@@ -27,7 +27,7 @@ from se_nas import exporter
 from se_nas.exporter import ExportOptions
 from se_nas.exporter.alone import load_module
 from se_nas.exporter.randomise import randomise
-from se_nas.space import SearchSpace
+from se_nas.space.space import SearchSpace
 
 BASES = ("timm, NCHW", "timm, channels_last")
 TARGETS = {("deploy", BASES[0]): 0.80, ("deploy", BASES[1]): 0.95, ("plain", BASES[0]): 1.00}

@@ -14,10 +14,10 @@ from pathlib import Path
 import torchvision
 from torch import nn
 
-from se_nas.attached import Attached
 from se_nas.exporter import source
-from se_nas.se import SEBlock
-from se_nas.space import SearchSpace
+from se_nas.network.attached import Attached
+from se_nas.se.block import SEBlock
+from se_nas.space.space import SearchSpace
 
 SPACES = Path(__file__).resolve().parents[1] / "search_spaces"
 TORCHVISION = (
@@ -30,7 +30,7 @@ TIMM = ("resnet18", "efficientnet_b0", "mobilenetv3_small_050", "convnext_atto",
 
 def original_lines(network: nn.Module) -> int:
     kinds = {type(module) for module in network.modules() if not isinstance(module, (Attached, SEBlock))}
-    classes = {cls for kind in kinds for cls in kind.__mro__ if not cls.__module__.startswith(("torch.", "builtins", "se_nas.placement"))}
+    classes = {cls for kind in kinds for cls in kind.__mro__ if not cls.__module__.startswith(("torch.", "builtins", "se_nas.network"))}
     files = {inspect.getsourcefile(cls) for cls in classes}
     return sum(len(Path(file).read_text().splitlines()) for file in files if file)
 

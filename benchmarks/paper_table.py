@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from se_nas.architecture import SESpec, hidden_width
 from se_nas.backbones import build_backbone
-from se_nas.cost import count
 from se_nas.errors import InputError
-from se_nas.placement import survey
-from se_nas.space import SearchSpace
+from se_nas.network.cost import count
+from se_nas.network.placement import survey
+from se_nas.se.spec import SESpec, hidden_width
+from se_nas.space.space import SearchSpace
 
 OPERATIONS = ("pooling", "scaling", "residual sums")
 """What printed FLOPs may count besides MACs: one operation per element that an SE block pools or scales, or that is summed."""

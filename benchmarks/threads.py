@@ -17,7 +17,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as se-nas's command line 
 import torch
 from torch.nn import functional as F
 
-from se_nas.space import SearchSpace
+from se_nas.space.space import SearchSpace
 
 BATCH, ROUNDS = 64, 15
 

@@ -12,7 +12,7 @@ from collections import Counter
 
 import torchvision
 
-from se_nas.space import SearchSpace
+from se_nas.space.space import SearchSpace
 
 TRANSFORMERS = ("vit_", "swin_", "maxvit_")
 

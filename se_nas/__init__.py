@@ -10,48 +10,55 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from se_nas.api import export, resume, search
-    from se_nas.architecture import Architecture, SEOptions, SESpec
     from se_nas.backbones import register_backbone
-    from se_nas.blocks import register_block
-    from se_nas.cost import Cost
     from se_nas.errors import InputError, TrialFailed
     from se_nas.evaluate import Evaluation
-    from se_nas.objective import Objective
-    from se_nas.observer import Observer
-    from se_nas.run import Run
-    from se_nas.se import SEBlock, register_gate, register_squeeze
-    from se_nas.space import SearchSpace
+    from se_nas.goals.objective import Objective
+    from se_nas.goals.trade import Trade
+    from se_nas.network.blocks import register_block
+    from se_nas.run.observer import Observer
+    from se_nas.run.run import Run
+    from se_nas.run.trial import Trial
+    from se_nas.se.block import SEBlock, register_gate, register_squeeze
+    from se_nas.se.cost import Cost
+    from se_nas.se.spec import SEOptions, SESpec
+    from se_nas.space.architecture import Architecture
+    from se_nas.space.categorical import CategoricalSpace
+    from se_nas.space.space import SearchSpace
     from se_nas.strategies import create_strategy
-    from se_nas.trial import Trial
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Architecture": "architecture",
-    "Cost": "cost",
+    "Architecture": "space.architecture",
+    "CategoricalSpace": "space.categorical",
+    "Cost": "se.cost",
     "Evaluation": "evaluate",
     "InputError": "errors",
-    "Objective": "objective",
-    "Observer": "observer",
-    "Run": "run",
-    "SEBlock": "se",
-    "SEOptions": "architecture",
-    "SESpec": "architecture",
-    "SearchSpace": "space",
-    "Trial": "trial",
+    "Objective": "goals.objective",
+    "Observer": "run.observer",
+    "Run": "run.run",
+    "SEBlock": "se.block",
+    "SEOptions": "se.spec",
+    "SESpec": "se.spec",
+    "SearchSpace": "space.space",
+    "Trade": "goals.trade",
+    "Trial": "run.trial",
     "TrialFailed": "errors",
     "create_strategy": "strategies",
     "export": "api",
     "register_backbone": "backbones",
-    "register_block": "blocks",
-    "register_gate": "se",
-    "register_squeeze": "se",
+    "register_block": "network.blocks",
+    "register_gate": "se.block",
+    "register_squeeze": "se.block",
     "resume": "api",
     "search": "api",
 }
+"""Public name -> where it lives. These names are what se-nas promises to keep; where they live may change."""
 
 __all__ = [
     "Architecture",
+    "CategoricalSpace",
     "Cost",
     "Evaluation",
     "InputError",
@@ -62,6 +69,7 @@ __all__ = [
     "SEOptions",
     "SESpec",
     "SearchSpace",
+    "Trade",
     "Trial",
     "TrialFailed",
     "create_strategy",

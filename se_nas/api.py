@@ -10,23 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from se_nas.architecture import Architecture
 from se_nas.engines import Engine, create_engine
-from se_nas.engines.names import full_name
+from se_nas.engines.nni_names import full_name
 from se_nas.engines.plan import Plan
-from se_nas.environment import describe_environment
 from se_nas.errors import InputError, known
 from se_nas.evaluate import Evaluator
-from se_nas.evaluate.data import load_data
 from se_nas.evaluate.device import choose_device
-from se_nas.evaluate.paper import PaperEvaluator
 from se_nas.evaluate.training import TrainingEvaluator
-from se_nas.objective import parse_objectives
-from se_nas.observer import Observer
-from se_nas.run import Run
-from se_nas.settings import SearchSettings, resolve_settings
-from se_nas.space import SearchSpace
-from se_nas.warmstart import load_earlier, read_earlier, save_earlier
+from se_nas.goals.objective import parse_objectives
+from se_nas.run.environment import describe_environment
+from se_nas.run.evaluator import make_evaluator
+from se_nas.run.observer import Observer
+from se_nas.run.run import Run
+from se_nas.run.settings import SearchSettings, resolve_settings
+from se_nas.run.warmstart import load_earlier, read_earlier, save_earlier
+from se_nas.space.architecture import Architecture
+from se_nas.space.space import SearchSpace
 
 if TYPE_CHECKING:
     from se_nas.exporter import Exported
@@ -81,7 +80,7 @@ def search(
         evaluator: what gives an architecture its metrics, instead of training on ``data``; ``"paper"`` estimates them
             from the SENet paper's tables.
         observer: hears what happens; silent by default.
-        data and all others: see `se_nas.settings.SearchSettings`, whose defaults stand for None.
+        data and all others: see `se_nas.run.settings.SearchSettings`, whose defaults stand for None.
 
     Returns:
         The run. After Ctrl-C it holds what was finished, and KeyboardInterrupt is raised again.
@@ -190,7 +189,7 @@ def resume(
     for name in changes:
         known(name, CHANGEABLE, "argument")
     settings = resolve_settings(run.config["search"], f"{run.path / 'run.yaml'}, search", {"trials": trials, "device": device, **changes})
-    space = space or space_of(run)
+    space = space or run.space
     if evaluator is None and run.config["evaluator"] == "own":
         raise InputError("this run had an evaluator of its own", "go on from Python: se_nas.resume(path, evaluator=...)", str(path))
     evaluator = evaluator or make_evaluator(space, settings)
@@ -243,8 +242,8 @@ def export_trial(run: Run, trial: str, target: str | Path, untrained: bool = Fal
 
     chosen = ExportOptions.of(options)
     if trial == "all-front":
-        return export_front(run, space_of(run), Path(target), untrained, chosen)
-    return [export_one(run, space_of(run), find_trial(run, trial), Path(target), untrained, chosen)]
+        return export_front(run, run.space, Path(target), untrained, chosen)
+    return [export_one(run, run.space, find_trial(run, trial), Path(target), untrained, chosen)]
 
 
 def _go(run: Run, plan: Plan, evaluator: Evaluator, engine: Engine, observer: Observer) -> Run:
@@ -289,24 +288,6 @@ def _score_front(run: Run, evaluator: TrainingEvaluator, device: str) -> None:
         elif (weights := run.load_weights(entry.number)) is not None:
             scores[entry.number] = evaluator.score(entry.architecture, weights, device)
     run.save_test_scores(scores)
-
-
-def make_evaluator(space: SearchSpace, settings: SearchSettings) -> Evaluator:
-    """Training on the settings' data, or what else they name."""
-    if settings.evaluator == "paper":
-        return PaperEvaluator(space)
-    return TrainingEvaluator(space, load_data(settings.data, space.input_size, settings.data_root), settings.train, settings.threads)
-
-
-def space_of(run: Run) -> SearchSpace:
-    """The space that a run searched.
-
-    Raises:
-        InputError: if its backbone was given as a module or a function.
-    """
-    if run.config["space"]["backbone"] is None:
-        raise InputError("this run's backbone was given as an object of Python", "go on from Python and pass space=...", str(run.path))
-    return SearchSpace.from_dict(run.config["space"], f"{run.path / 'run.yaml'}, space")
 
 
 def default_directory(name: str) -> Path:

@@ -134,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_engine(sub: argparse.ArgumentParser) -> None:
-    """Flags of where trials run; each is a field of `se_nas.settings.SearchSettings`."""
+    """Flags of where trials run; each is a field of `se_nas.run.settings.SearchSettings`."""
     sub.add_argument("--engine", metavar="NAME", help="where trials run: local (this process), ray or nni")
     sub.add_argument("--workers", type=int, metavar="N", help="trials at a time (default: as many as fit)")
     sub.add_argument("--cpus-per-trial", type=float, metavar="X", help="CPU cores of each (default: its threads)")
@@ -148,9 +148,9 @@ def _add_engine(sub: argparse.ArgumentParser) -> None:
 
 def _check(args: argparse.Namespace) -> None:
     from se_nas.report.space_table import show_space
-    from se_nas.settings import resolve_settings
-    from se_nas.space import SearchSpace
-    from se_nas.spacefile import load_space
+    from se_nas.run.settings import resolve_settings
+    from se_nas.space.space import SearchSpace
+    from se_nas.space.spacefile import load_space
 
     arguments, section = load_space(args.space)
     resolve_settings(section, f"{args.space}, search", {})
@@ -159,9 +159,9 @@ def _check(args: argparse.Namespace) -> None:
 
 def _sites(args: argparse.Namespace) -> None:
     from se_nas.backbones import build_backbone
-    from se_nas.placement import survey
+    from se_nas.network.placement import survey
     from se_nas.report.sites_table import show_sites, site_rows
-    from se_nas.spacefile import load_space
+    from se_nas.space.spacefile import load_space
 
     from_file = load_space(args.model)[0] if args.model.endswith((".yaml", ".yml")) else {"backbone": args.model}
     size = args.input_size or from_file.get("input_size", [3, 224, 224])
@@ -174,7 +174,7 @@ def _sites(args: argparse.Namespace) -> None:
 
 def _cost(args: argparse.Namespace) -> None:
     from se_nas.report.space_table import cost_rows, show_costs
-    from se_nas.space import SearchSpace
+    from se_nas.space.space import SearchSpace
 
     space = SearchSpace.from_yaml(args.space)
     if args.json:
@@ -185,11 +185,11 @@ def _cost(args: argparse.Namespace) -> None:
 
 def _search(args: argparse.Namespace) -> None:
     from se_nas.api import default_directory, start
-    from se_nas.budget import split_budget, split_target
-    from se_nas.run import Run
-    from se_nas.settings import SearchSettings, resolve_settings
-    from se_nas.space import SearchSpace
-    from se_nas.spacefile import load_space
+    from se_nas.run.run import Run
+    from se_nas.run.settings import SearchSettings, resolve_settings
+    from se_nas.space.budget import split_budget, split_target
+    from se_nas.space.space import SearchSpace
+    from se_nas.space.spacefile import load_space
 
     arguments, section = load_space(args.space)
     flags = {key: value for key, value in vars(args).items() if key in SearchSettings.__dataclass_fields__}
@@ -208,7 +208,7 @@ def _search(args: argparse.Namespace) -> None:
 
 
 def _resume(args: argparse.Namespace) -> None:
-    from se_nas.run import Run
+    from se_nas.run.run import Run
 
     Run.open(args.run)
 
@@ -244,7 +244,7 @@ def _show_front(path: Path) -> None:
     from rich.console import Console
 
     from se_nas.report.table import show
-    from se_nas.run import Run
+    from se_nas.run.run import Run
 
     if (path / "run.yaml").exists():
         show(Run.open(path), Console())
@@ -252,7 +252,7 @@ def _show_front(path: Path) -> None:
 
 def _show(args: argparse.Namespace) -> None:
     from se_nas.report.table import as_json
-    from se_nas.run import Run
+    from se_nas.run.run import Run
 
     run = Run.open(args.run)
     if args.json:
@@ -270,13 +270,13 @@ def _export(args: argparse.Namespace) -> None:
     options = {name: getattr(args, name) for name in ("force", "onnx", "program", "hub", "timm", "deploy", "prove")}
     if space_file:
         from se_nas.api import export
-        from se_nas.exporter.archfile import find_architecture
-        from se_nas.space import SearchSpace
+        from se_nas.space.archfile import find_architecture
+        from se_nas.space.space import SearchSpace
 
         space = SearchSpace.from_yaml(args.run)
         made = [export(space, find_architecture(space, args.architecture), args.output, about={"space": Path(args.run).name}, **options)]
     else:
-        from se_nas.run import Run
+        from se_nas.run.run import Run
 
         run = Run.open(args.run)
 
@@ -291,7 +291,7 @@ def _export(args: argparse.Namespace) -> None:
 
 def _report(args: argparse.Namespace) -> None:
     from se_nas.report.html import write_report
-    from se_nas.run import Run
+    from se_nas.run.run import Run
 
     print(write_report(Run.open(args.run), Path(args.output) if args.output else None))
 

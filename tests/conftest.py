@@ -9,8 +9,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # the networks are small: one thr
 import pytest
 import torch
 
-from se_nas.run import Run
-from se_nas.space import SearchSpace
+from se_nas.run.run import Run
+from se_nas.space.space import SearchSpace
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "benchmarks")]
@@ -37,7 +37,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A real search on the digit images, made once: 6 trials of 1 epoch. Tests must leave it as it is."""
     from se_nas.api import start
     from se_nas.evaluate.settings import TrainSettings
-    from se_nas.settings import SearchSettings
+    from se_nas.run.settings import SearchSettings
 
     settings = SearchSettings(trials=6, epochs=1, repeats=2, strategy="random", train=TrainSettings(batch_size=256))
     return start(digits_space(), settings, tmp_path_factory.mktemp("finished") / "run")

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from se_nas import exporter
-from se_nas.architecture import Architecture
 from se_nas.exporter import ExportOptions, load_network
 from se_nas.exporter.generator.network import source
 from se_nas.exporter.randomise import randomise
-from se_nas.space import SearchSpace
+from se_nas.space.architecture import Architecture
+from se_nas.space.space import SearchSpace
 
 
 def export(

@@ -8,12 +8,12 @@ from pathlib import Path
 from conftest import digits_space
 
 import se_nas
-from se_nas.architecture import Architecture
 from se_nas.errors import TrialFailed
 from se_nas.evaluate import Evaluation, Report
-from se_nas.observer import Observer
-from se_nas.run import Run
-from se_nas.space import SearchSpace
+from se_nas.run.observer import Observer
+from se_nas.run.run import Run
+from se_nas.space.architecture import Architecture
+from se_nas.space.space import SearchSpace
 
 OWN = ("random", "grid", "evolution", "tpe", "rl")
 

@@ -12,7 +12,7 @@ from conftest import ROOT
 from PIL import Image
 
 from se_nas.cli import main
-from se_nas.run import Run
+from se_nas.run.run import Run
 
 DIGITS = ROOT / "search_spaces/digits_resnet8.yaml"
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from se_nas.space import SearchSpace
+from se_nas.space.space import SearchSpace
 from se_nas.strategies import STRATEGIES
 
 TEXT = (ROOT / "docs/strategies.md").read_text(encoding="utf-8")

@@ -16,11 +16,11 @@ import pytest
 from conftest import ROOT, digits_space
 
 import se_nas
-from se_nas.architecture import Architecture
 from se_nas.evaluate import Evaluation, Report
 from se_nas.evaluate.training import TrainingEvaluator
-from se_nas.observer import Observer
-from se_nas.run import Run
+from se_nas.run.observer import Observer
+from se_nas.run.run import Run
+from se_nas.space.architecture import Architecture
 
 
 class Table:

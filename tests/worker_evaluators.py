@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from se_nas.architecture import Architecture
 from se_nas.errors import TrialFailed
 from se_nas.evaluate import Evaluation, Report
+from se_nas.space.architecture import Architecture
 
 
 def accuracy(architecture: Architecture, seed: int = 0) -> float:

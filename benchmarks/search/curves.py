@@ -25,7 +25,7 @@ from peers import PEERS, SEARCHES
 from plot import draw_curves
 from problems import Problem, make_problem
 
-from se_nas.hypervolume import dominated_volume
+from se_nas.goals.hypervolume import dominated_volume
 
 MARKS = (25, 50, 75, 100, 150, 400)
 

@@ -17,10 +17,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from mnasnet import DIMS, Ints
 
-from se_nas.categorical import CategoricalSpace
-from se_nas.objective import Objective
+from se_nas.goals.objective import Objective
+from se_nas.space.categorical import CategoricalSpace
 from se_nas.strategies import STRATEGIES, create_strategy
-from se_nas.strategies.domain import make_domain
+from se_nas.strategies.domains import make_domain
 from se_nas.strategies.known_cost import KnownCostStrategy
 
 TRIAL_SECONDS = 60

@@ -6,7 +6,7 @@ Each search trains the two references with two seeds first, as ``repeats: 2`` do
 Its reported front is that of the means it measured. Printed, over the seeds: the true hypervolume of the reported front, and
 of all that was tried; what the best reported value promises too much; how often the reported winner (the best accuracy on
 the front) is truly within the tie band of the best that was tried; the share of the reported front that nothing tried truly
-beats by more than the band at no more cost; trials that were repeats. The band is that of `se_nas.front.Noise` with the noise as
+beats by more than the band at no more cost; trials that were repeats. The band is that of `se_nas.run.front.Noise` with the noise as
 it truly is: a run's own, from two references with two seeds, is twice as wide.
 """
 
@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from problems import Problem, make_problem
 
-from se_nas.front import Noise
-from se_nas.hypervolume import dominated_volume
+from se_nas.goals.hypervolume import dominated_volume
+from se_nas.run.front import Noise
 from se_nas.strategies import create_strategy
 
 SURE = 10**6

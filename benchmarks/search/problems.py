@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from mnasnet import DIMS, SIZES, Floats, Ints, Table, encode
 
-from se_nas.categorical import CategoricalSpace
-from se_nas.hypervolume import dominated_volume
-from se_nas.objective import Objective
-from se_nas.space import SearchSpace
+from se_nas.goals.hypervolume import dominated_volume
+from se_nas.goals.objective import Objective
+from se_nas.space.categorical import CategoricalSpace
+from se_nas.space.space import SearchSpace
 
 
 @dataclass(frozen=True)

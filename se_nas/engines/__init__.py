@@ -8,13 +8,13 @@ from __future__ import annotations
 import importlib
 from typing import Protocol
 
-from se_nas.engines.names import check_name
+from se_nas.engines.nni_names import check_name
 from se_nas.engines.plan import Plan
 from se_nas.errors import known
 from se_nas.evaluate import Evaluator
-from se_nas.observer import Observer
-from se_nas.run import Run
-from se_nas.settings import SearchSettings
+from se_nas.run.observer import Observer
+from se_nas.run.run import Run
+from se_nas.run.settings import SearchSettings
 
 
 class Engine(Protocol):

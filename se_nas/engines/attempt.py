@@ -10,7 +10,7 @@ from se_nas.engines.plan import Job
 from se_nas.engines.recorder import check_finite
 from se_nas.errors import TrialFailed
 from se_nas.evaluate import Evaluation, Evaluator
-from se_nas.trial import Trial
+from se_nas.run.trial import Trial
 
 
 def attempt(

@@ -7,9 +7,9 @@ from se_nas.engines.plan import Plan
 from se_nas.engines.recorder import Recorder
 from se_nas.evaluate import Evaluator
 from se_nas.evaluate.device import choose_device
-from se_nas.observer import Observer
-from se_nas.run import Run
-from se_nas.settings import SearchSettings
+from se_nas.run.observer import Observer
+from se_nas.run.run import Run
+from se_nas.run.settings import SearchSettings
 
 
 class LocalEngine:

@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from se_nas.architecture import Architecture
-from se_nas.objective import Objective
-from se_nas.settings import SearchSettings
-from se_nas.space import REFERENCES, SearchSpace
+from se_nas.goals.objective import Objective
+from se_nas.goals.trade import resolve_trade
+from se_nas.run.settings import SearchSettings
+from se_nas.run.trial import Trial
+from se_nas.space.architecture import Architecture
+from se_nas.space.space import REFERENCES, SearchSpace
 from se_nas.strategies import Strategy, create_strategy, replay, tell
 from se_nas.strategies.elsewhere import Elsewhere, is_elsewhere
-from se_nas.trade import resolve_trade
-from se_nas.trial import Trial
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from se_nas.engines.plan import Job, Plan
 from se_nas.errors import InputError, TrialFailed
-from se_nas.observer import Observer
-from se_nas.run import Run
-from se_nas.trial import Trial
+from se_nas.run.observer import Observer
+from se_nas.run.run import Run
+from se_nas.run.trial import Trial
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from se_nas.architecture import Architecture
+from se_nas.space.architecture import Architecture
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -20,10 +20,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from se_nas.architecture import Architecture, SESpec
 from se_nas.errors import InputError, TrialFailed
 from se_nas.evaluate import Evaluation, Report
-from se_nas.space import SearchSpace
+from se_nas.se.spec import SESpec
+from se_nas.space.architecture import Architecture
+from se_nas.space.space import SearchSpace
 
 METRIC = "estimated_accuracy"
 """Its name says what it is wherever it is shown."""

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from se_nas.architecture import Architecture
 from se_nas.errors import InputError, OutOfMemory, TrialFailed
 from se_nas.evaluate import Evaluation, Report
 from se_nas.evaluate.batches import eval_batches, resident, steps_per_epoch, train_batches
@@ -21,7 +20,8 @@ from se_nas.evaluate.data import Data, Files, Split
 from se_nas.evaluate.device import choose_threads, find_device, reproducible
 from se_nas.evaluate.partial import Partial
 from se_nas.evaluate.settings import SCHEDULES, TrainSettings
-from se_nas.space import SearchSpace
+from se_nas.space.architecture import Architecture
+from se_nas.space.space import SearchSpace
 
 __all__ = ["TrainSettings", "TrainingEvaluator"]
 

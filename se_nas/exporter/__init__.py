@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from se_nas.architecture import Architecture
 from se_nas.errors import InputError
 from se_nas.exporter import deploy, fallback
 from se_nas.exporter.alone import load_state
@@ -24,7 +23,8 @@ from se_nas.exporter.options import ExportOptions
 from se_nas.exporter.proof import Proof, prove
 from se_nas.exporter.write import Destination, check_free, write_files
 from se_nas.exporter.written import Written
-from se_nas.space import SearchSpace
+from se_nas.space.architecture import Architecture
+from se_nas.space.space import SearchSpace
 
 __all__ = ["GENERATORS", "ExportOptions", "Exported", "Written", "export", "source"]
 

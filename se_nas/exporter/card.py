@@ -12,14 +12,14 @@ import torch
 from torch import nn
 
 from se_nas import __version__
-from se_nas.architecture import Architecture
 from se_nas.exporter.check import count_parameters
 from se_nas.exporter.entries import hub_name, timm_name
 from se_nas.exporter.generator.template import printable
 from se_nas.exporter.heading import HEADER, backbone_name, block_rows
 from se_nas.exporter.proof import Proof
-from se_nas.extra import words
-from se_nas.space import SearchSpace
+from se_nas.space.architecture import Architecture
+from se_nas.space.extra import words
+from se_nas.space.space import SearchSpace
 
 INFERENCE = (
     "This is the network's inference form, for evaluation mode alone: batch norms are folded into the layers before them, and steps "

@@ -13,8 +13,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvTransposeNd
 from torch.nn.modules.dropout import _DropoutNd
 
-from se_nas.architecture import Architecture
-from se_nas.attached import public_modules, public_paths
 from se_nas.errors import InputError
 from se_nas.exporter.check import Unsupported, compare
 from se_nas.exporter.generator import network as generator
@@ -24,8 +22,10 @@ from se_nas.exporter.generator.recording import Event, Recording, record
 from se_nas.exporter.generator.seblock import InferenceSpec
 from se_nas.exporter.generator.symbols import Frame, Own
 from se_nas.exporter.written import Written
-from se_nas.se import SEBlock
-from se_nas.space import SearchSpace
+from se_nas.network.attached import public_modules, public_paths
+from se_nas.se.block import SEBlock
+from se_nas.space.architecture import Architecture
+from se_nas.space.space import SearchSpace
 
 FOLDING = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 """Layers that a batch norm after them can be folded into."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from se_nas.architecture import Architecture
 from se_nas.exporter.generator.template import render
 from se_nas.exporter.heading import backbone_name
-from se_nas.space import SearchSpace
+from se_nas.space.architecture import Architecture
+from se_nas.space.space import SearchSpace
 
 LOAD = '''
 MODULE = "$module"

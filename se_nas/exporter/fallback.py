@@ -13,8 +13,6 @@ from typing import Any
 
 from torch import nn
 
-from se_nas.architecture import Architecture
-from se_nas.attached import Attached, public_paths
 from se_nas.backbones import BACKBONES
 from se_nas.exporter.check import Unsupported
 from se_nas.exporter.generator.operators import refuse_clashes
@@ -22,10 +20,12 @@ from se_nas.exporter.generator.seblock import OPERATOR, SECode
 from se_nas.exporter.generator.template import WIDTH, assemble, printable, render
 from se_nas.exporter.heading import backbone_name, docstring
 from se_nas.exporter.written import Written
-from se_nas.extra import first_choice
-from se_nas.group import attachment
-from se_nas.placement import Removed
-from se_nas.space import SearchSpace
+from se_nas.network.attached import Attached, public_paths
+from se_nas.network.placement import Removed
+from se_nas.space.architecture import Architecture
+from se_nas.space.extra import first_choice
+from se_nas.space.group import attachment
+from se_nas.space.space import SearchSpace
 
 GATE = '''
 class Gate(SEBlock):

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from se_nas.architecture import Architecture, hidden_width
 from se_nas.exporter.check import count_parameters
 from se_nas.exporter.generator.template import facts, table
-from se_nas.extra import words
-from se_nas.space import SearchSpace
+from se_nas.se.spec import hidden_width
+from se_nas.space.architecture import Architecture
+from se_nas.space.extra import words
+from se_nas.space.space import SearchSpace
 
 HEADER = ("block", "channels", "r", "hidden", "squeeze", "gate", "placement")
 

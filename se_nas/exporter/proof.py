@@ -22,12 +22,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from se_nas.attached import join, public_paths
-from se_nas.cost import Cost
 from se_nas.errors import InputError
 from se_nas.exporter import alone
 from se_nas.exporter.check import count_parameters
 from se_nas.exporter.randomise import randomise
+from se_nas.network.attached import join, public_paths
+from se_nas.se.cost import Cost
 
 TOLERANCE = 1e-6
 """Largest difference of outputs in float32, relative to the largest output."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from se_nas.se import SEBlock
+from se_nas.se.block import SEBlock
 
 
 def randomise(network: nn.Module, images: Tensor, seed: int) -> None:

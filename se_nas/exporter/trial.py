@@ -12,9 +12,9 @@ from se_nas.exporter import Exported, export
 from se_nas.exporter.generator.template import printable
 from se_nas.exporter.options import ExportOptions
 from se_nas.exporter.write import check_free, staged
-from se_nas.run import Run
-from se_nas.space import SearchSpace
-from se_nas.trial import Trial
+from se_nas.run.run import Run
+from se_nas.run.trial import Trial
+from se_nas.space.space import SearchSpace
 
 
 def export_one(run: Run, space: SearchSpace, trial: Trial, target: Path, untrained: bool, options: ExportOptions) -> Exported:

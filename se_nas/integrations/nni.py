@@ -17,16 +17,17 @@ from typing import Any
 
 from torch import nn
 
-from se_nas.architecture import Architecture, SEOptions, SESpec, hidden_width
-from se_nas.candidates import check_candidates
-from se_nas.cost import Cost
 from se_nas.errors import InputError
 from se_nas.oneshot.faults import ENAS, Proxyless
 from se_nas.oneshot.imported import LayerChoice, MutableModule
 from se_nas.oneshot.mixed import Hook, SEChoice, hooks
 from se_nas.oneshot.supernet import SEModelSpace
-from se_nas.se import GATES, SQUEEZES, make_block
-from se_nas.space import SearchSpace
+from se_nas.se.block import GATES, SQUEEZES, make_block
+from se_nas.se.cost import Cost
+from se_nas.se.spec import SEOptions, SESpec, hidden_width
+from se_nas.space.architecture import Architecture
+from se_nas.space.candidates import check_candidates
+from se_nas.space.space import SearchSpace
 
 __all__ = ["ENAS", "Proxyless", "SEHooks", "architecture", "cost", "se_choice", "to_model_space", "within_budgets"]
 
@@ -50,10 +51,10 @@ def se_choice(
         channels: C.
         label: same label, same choice; NNI takes no slash in it.
         reductions: candidate ratios, up to the channels.
-        squeezes: names in `se_nas.se.SQUEEZES`.
-        gates: names in `se_nas.se.GATES`.
+        squeezes: names in `se_nas.se.block.SQUEEZES`.
+        gates: names in `se_nas.se.block.GATES`.
         allow_none: whether no SE is a candidate, called ``none``; blocks are called ``r16-avg-sigmoid``.
-        bias, divisor, init: as of `se_nas.se.SEBlock`.
+        bias, divisor, init: as of `se_nas.se.block.SEBlock`.
         shared: one set of weights for all candidates; see above.
 
     Raises:

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import TrialState
 
-from se_nas.architecture import Architecture
-from se_nas.objective import parse_objectives
-from se_nas.run import Run
-from se_nas.space import SearchSpace
+from se_nas.goals.objective import parse_objectives
+from se_nas.run.run import Run
+from se_nas.space.architecture import Architecture
+from se_nas.space.space import SearchSpace
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

@@ -18,16 +18,16 @@ from ray import tune
 from ray.tune.search import Searcher
 from ray.tune.search.sample import Categorical, Domain
 
-from se_nas.architecture import Architecture
 from se_nas.errors import InputError
-from se_nas.objective import parse_objectives
+from se_nas.goals.objective import parse_objectives
+from se_nas.space.architecture import Architecture
 from se_nas.strategies import create_strategy
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from se_nas.cost import Cost
-    from se_nas.space import SearchSpace
+    from se_nas.se.cost import Cost
+    from se_nas.space.space import SearchSpace
 
 __all__ = ["SeSearcher", "architecture", "build", "cost", "define_by_run", "param_space"]
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from se_nas.errors import InputError
 from se_nas.evaluate import Evaluator
-from se_nas.settings import SearchSettings
+from se_nas.run.settings import SearchSettings
 
 if TYPE_CHECKING:
-    from se_nas.space import SearchSpace
+    from se_nas.space.space import SearchSpace
 
 ONE_SHOT = ("darts", "gumbel-darts", "proxyless", "enas", "random-one-shot")
 """Names of NNI's one-shot strategies, as ``--strategy`` takes them."""

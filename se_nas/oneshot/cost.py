@@ -11,12 +11,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from se_nas.architecture import SESpec
-from se_nas.budget import parse_budget
-from se_nas.cost import METRICS
 from se_nas.errors import InputError, known
-from se_nas.group import Group
-from se_nas.space import SearchSpace
+from se_nas.se.spec import SESpec
+from se_nas.space.budget import METRICS, parse_budget
+from se_nas.space.group import Group
+from se_nas.space.space import SearchSpace
 
 FIELDS = ("reduction", "squeeze", "gate", "placement")
 

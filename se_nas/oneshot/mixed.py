@@ -7,10 +7,10 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from se_nas.architecture import SEOptions, SESpec
 from se_nas.oneshot.choice import Choice, Gumbel, Mixed, OnePath
 from se_nas.oneshot.imported import BaseSuperNetModule, Categorical, MutableModule, strategies
 from se_nas.oneshot.shared import SharedSE, Weights
+from se_nas.se.spec import SEOptions, SESpec
 
 Candidates = Mapping[str, Sequence[Any]]
 """Values of each field of `SESpec`; a reduction of None, which comes first, is no SE."""

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from se_nas.architecture import Architecture
 from se_nas.evaluate import Evaluator, Report
 from se_nas.evaluate.training import TrainingEvaluator
 from se_nas.oneshot import check_one_shot
 from se_nas.oneshot.search import Found, search_one_shot
-from se_nas.settings import SearchSettings
+from se_nas.run.settings import SearchSettings
+from se_nas.space.architecture import Architecture
 
 
 def ranking(path: Path, evaluator: Evaluator, settings: SearchSettings, device: str, report: Report) -> tuple[Architecture, ...]:

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from se_nas.architecture import Architecture
 from se_nas.errors import known
 from se_nas.evaluate import Report
 from se_nas.evaluate.batches import eval_batches, resident
@@ -27,8 +26,9 @@ from se_nas.oneshot.imported import Lightning, RawFormatModelSpace, SequentialEx
 from se_nas.oneshot.installed import NEEDED_FOR_RL, check_installed
 from se_nas.oneshot.supernet import SEModelSpace
 from se_nas.oneshot.training import Batches, Progress, SupernetTraining
-from se_nas.settings import SearchSettings
-from se_nas.space import SearchSpace
+from se_nas.run.settings import SearchSettings
+from se_nas.space.architecture import Architecture
+from se_nas.space.space import SearchSpace
 
 REACH = 6.0
 """How far a logit can go in a search: its learning rate times its steps. In the DARTS paper's search it is 3e-4 times 50 epochs of 390."""

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from se_nas.architecture import SEOptions, SESpec, hidden_width
-from se_nas.se import GATES, SQUEEZES, SEBlock, make_block
+from se_nas.se.block import GATES, SQUEEZES, SEBlock, make_block
+from se_nas.se.spec import SEOptions, SESpec, hidden_width
 
 Weights = Sequence[tuple[Any, Tensor | float]]
 """(value, what it counts for) pairs; a float of 0 is left out of the computation, a tensor never is."""

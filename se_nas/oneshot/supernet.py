@@ -6,14 +6,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from se_nas.architecture import Architecture, SESpec
 from se_nas.errors import InputError
+from se_nas.network.placement import Attachment, Site, attach, remove_existing
 from se_nas.oneshot import refuse_extra
 from se_nas.oneshot.choice import Choice
 from se_nas.oneshot.imported import ModelSpace, current_model
 from se_nas.oneshot.mixed import Hook, SEChoice, hooks
-from se_nas.placement import Attachment, Site, attach, remove_existing
-from se_nas.space import SearchSpace
+from se_nas.se.spec import SESpec
+from se_nas.space.architecture import Architecture
+from se_nas.space.space import SearchSpace
 
 
 class SEModelSpace(ModelSpace):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from se_nas.front import Entry
 from se_nas.report.facts import COSTS, REFERENCES, Facts
 from se_nas.report.words import amount, count, gain, heading, is_share, percent, summary
+from se_nas.run.front import Entry
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from se_nas.front import Entry, Front
-from se_nas.hypervolume import hypervolume
-from se_nas.run import Run
-from se_nas.trial import Trial
+from se_nas.goals.hypervolume import hypervolume
+from se_nas.run.front import Entry, Front
+from se_nas.run.run import Run
+from se_nas.run.trial import Trial
 
 COSTS = ("params", "macs")
 REFERENCES = ("plain", "paper")

@@ -6,11 +6,11 @@ import html
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from se_nas.architecture import SESpec
-from se_nas.front import Entry
 from se_nas.report.columns import label
 from se_nas.report.facts import Facts
 from se_nas.report.words import amount, clean, percent, setting
+from se_nas.run.front import Entry
+from se_nas.se.spec import SESpec
 
 _FIELDS = ("squeeze", "gate", "placement")
 

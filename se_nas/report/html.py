@@ -14,8 +14,8 @@ from se_nas.report.figures import cost_chart, noise_band, outliers
 from se_nas.report.grid import choices_grid
 from se_nas.report.sentences import commands, failures, findings, noise, progress, stopped_at
 from se_nas.report.words import amount, clean, duration, flatten, heading, is_share, summary
-from se_nas.run import Run
-from se_nas.trial import Trial
+from se_nas.run.run import Run
+from se_nas.run.trial import Trial
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 

@@ -14,17 +14,17 @@ from rich.progress_bar import ProgressBar
 from rich.segment import Segments
 from rich.text import Text
 
-from se_nas.architecture import Architecture
-from se_nas.front import Entry, Front
-from se_nas.observer import Observer
 from se_nas.report.columns import front_columns
 from se_nas.report.facts import Facts
 from se_nas.report.plain import PlainView
 from se_nas.report.sentences import ending, overheads, standing
 from se_nas.report.table import draw, split, tie_mark
 from se_nas.report.words import duration, flat, summary, wrapped
-from se_nas.run import Run
-from se_nas.trial import Trial
+from se_nas.run.front import Entry, Front
+from se_nas.run.observer import Observer
+from se_nas.run.run import Run
+from se_nas.run.trial import Trial
+from se_nas.space.architecture import Architecture
 
 PICTURES = 2
 """How many a second."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TextIO
 
-from se_nas.front import Front
-from se_nas.observer import Observer
 from se_nas.report.facts import Facts
 from se_nas.report.sentences import ending, outcome
 from se_nas.report.words import flat
-from se_nas.run import Run
-from se_nas.trial import Trial
+from se_nas.run.front import Front
+from se_nas.run.observer import Observer
+from se_nas.run.run import Run
+from se_nas.run.trial import Trial
 
 
 class PlainView(Observer):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 
-from se_nas.front import Entry
 from se_nas.report.facts import COSTS, REFERENCES, Facts
 from se_nas.report.words import amount, amount_of, clean, count, duration, gain, heading, is_share, percent, summary
-from se_nas.trial import Trial
+from se_nas.run.front import Entry
+from se_nas.run.trial import Trial
 
 
 def progress(facts: Facts) -> str:

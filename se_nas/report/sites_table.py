@@ -7,10 +7,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from se_nas.architecture import PAPER, SEOptions
-from se_nas.placement import Sites
+from se_nas.network.placement import Sites
 from se_nas.report.space_table import narrow_table
-from se_nas.secost import se_cost
+from se_nas.se.cost import se_cost
+from se_nas.se.spec import PAPER, SEOptions
 
 
 def site_rows(found: Sites) -> list[dict[str, Any]]:

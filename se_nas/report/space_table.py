@@ -8,9 +8,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from se_nas.cost import Cost
 from se_nas.report.words import percent
-from se_nas.space import SearchSpace
+from se_nas.se.cost import Cost
+from se_nas.space.space import SearchSpace
 
 
 def show_space(space: SearchSpace) -> None:

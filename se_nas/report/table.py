@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from se_nas.front import Entry
 from se_nas.report.columns import Column, front_columns
 from se_nas.report.facts import COSTS, REFERENCES, Facts
 from se_nas.report.sentences import commands, failures, findings, noise, progress
 from se_nas.report.words import flat, wrapped
-from se_nas.run import Run
+from se_nas.run.front import Entry
+from se_nas.run.run import Run
 
 GAP = 2
 """Blanks between columns."""

@@ -6,9 +6,10 @@ import math
 import textwrap
 from collections.abc import Iterable, Mapping
 
-from se_nas.architecture import Architecture, SESpec
-from se_nas.extra import words as extra_words
-from se_nas.objective import STANDARD, Objective
+from se_nas.goals.objective import STANDARD, Objective
+from se_nas.se.spec import SESpec
+from se_nas.space.architecture import Architecture
+from se_nas.space.extra import words as extra_words
 
 NAMES = {"params": "params", "macs": "MACs"}
 """What a metric is called in a heading, where not by its own name."""

@@ -9,7 +9,7 @@ This is all that a loop of one's own needs; it is stable:
 The space is a `SearchSpace`, or `CategoricalSpace(dims, costs=...)`, whose architectures read as mappings. What is asked
 is within the budgets, new, and fewer than n (at last none) where no more are left. A failed trial is told with None.
 In place of a front, `Trade("weighted", {"params": 3e5}).compared(objectives)` asks for the best accuracy x (params / 300,000) ^ -0.07,
-and `Trade("constrained").compared(objectives)` for the best accuracy within the known objectives' budgets (`se_nas.trade`).
+and `Trade("constrained").compared(objectives)` for the best accuracy within the known objectives' budgets (`se_nas.goals.trade`).
 A strategy's state comes from its arguments and from what it was told, in that order, and what is pending: it is rebuilt
 by telling a new one the same (`replay`), never pickled.
 """
@@ -21,10 +21,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from se_nas.errors import InputError, known
-from se_nas.objective import Objective
+from se_nas.goals.objective import Objective
+from se_nas.run.trial import Trial
 from se_nas.strategies.base import Strategy
 from se_nas.strategies.elsewhere import Elsewhere
-from se_nas.trial import Trial
 
 __all__ = ["STRATEGIES", "Strategy", "create_strategy", "replay", "tell"]
 

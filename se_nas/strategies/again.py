@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import ndtri
 
-from se_nas.hypervolume import dominated_volume
+from se_nas.goals.hypervolume import dominated_volume
 from se_nas.strategies.domain import Floats, Ints
 
 DRAWS = 9

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from se_nas.objective import Objective
+from se_nas.goals.objective import Objective
 from se_nas.strategies.domain import Floats
 
 WIDE = 1.5

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from se_nas.errors import InputError
-from se_nas.objective import Objective, Reward, is_number
-from se_nas.strategies.domain import Floats, Ints, Key, make_domain
+from se_nas.goals.objective import Objective, Reward, is_number
+from se_nas.strategies.domain import Floats, Ints, Key
+from se_nas.strategies.domains import make_domain
 
 
 class Strategy(ABC):

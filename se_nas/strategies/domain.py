@@ -15,9 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from se_nas.codes import Codes, draw_codes
-from se_nas.errors import InputError
-from se_nas.objective import Objective, Reward
+from se_nas.space.codes import Codes, draw_codes
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -113,40 +111,6 @@ class Domain(ABC):
             path[step:, gene] = target[gene]
         repaired: Ints = path[np.argmax(self.feasible(path))]  # the last of the path is the target
         return repaired
-
-
-def make_domain(space: Any, objectives: Sequence[Objective]) -> Domain:
-    """The domain of a space under its own budgets and those of the known objectives.
-
-    Args:
-        space: a `se_nas.space.SearchSpace`, or anything with named ``dims`` and, if it has them, ``costs``, as
-            `se_nas.categorical.CategoricalSpace`.
-        objectives: what is searched for.
-
-    Raises:
-        InputError: if it is neither, an objective is said to be known and the space has no such cost, or nothing is
-            within the budgets.
-    """
-    from se_nas.categorical import CategoricalSpace
-    from se_nas.strategies.named import NamedDomain
-
-    if hasattr(space, "groups") and hasattr(space, "plain_cost"):
-        from se_nas.strategies.grouped import GroupedDomain
-
-        domain: Domain = GroupedDomain(space, objectives)
-    elif hasattr(space, "dims"):
-        own = space if isinstance(space, CategoricalSpace) else CategoricalSpace(space.dims, getattr(space, "costs", None))
-        domain = NamedDomain(own, objectives)
-    else:
-        raise InputError(f"{type(space).__name__} is no space", "take a SearchSpace, or CategoricalSpace(dims, costs=...)", "space")
-    parts = [part for objective in objectives if isinstance(objective, Reward) for part in objective.parts]
-    for objective in (*objectives, *parts):
-        if objective.known and objective.name not in domain.known:
-            have = f"the known costs are {', '.join(domain.known)}" if domain.known else "the space has no known costs"
-            raise InputError(
-                f"{objective.name} is said to be known, but {have}", "give its function in costs=, or say known=False", "objectives"
-            )
-    return domain
 
 
 def value_features(values: Sequence[Any]) -> Floats:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from se_nas.errors import InputError
-from se_nas.objective import Objective
+from se_nas.goals.objective import Objective
 from se_nas.strategies.base import Strategy
 from se_nas.strategies.domain import Ints
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from se_nas.architecture import Architecture
-from se_nas.codes import Codes
-from se_nas.objective import Objective
+from se_nas.goals.objective import Objective
+from se_nas.space.architecture import Architecture
+from se_nas.space.codes import Codes
 from se_nas.strategies.domain import Domain, Floats, Ints, value_features
 
 if TYPE_CHECKING:
-    from se_nas.group import Group
-    from se_nas.space import SearchSpace
+    from se_nas.space.group import Group
+    from se_nas.space.space import SearchSpace
 
 
 class GroupedDomain(Domain):

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from se_nas.objective import Objective
+from se_nas.goals.objective import Objective
 from se_nas.strategies.again import moves, worth_again
 from se_nas.strategies.axes import KNOWN_SHARE, MEASURED_SHARE, Axis, choose_axis
 from se_nas.strategies.base import Strategy

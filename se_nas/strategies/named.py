@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from se_nas.categorical import CategoricalSpace, Choices
-from se_nas.codes import Codes
 from se_nas.errors import InputError
-from se_nas.feasible import FeasibleSet
-from se_nas.objective import Objective
+from se_nas.goals.objective import Objective
+from se_nas.space.categorical import CategoricalSpace, Choices
+from se_nas.space.codes import Codes
+from se_nas.space.feasible import FeasibleSet
 from se_nas.strategies.domain import Domain, Floats, Ints, Key, draw, spread_order, unravel, value_features
 from se_nas.strategies.parts import TOLERANCE, Parts, find_parts
 

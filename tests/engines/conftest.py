@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from se_nas.engines.environment_variables import environment
 from se_nas.engines.ray_tune.cluster import QUIET, own_cluster
-from se_nas.engines.variables import environment
 
 
 @pytest.fixture(scope="module")

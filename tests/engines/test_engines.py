@@ -10,7 +10,7 @@ from conftest import ROOT
 
 import se_nas
 from se_nas.engines import ENGINES, create_engine
-from se_nas.settings import SearchSettings
+from se_nas.run.settings import SearchSettings
 
 
 def test_a_local_search_loads_no_ray(tmp_path) -> None:
@@ -23,14 +23,14 @@ print(*sys.modules)"""
 
 
 def test_making_an_engine_loads_no_ray_either() -> None:
-    code = """import sys; from se_nas.engines import create_engine; from se_nas.settings import SearchSettings
+    code = """import sys; from se_nas.engines import create_engine; from se_nas.run.settings import SearchSettings
 create_engine(lambda *a: None, SearchSettings(engine="ray", workers=2)); print(*sys.modules)"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert "se_nas.engines.ray_tune" in done.stdout.split() and "ray" not in done.stdout.split()
 
 
 def test_making_the_engine_of_nni_loads_no_nni_either() -> None:
-    code = """import sys; from se_nas.engines import create_engine; from se_nas.settings import SearchSettings
+    code = """import sys; from se_nas.engines import create_engine; from se_nas.run.settings import SearchSettings
 create_engine(lambda *a: None, SearchSettings(engine="nni")); print(*sys.modules)"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert "se_nas.engines.nni_engine" in done.stdout.split() and "nni" not in done.stdout.split()

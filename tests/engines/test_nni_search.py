@@ -12,12 +12,12 @@ from conftest import ROOT, digits_space
 from nni_searching import OWN, Notes, Planted, fails, order, search
 
 import se_nas
-from se_nas.engines.names import full_name
 from se_nas.engines.nni_engine.reward import WEIGHT, OneNumber
-from se_nas.objective import parse_objectives
-from se_nas.space import REFERENCES, SearchSpace
+from se_nas.engines.nni_names import full_name
+from se_nas.goals.objective import parse_objectives
+from se_nas.goals.trade import Trade
+from se_nas.space.space import REFERENCES, SearchSpace
 from se_nas.strategies import STRATEGIES
-from se_nas.trade import Trade
 
 BUDGET = {"random": 125, "grid": 127, "evolution": 80, "tpe": 80, "rl": 80}
 """Trials within which each finds the best of 125 architectures; NNI's random draws without repeating itself."""

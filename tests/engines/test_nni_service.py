@@ -18,8 +18,8 @@ from conftest import ROOT, digits_space
 
 import se_nas
 from se_nas.engines.nni_engine.packing import Packing, pack
-from se_nas.run import Run
-from se_nas.settings import SearchSettings
+from se_nas.run.run import Run
+from se_nas.run.settings import SearchSettings
 
 SPACE = str(ROOT / "search_spaces/digits_resnet8.yaml")
 
@@ -43,7 +43,7 @@ def trials_of(processes: list[psutil.Process]) -> list[psutil.Process]:
     found = []
     for process in processes:
         try:
-            found += [process] if "se_nas.nni_trial" in process.cmdline() else []
+            found += [process] if "se_nas.engines.nni_engine.trial" in process.cmdline() else []
         except psutil.NoSuchProcess:
             continue
     return found
@@ -90,7 +90,7 @@ def everything() -> set[int]:
     found = set()
     for process in psutil.process_iter(["cmdline"]):
         line = " ".join(process.info["cmdline"] or [])
-        if "nni_node" in line or "se_nas.nni_trial" in line:
+        if "nni_node" in line or "se_nas.engines.nni_engine.trial" in line:
             found.add(process.pid)
     return found
 

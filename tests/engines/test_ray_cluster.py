@@ -15,10 +15,10 @@ from worker_evaluators import Epochs
 
 import se_nas
 from se_nas.engines import ray_tune
+from se_nas.engines.environment_variables import environment
 from se_nas.engines.ray_tune import cluster as ray_cluster
 from se_nas.engines.ray_tune.cluster import QUIET
-from se_nas.engines.variables import environment
-from se_nas.run import Run
+from se_nas.run.run import Run
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ from se_nas.engines import ray_tune
 from se_nas.evaluate import Evaluation, Report
 from se_nas.report.facts import Facts
 from se_nas.report.sentences import progress
-from se_nas.run import Run
+from se_nas.run.run import Run
 from se_nas.strategies.random import RandomStrategy
 
 pytestmark = pytest.mark.usefixtures("session")

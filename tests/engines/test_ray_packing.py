@@ -11,8 +11,6 @@ from conftest import digits_space
 from torch import nn
 
 import se_nas
-from se_nas.api import make_evaluator
-from se_nas.architecture import Architecture
 from se_nas.engines import ray_tune
 from se_nas.engines.plan import Job, Plan
 from se_nas.engines.ray_tune.packing import Packing, check_memory, pack
@@ -20,10 +18,12 @@ from se_nas.engines.ray_tune.worker import Outcome
 from se_nas.engines.recorder import Recorder
 from se_nas.evaluate import Evaluation, Report
 from se_nas.evaluate.memory import CONTEXT, training_memory
-from se_nas.objective import parse_objectives
-from se_nas.observer import Observer
-from se_nas.run import Run
-from se_nas.settings import SearchSettings
+from se_nas.goals.objective import parse_objectives
+from se_nas.run.evaluator import make_evaluator
+from se_nas.run.observer import Observer
+from se_nas.run.run import Run
+from se_nas.run.settings import SearchSettings
+from se_nas.space.architecture import Architecture
 
 
 @pytest.mark.parametrize(
@@ -120,8 +120,8 @@ class Crowded:
 @pytest.mark.slow
 def test_out_of_memory_is_tried_again_with_more_room(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On GPUs that Ray is told of and that are not there: who shares one is real, the lack of memory is not."""
+    from se_nas.engines.environment_variables import environment
     from se_nas.engines.ray_tune.cluster import QUIET, own_cluster
-    from se_nas.engines.variables import environment
 
     notes: list[str] = []
 

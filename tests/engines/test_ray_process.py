@@ -19,9 +19,9 @@ from conftest import ROOT
 
 import se_nas
 from se_nas.api import start as start_search
-from se_nas.run import Run
-from se_nas.settings import resolve_settings
-from se_nas.spacefile import load_space
+from se_nas.run.run import Run
+from se_nas.run.settings import resolve_settings
+from se_nas.space.spacefile import load_space
 
 SPACE = str(ROOT / "search_spaces/digits_resnet8.yaml")
 

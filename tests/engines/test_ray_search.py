@@ -13,8 +13,8 @@ from worker_evaluators import Lookup
 
 import se_nas
 from se_nas.engines import ray_tune
-from se_nas.run import Run
-from se_nas.trial import Trial
+from se_nas.run.run import Run
+from se_nas.run.trial import Trial
 
 pytestmark = pytest.mark.usefixtures("session")
 RAY = {"engine": "ray", "workers": 1}
@@ -137,7 +137,7 @@ def test_what_cannot_be_sent_is_said(tmp_path, lookup: Lookup) -> None:
 
 @pytest.mark.slow
 def test_own_operators_reach_the_workers(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from se_nas import se
+    from se_nas.se import block as se
 
     monkeypatch.setattr(se, "GATES", se.GATES)
     se_nas.register_gate("half", _half())

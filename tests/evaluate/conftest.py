@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from se_nas.evaluate.data import Data, load_data
-from se_nas.space import SearchSpace
+from se_nas.space.space import SearchSpace
 
 Pictures = Callable[[str, int], Path]
 

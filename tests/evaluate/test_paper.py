@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import se_nas
-from se_nas.architecture import PAPER, SESpec
 from se_nas.evaluate.paper import METRIC, PaperEvaluator
-from se_nas.space import SearchSpace
+from se_nas.se.spec import PAPER, SESpec
+from se_nas.space.space import SearchSpace
 
 SPACE = SearchSpace("resnet50", (3, 64, 64), reduction=[2, 4, 8, 16, 32], squeeze=["avg", "max"], placement=["standard", "pre"])
 

@@ -13,7 +13,7 @@ from se_nas.evaluate import takes_checkpoint
 from se_nas.evaluate.data import Data
 from se_nas.evaluate.settings import TrainSettings
 from se_nas.evaluate.training import TrainingEvaluator
-from se_nas.space import SearchSpace
+from se_nas.space.space import SearchSpace
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from se_nas.evaluate.batches import train_batches
 from se_nas.evaluate.data import Data, Files, load_data
 from se_nas.evaluate.device import find_device
 from se_nas.evaluate.training import TrainingEvaluator, TrainSettings
-from se_nas.space import SearchSpace
+from se_nas.space.space import SearchSpace
 
 ONE = {"epochs": 1}
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from se_nas.se import GATES, SQUEEZES
+from se_nas.se.block import GATES, SQUEEZES
 
 EVERYTHING: dict[str, Any] = {
     "reduction": [2, 4, 8],

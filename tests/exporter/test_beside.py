@@ -19,7 +19,7 @@ from se_nas.errors import InputError
 from se_nas.exporter import compiled, options
 from se_nas.exporter.entries import hub_name, timm_name
 from se_nas.exporter.options import ExportOptions
-from se_nas.space import SearchSpace
+from se_nas.space.space import SearchSpace
 
 EXTRAS = {"onnx": True, "program": True, "hub": True, "timm": True}
 

@@ -16,16 +16,16 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from se_nas import api, cli
-from se_nas.architecture import SESpec
 from se_nas.errors import InputError
 from se_nas.exporter import load_network
 from se_nas.exporter.alone import load_module
 from se_nas.exporter.deploy import fold, inference_form, source
 from se_nas.exporter.randomise import randomise
 from se_nas.exporter.written import Written
-from se_nas.placement import attach
-from se_nas.se import SEBlock
-from se_nas.space import SearchSpace
+from se_nas.network.placement import attach
+from se_nas.se.block import SEBlock
+from se_nas.se.spec import SESpec
+from se_nas.space.space import SearchSpace
 
 SIZE = (3, 32, 32)
 TORCHVISION = ["mobilenet_v3_small", pytest.param("densenet121", marks=pytest.mark.slow)]

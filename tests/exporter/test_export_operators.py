@@ -14,8 +14,8 @@ from exporting import export
 from torch import Tensor, nn
 
 from se_nas.errors import InputError
-from se_nas.se import register_gate, register_squeeze
-from se_nas.space import SearchSpace
+from se_nas.se.block import register_gate, register_squeeze
+from se_nas.space.space import SearchSpace
 
 SMALL: dict[str, Any] = {"input_size": (1, 8, 8), "backbone_args": {"in_channels": 1}}
 SCALE = 2.0

@@ -18,9 +18,10 @@ from exporting import export
 from safetensors.torch import save_file
 from torch import nn
 
-from se_nas.architecture import Architecture, SESpec
 from se_nas.backbones import resnet
-from se_nas.space import SearchSpace
+from se_nas.se.spec import SESpec
+from se_nas.space.architecture import Architecture
+from se_nas.space.space import SearchSpace
 
 pytestmark = pytest.mark.slow  # as every export is proven: apart, in both modes
 

@@ -20,11 +20,11 @@ from exporting import export
 from safetensors import safe_open
 from torchvision.models.resnet import Bottleneck
 
-from se_nas.architecture import SESpec
 from se_nas.backbones import BACKBONES, register_backbone
 from se_nas.backbones.resnet import cifar_resnet
-from se_nas.se import avg_squeeze, register_squeeze
-from se_nas.space import SearchSpace
+from se_nas.se.block import avg_squeeze, register_squeeze
+from se_nas.se.spec import SESpec
+from se_nas.space.space import SearchSpace
 
 SMALL: dict[str, Any] = {"input_size": (1, 8, 8), "backbone_args": {"in_channels": 1}}
 HOSTILE = {

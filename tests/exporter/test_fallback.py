@@ -21,7 +21,7 @@ from se_nas.errors import InputError
 from se_nas.exporter import fallback
 from se_nas.exporter.check import Unsupported
 from se_nas.exporter.proof import imported
-from se_nas.space import SearchSpace
+from se_nas.space.space import SearchSpace
 
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "every placement": ("torchvision:resnet18", {"placement": ["standard", "pre", "post", "identity", "inner"], "allow_none": False}),

@@ -21,13 +21,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
-from se_nas.architecture import Architecture
 from se_nas.errors import InputError
 from se_nas.exporter import ExportOptions, export, load_network, source
 from se_nas.exporter.check import Unsupported
 from se_nas.exporter.generator import network as generator
 from se_nas.exporter.proof import prove
-from se_nas.space import SearchSpace
+from se_nas.space.architecture import Architecture
+from se_nas.space.space import SearchSpace
 
 EVERY = {
     "reduction": [4, 8],

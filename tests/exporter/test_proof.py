@@ -20,7 +20,7 @@ from se_nas.exporter import alone, proof
 from se_nas.exporter.proof import ProofFailed, imported, prove
 from se_nas.exporter.randomise import randomise
 from se_nas.exporter.written import Written
-from se_nas.space import SearchSpace
+from se_nas.space.space import SearchSpace
 
 SMALL: dict[str, Any] = {"input_size": (1, 8, 8), "backbone_args": {"in_channels": 1}}
 

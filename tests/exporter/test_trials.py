@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from conftest import ROOT, digits_space
 
-from se_nas.api import export_trial, space_of
-from se_nas.architecture import Architecture
+from se_nas.api import export_trial
 from se_nas.cli import main
 from se_nas.errors import InputError
-from se_nas.exporter.archfile import find_architecture
-from se_nas.run import Run
-from se_nas.space import SearchSpace
+from se_nas.run.run import Run
+from se_nas.space.archfile import find_architecture
+from se_nas.space.architecture import Architecture
+from se_nas.space.space import SearchSpace
 
 DIGITS = ROOT / "search_spaces/digits_resnet8.yaml"
 
@@ -216,7 +216,7 @@ def test_good_architecture_files(tmp_path: Path) -> None:
 
 
 def test_an_export_can_be_read_back(finished_run: Run, tmp_path: Path) -> None:
-    space = space_of(finished_run)
+    space = finished_run.space
     for entry in finished_run.front.front:
         record = {"id": entry.architecture.id, "architecture": entry.architecture.to_json()}
         (tmp_path / "a.json").write_text(json.dumps(record))

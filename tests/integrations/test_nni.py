@@ -27,7 +27,7 @@ from nni.nas.strategy.middleware import Chain, Filter
 from se_nas.errors import InputError
 from se_nas.integrations.nni import ENAS, Proxyless, SEHooks, architecture, cost, se_choice, to_model_space, within_budgets
 from se_nas.oneshot.faults import quiet
-from se_nas.se import SEBlock
+from se_nas.se.block import SEBlock
 
 
 class Net(ModelSpace):

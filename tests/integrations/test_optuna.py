@@ -5,7 +5,7 @@ import pytest
 from conftest import digits_space
 
 from se_nas.integrations.optuna import constraints, suggest, to_study
-from se_nas.run import Run
+from se_nas.run.run import Run
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

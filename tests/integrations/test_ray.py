@@ -16,8 +16,8 @@ from ray.tune.schedulers import ASHAScheduler, PopulationBasedTraining
 from ray.tune.search.optuna import OptunaSearch
 
 import se_nas
+from se_nas.engines.environment_variables import environment
 from se_nas.engines.ray_tune.cluster import QUIET, own_cluster
-from se_nas.engines.variables import environment
 from se_nas.integrations.ray import SeSearcher, architecture, build, cost, define_by_run, param_space
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from se_nas.blocks import register_block
 from se_nas.evaluate.augment import Augment
 from se_nas.evaluate.data import Data, Split
-from se_nas.space import SearchSpace
+from se_nas.network.blocks import register_block
+from se_nas.space.space import SearchSpace
 
 CHANNELS = 16
 

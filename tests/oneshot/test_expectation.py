@@ -10,7 +10,7 @@ from conftest import digits_space
 
 from se_nas.errors import InputError
 from se_nas.oneshot.cost import Expectation
-from se_nas.space import SearchSpace
+from se_nas.space.space import SearchSpace
 
 
 def probabilities(space: SearchSpace, seed: int = 0) -> dict[str, torch.Tensor]:

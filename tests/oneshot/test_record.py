@@ -14,7 +14,7 @@ from se_nas.errors import InputError
 from se_nas.evaluate.settings import TrainSettings
 from se_nas.evaluate.training import TrainingEvaluator
 from se_nas.oneshot.record import ranking
-from se_nas.settings import SearchSettings
+from se_nas.run.settings import SearchSettings
 
 
 def test_a_run_keeps_its_ranking_and_trains_no_second_supernet_unless_more_is_asked_for(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from se_nas.evaluate.training import TrainingEvaluator
 from se_nas.oneshot import ONE_SHOT
 from se_nas.oneshot.cost import Expectation
 from se_nas.oneshot.search import Found, search_one_shot
-from se_nas.settings import SearchSettings
+from se_nas.run.settings import SearchSettings
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,10 @@ import itertools
 import pytest
 import torch
 
-from se_nas.architecture import SEOptions, SESpec
 from se_nas.oneshot.choice import Choice, Gumbel, Mixed, OnePath
 from se_nas.oneshot.shared import SharedSE
-from se_nas.se import GATES, SQUEEZES
+from se_nas.se.block import GATES, SQUEEZES
+from se_nas.se.spec import SEOptions, SESpec
 
 REDUCTIONS = (2, 4, 8)
 

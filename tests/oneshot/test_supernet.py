@@ -12,7 +12,7 @@ from se_nas.errors import InputError
 from se_nas.oneshot.imported import model_context, strategies
 from se_nas.oneshot.mixed import MixedSE
 from se_nas.oneshot.supernet import SEModelSpace
-from se_nas.space import SearchSpace
+from se_nas.space.space import SearchSpace
 
 SPACES = {
     "placements": lambda: digits_space(placement=["standard", "pre", "post", "identity"], share="stage"),

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from se_nas.architecture import PAPER, Architecture, SESpec
-from se_nas.run import Run
-from se_nas.trial import Trial
+from se_nas.run.run import Run
+from se_nas.run.trial import Trial
+from se_nas.se.spec import PAPER, SESpec
+from se_nas.space.architecture import Architecture
 
 PLAIN = {"params": 269_722, "macs": 40_551_040}
 SITES = tuple(f"layer{stage}.{block}" for stage in (1, 2, 3) for block in (0, 1, 2))

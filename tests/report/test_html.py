@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from se_nas.architecture import Architecture
 from se_nas.errors import InputError
 from se_nas.report.grid import short_names
 from se_nas.report.html import write_report
-from se_nas.run import Run
+from se_nas.run.run import Run
+from se_nas.space.architecture import Architecture
 
 from .conftest import SITES, MakeRun, make_trials
 

@@ -5,12 +5,12 @@ import io
 import pytest
 from rich.console import Console
 
-from se_nas.observer import Observer
 from se_nas.report import live
 from se_nas.report.live import LiveView, flow, make_view
 from se_nas.report.plain import PlainView
-from se_nas.run import Run
-from se_nas.trial import Trial
+from se_nas.run.observer import Observer
+from se_nas.run.run import Run
+from se_nas.run.trial import Trial
 
 from .conftest import MakeRun, make_trials
 

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from se_nas.report.table import as_json, show
-from se_nas.run import Run
+from se_nas.run.run import Run
 
 from .conftest import MakeRun, make_trials
 

@@ -6,7 +6,7 @@ import pytest
 
 from se_nas.report.facts import Facts
 from se_nas.report.sentences import findings
-from se_nas.run import Run
+from se_nas.run.run import Run
 
 
 def test_hypervolume_says_its_reference_point(finished_run: Run) -> None:

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from se_nas.architecture import Architecture
 from se_nas.engines.local import not_used_in_one_process
-from se_nas.engines.names import OURS
 from se_nas.engines.nni_engine import faults
 from se_nas.engines.nni_engine.files import check_travels, lay_out
 from se_nas.engines.nni_engine.machines import read_machines
 from se_nas.engines.nni_engine.packing import pack
+from se_nas.engines.nni_names import OURS
 from se_nas.engines.plan import Plan
 from se_nas.engines.recorder import Recorder
 from se_nas.evaluate import Evaluator
 from se_nas.evaluate.device import choose_device
-from se_nas.objective import parse_objectives
-from se_nas.observer import Observer
+from se_nas.goals.objective import parse_objectives
 from se_nas.oneshot import ONE_SHOT, check_one_shot
 from se_nas.oneshot.installed import NEEDED_FOR_RL, check_installed
-from se_nas.run import Run
-from se_nas.settings import SearchSettings
+from se_nas.run.observer import Observer
+from se_nas.run.run import Run
+from se_nas.run.settings import SearchSettings
+from se_nas.space.architecture import Architecture
 from se_nas.strategies.elsewhere import PREFIX, is_elsewhere
 
 if TYPE_CHECKING:

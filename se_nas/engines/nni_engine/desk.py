@@ -7,12 +7,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from se_nas.architecture import Architecture
 from se_nas.engines.nni_engine.reward import OneNumber
 from se_nas.engines.plan import Job, Plan
 from se_nas.engines.recorder import Recorder
-from se_nas.objective import Objective
-from se_nas.trial import Trial
+from se_nas.goals.objective import Objective
+from se_nas.run.trial import Trial
+from se_nas.space.architecture import Architecture
 
 if TYPE_CHECKING:
     from torch import Tensor

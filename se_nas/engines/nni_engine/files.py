@@ -13,8 +13,8 @@ from pathlib import Path
 from se_nas.engines.nni_engine.machines import Machine
 from se_nas.errors import InputError
 from se_nas.evaluate import Evaluator
-from se_nas.run import Run
-from se_nas.settings import SearchSettings
+from se_nas.run.run import Run
+from se_nas.run.settings import SearchSettings
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def lay_out(run: Run, settings: SearchSettings, machines: Sequence[Machine]) -> 
     code.mkdir(parents=True, exist_ok=True)
     weights = _weights(run, settings, folder, bool(machines))
     told = [str(weights)] if weights else []
-    module = ["-m", "se_nas.nni_trial"]
+    module = ["-m", "se_nas.engines.nni_engine.trial"]
     if machines:
         shutil.copyfile(run.path / "run.yaml", code / "run.yaml")
         return Files(folder, code, weights, _first_python(machines, [*module, "run.yaml", *told]))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from se_nas.architecture import Architecture
 from se_nas.engines.plan import Job
+from se_nas.space.architecture import Architecture
 
 
 def job_data(job: Job) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from se_nas.errors import InputError
-from se_nas.spacefile import load_yaml
+from se_nas.space.spacefile import load_yaml
 
 
 @dataclass(frozen=True)

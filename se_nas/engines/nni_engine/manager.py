@@ -22,9 +22,9 @@ from nni.experiment.config import LocalConfig, RemoteConfig, RemoteMachineConfig
 from nni.nas.experiment.config import NasExperimentConfig
 from nni.tools.nnictl.config_utils import Experiments
 
+from se_nas.engines.environment_variables import environment
 from se_nas.engines.nni_engine.machines import Machine
 from se_nas.engines.nni_engine.packing import Packing
-from se_nas.engines.variables import environment
 
 PRELOAD = Path(__file__).with_name("loopback.js")
 TRIES = 3

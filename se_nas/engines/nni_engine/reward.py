@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from se_nas.objective import Objective
-from se_nas.trade import PARETO, Trade
+from se_nas.goals.objective import Objective
+from se_nas.goals.trade import PARETO, Trade
 
 WEIGHT = 0.07
 """Of each objective after the first: what being twice as dear as the plain backbone may cost in the first one's unit.
@@ -18,7 +18,7 @@ objectives that can be zero or negative.
 
 @dataclass(frozen=True)
 class OneNumber:
-    """The search's own value where it trades objectives for one (`se_nas.trade`). Of a Pareto search, the first objective
+    """The search's own value where it trades objectives for one (`se_nas.goals.trade`). Of a Pareto search, the first objective
     less `WEIGHT` times what every further one is worse than the plain backbone's, as a share of that.
 
     Attributes:

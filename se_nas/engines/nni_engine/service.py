@@ -22,8 +22,8 @@ from se_nas.engines.nni_engine.jobs import job_data
 from se_nas.engines.nni_engine.manager import Manager
 from se_nas.engines.nni_engine.space import Model
 from se_nas.engines.plan import Job
-from se_nas.space import REFERENCES
-from se_nas.trial import Trial
+from se_nas.run.trial import Trial
+from se_nas.space.space import REFERENCES
 
 
 class Service(ExecutionEngine):

@@ -9,9 +9,9 @@ import numpy as np
 from nni.mutable import Categorical, LabeledMutable, Mutable, MutableDict
 from nni.nas.space import ExecutableModelSpace, ModelStatus
 
-from se_nas.architecture import Architecture
 from se_nas.engines.plan import Job
-from se_nas.space import SearchSpace
+from se_nas.space.architecture import Architecture
+from se_nas.space.space import SearchSpace
 
 Execute = Callable[["Model"], None]
 

@@ -12,9 +12,9 @@ from nni.nas.strategy import TPE, GridSearch, PolicyBasedRL, Random, Regularized
 from nni.nas.strategy.base import Strategy
 from nni.nas.strategy.middleware import Chain, Filter, StrategyMiddleware
 
-from se_nas.architecture import Architecture
 from se_nas.engines.nni_engine.desk import Desk
 from se_nas.engines.nni_engine.space import Model
+from se_nas.space.architecture import Architecture
 from se_nas.strategies.elsewhere import PREFIX
 
 OVER, AGAIN = 1000, 200

@@ -19,10 +19,10 @@ from se_nas.engines.ray_tune.packing import Packing, check_memory, pack
 from se_nas.engines.recorder import Recorder
 from se_nas.errors import InputError
 from se_nas.evaluate import Evaluator, takes_checkpoint
-from se_nas.objective import parse_objectives
-from se_nas.observer import Observer
-from se_nas.run import Run
-from se_nas.settings import SearchSettings
+from se_nas.goals.objective import parse_objectives
+from se_nas.run.observer import Observer
+from se_nas.run.run import Run
+from se_nas.run.settings import SearchSettings
 
 RETRIES = 3
 """How often a trial is begun again whose worker died."""
@@ -51,8 +51,8 @@ class RayEngine:
         self._packing = None if settings.address else pack(settings, self._threads, *_this_machine())
 
     def __call__(self, run: Run, plan: Plan, observer: Observer) -> str:
+        from se_nas.engines.environment_variables import environment
         from se_nas.engines.ray_tune.cluster import QUIET, remove_mark, remove_tree, silence, write_mark
-        from se_nas.engines.variables import environment
 
         storage = _storage(run, self._settings.storage)
         remove_mark(storage, write_mark(storage))
@@ -98,11 +98,11 @@ class RayEngine:
         from ray import tune
         from ray.tune.error import TuneError
 
+        from se_nas.engines.environment_variables import environment
         from se_nas.engines.ray_tune.desk import Ask, Desk, Tell
         from se_nas.engines.ray_tune.operators import Operators
         from se_nas.engines.ray_tune.scheduler import make_scheduler
         from se_nas.engines.ray_tune.worker import Kit, TrialActor
-        from se_nas.engines.variables import environment
 
         settings, operators = self._settings, Operators.of_this_process()
         desk = Desk(plan, recorder, packing, settings.trial_timeout, self._metric)

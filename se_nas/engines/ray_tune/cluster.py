@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from se_nas.engines.variables import environment
+from se_nas.engines.environment_variables import environment
 from se_nas.errors import InputError
 
 PACKAGE = Path(__file__).parents[2]

@@ -19,8 +19,8 @@ from se_nas.engines.plan import Job, Plan
 from se_nas.engines.ray_tune.packing import Packing
 from se_nas.engines.ray_tune.worker import Outcome, Progress, Task
 from se_nas.engines.recorder import Recorder
-from se_nas.space import REFERENCES
-from se_nas.trial import Trial
+from se_nas.run.trial import Trial
+from se_nas.space.space import REFERENCES
 
 STALLED = 60.0
 """Seconds without a running trial after which a person should hear of it."""

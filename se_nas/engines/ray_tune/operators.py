@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from se_nas.backbones import BACKBONES
-from se_nas.blocks import BLOCKS
-from se_nas.se import GATES, SQUEEZES
+from se_nas.network.blocks import BLOCKS
+from se_nas.se.block import GATES, SQUEEZES
 
 _REGISTRIES: dict[str, dict[Any, Any]] = {"squeeze": SQUEEZES, "gate": GATES, "block": BLOCKS, "backbone": BACKBONES}
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from se_nas.errors import InputError
-from se_nas.settings import SearchSettings
+from se_nas.run.settings import SearchSettings
 
 
 @dataclass(frozen=True)

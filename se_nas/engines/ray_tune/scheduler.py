@@ -10,14 +10,14 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, HyperBandScheduler, PopulationBasedTraining, TrialScheduler
 
-from se_nas.space import REFERENCES
+from se_nas.space.space import REFERENCES
 
 COMMON = {"time_attr": "epoch", "metric": "score", "mode": "max"}
 Copy = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def make_scheduler(name: str, epochs: int, copy: Copy, over: Callable[[], bool]) -> TrialScheduler:
-    """A scheduler by name (`se_nas.settings.SCHEDULERS`).
+    """A scheduler by name (`se_nas.run.settings.SCHEDULERS`).
 
     Args:
         name: ``asha`` (arXiv 1810.05934), ``hyperband`` (arXiv 1603.06560), ``pbt`` (arXiv 1711.09846) or ``none``.

@@ -25,7 +25,7 @@ from se_nas.engines.ray_tune.operators import Operators
 from se_nas.engines.recorder import check_finite
 from se_nas.errors import InputError, OutOfMemory, TrialFailed
 from se_nas.evaluate import Evaluation, Evaluator, takes_checkpoint
-from se_nas.space import REFERENCES
+from se_nas.space.space import REFERENCES
 
 STATE = "partial.pt"
 """A partial training's file, in a checkpoint and in the worker's own directory."""

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from se_nas.architecture import SESpec
 from se_nas.exporter.generator.expressions import MISSING, SE, Container, Layer, New, Optional
+from se_nas.se.spec import SESpec
 
 CHANNELS = {
     "in_channels",

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from se_nas.attached import Attached, join, public_paths
 from se_nas.exporter.check import Unsupported
 from se_nas.exporter.generator.bodies import Body, merge, steps_of
 from se_nas.exporter.generator.definitions import Definition, define
@@ -24,8 +23,9 @@ from se_nas.exporter.generator.kinds import CONTAINERS, base_layer, is_layer, is
 from se_nas.exporter.generator.loops import is_chain, listed, relative_to, roll, with_attributes
 from se_nas.exporter.generator.recording import Recording, form, record
 from se_nas.exporter.generator.symbols import Frame
-from se_nas.placement import Removed
-from se_nas.se import SEBlock
+from se_nas.network.attached import Attached, join, public_paths
+from se_nas.network.placement import Removed
+from se_nas.se.block import SEBlock
 
 Key = tuple[type, int]
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from torch import nn
 
-from se_nas.architecture import SESpec
 from se_nas.exporter.generator.definitions import Definition
 from se_nas.exporter.generator.expressions import MISSING, SE, Container, Expression, Initial, Layer, Name, New, Optional
 from se_nas.exporter.generator.layout import Brackets, Comprehension, Joined, Text, arguments, flat, literal
 from se_nas.exporter.generator.seblock import SECode
+from se_nas.se.spec import SESpec
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from se_nas.se import SEBlock
+from se_nas.se.block import SEBlock
 
 ZERO = "nn.init.zeros_(module.bias)"
 ENOUGH = 1000

@@ -8,8 +8,6 @@ from typing import Any
 
 from torch import nn
 
-from se_nas.architecture import Architecture
-from se_nas.attached import public_modules
 from se_nas.exporter.check import Unsupported
 from se_nas.exporter.generator import initialisation
 from se_nas.exporter.generator.arguments import annotation
@@ -27,8 +25,10 @@ from se_nas.exporter.generator.symbols import Ref
 from se_nas.exporter.generator.template import IMPORTS, WIDTH, assemble
 from se_nas.exporter.heading import docstring
 from se_nas.exporter.written import Written
-from se_nas.se import SEBlock
-from se_nas.space import SearchSpace
+from se_nas.network.attached import public_modules
+from se_nas.se.block import SEBlock
+from se_nas.space.architecture import Architecture
+from se_nas.space.space import SearchSpace
 
 PLACES = {
     "standard": "the end of the branch, before the sum",

@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from se_nas.architecture import SEOptions, SESpec
 from se_nas.exporter.generator.operators import operators_source
 from se_nas.exporter.generator.template import WIDTH, render
-from se_nas.se import GATES, SQUEEZES
+from se_nas.se.block import GATES, SQUEEZES
+from se_nas.se.spec import SEOptions, SESpec
 
 OPERATOR = "Operator = Callable[[Tensor], Tensor]"
 FIELDS = ("reduction", "squeeze", "gate", "placement", "in_place")

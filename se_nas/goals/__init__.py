@@ -1,0 +1,1 @@
+"""What is better: objectives, how they are traded, how much a front is worth."""

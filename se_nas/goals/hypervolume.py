@@ -1,0 +1,44 @@
+"""How much of the space of objectives a set of points dominates (Zitzler and Thiele, 1998). Needs neither torch nor numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from se_nas.goals.objective import Objective
+
+
+def hypervolume(points: Iterable[Mapping[str, float]], objectives: Sequence[Objective], reference: Mapping[str, float]) -> float:
+    """Volume dominated by the points and bounded by the reference point, in the product of the objectives' units.
+
+    Args:
+        points: values by objective's name.
+        objectives: any number of them; many points and more than four take long.
+        reference: a value for each objective; a point that is not better than it in every objective counts nothing.
+    """
+    return dominated_volume([[o.loss(reference[o.name]) - o.loss(point[o.name]) for o in objectives] for point in points])
+
+
+def dominated_volume(gains: Iterable[Sequence[float]]) -> float:
+    """Volume between the origin and the points, more being better, exactly.
+
+    Args:
+        gains: a value of each objective for each point.
+    """
+    points = sorted({tuple(map(float, point)) for point in gains if all(gain > 0 for gain in point)}, key=lambda p: p[::-1], reverse=True)
+    if not points:
+        return 0.0
+    if len(points[0]) == 1:
+        return points[0][0]
+    volume, highest = 0.0, 0.0
+    below = [*(point[-1] for point in points[1:]), 0.0]
+    front: list[tuple[float, ...]] = []
+    for point, end in zip(points, below, strict=True):  # slices between one point's last objective and the next's
+        if len(point) == 2:
+            highest = max(highest, point[0])
+            volume += highest * (point[1] - end)
+            continue
+        if not any(all(a >= b for a, b in zip(other, point[:-1], strict=True)) for other in front):
+            front = [other for other in front if not all(a <= b for a, b in zip(other, point[:-1], strict=True))] + [point[:-1]]
+        if point[-1] > end:
+            volume += dominated_volume(front) * (point[-1] - end)
+    return volume

@@ -1,0 +1,1 @@
+"""What a network computes, what it costs, and where SE blocks can go in it."""

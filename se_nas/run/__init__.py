@@ -1,0 +1,1 @@
+"""What a search was asked, and what happened."""

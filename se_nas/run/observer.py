@@ -1,0 +1,32 @@
+"""What a search tells while it runs, for views to show. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from se_nas.run.front import Front
+from se_nas.run.run import Run
+from se_nas.run.trial import Trial
+from se_nas.space.architecture import Architecture
+
+
+class Observer:
+    """Hears of everything that happens in a search and says nothing; views override what they show."""
+
+    def search_started(self, run: Run, total: int) -> None:
+        """A search of ``total`` trials begins, or goes on: ``run.trials`` are finished already."""
+
+    def trial_started(self, number: int, role: str, architecture: Architecture, costs: Mapping[str, int]) -> None:
+        """A trial begins."""
+
+    def epoch_finished(self, number: int, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+        """A running trial has finished ``epoch`` of ``epochs``; ``metrics`` has at least its training ``loss``."""
+
+    def trial_finished(self, trial: Trial, front: Front) -> None:
+        """A trial is in the ledger, and the front is now this."""
+
+    def search_finished(self, reason: str) -> None:
+        """No further trial; ``reason`` is ``complete``, ``exhausted`` (no architecture is left) or ``interrupted``."""
+
+    def note(self, text: str) -> None:
+        """Something that the person should know."""

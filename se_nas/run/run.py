@@ -1,0 +1,207 @@
+"""A run: the directory of one search, from which it can be resumed, shown, reported and exported. Needs no torch to read."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from se_nas.errors import InputError
+from se_nas.goals.objective import parse_objectives
+from se_nas.goals.trade import resolve_trade
+from se_nas.run.front import Front, make_front
+from se_nas.run.ledger import Ledger
+from se_nas.run.trial import Trial
+from se_nas.space.spacefile import load_yaml
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from se_nas.space.space import SearchSpace
+
+SCHEMA = 1
+
+
+class Run:
+    """The directory of one search.
+
+    ``run.yaml``: everything resolved: space, settings, budgets, versions, hardware. ``trials.jsonl``: the ledger.
+    ``weights/``: of the front and the references. ``test.json``: the finished front's scores on the test split.
+
+    Attributes:
+        path: the directory.
+        config: the contents of ``run.yaml``.
+    """
+
+    def __init__(self, path: Path, config: dict[str, Any]) -> None:
+        self.path = path
+        self.config = config
+        self.ledger = Ledger(path / "trials.jsonl")
+
+    @classmethod
+    def create(cls, path: str | Path, config: Mapping[str, Any]) -> Run:
+        """Begin a run in a directory that does not exist or is empty.
+
+        Raises:
+            InputError: if there is something in the way.
+        """
+        path = Path(path)
+        cls.check_free(path)
+        run = cls(path, {"schema": SCHEMA, **config})
+        run._text()  # before anything is made on disk
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            run.save_config()
+        except OSError as error:
+            raise InputError(f"cannot be written: {error.strerror}", "take another directory", str(path)) from None
+        return run
+
+    @staticmethod
+    def check_free(path: Path) -> None:
+        """Raise unless a run can begin in this directory."""
+        if (path / "run.yaml").exists():
+            raise InputError("holds a run already", f"go on with it (se-nas resume {path}) or take another directory", str(path))
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise InputError("is in the way and holds no run", "take another directory", str(path))
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """The run in a directory.
+
+        Raises:
+            InputError: if there is none, or it is of a newer se-nas.
+        """
+        path = Path(path)
+        if not (path / "run.yaml").exists():
+            raise InputError("holds no run (there is no run.yaml)", "name the directory of a search", str(path))
+        config = load_yaml(path / "run.yaml")
+        if config.get("schema") != SCHEMA:
+            raise InputError(
+                f"schema {config.get('schema')!r} is not {SCHEMA}", "read it with the se-nas that wrote it", str(path / "run.yaml")
+            )
+        return cls(path, config)
+
+    def save_config(self) -> None:
+        """Write ``run.yaml`` whole or not at all."""
+        _write(self.path / "run.yaml", self._text())
+
+    def _text(self) -> str:
+        try:
+            return yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
+        except yaml.YAMLError as error:
+            value = " ".join(map(str, error.args))
+            fix = "give numbers, texts, lists and mappings"
+            raise InputError(f"run.yaml cannot hold an argument ({value})", fix, "backbone_args") from None
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the directory against other searches; a process that dies lets go.
+
+        Raises:
+            InputError: if another process holds it.
+        """
+        from filelock import FileLock, Timeout
+
+        owner = self.path / "lock.owner"
+        lock = FileLock(self.path / "lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            holder = owner.read_text(encoding="utf-8") if owner.exists() else "another process"
+            raise InputError(
+                f"in use by another search ({holder})", "wait for it, stop it, or take another directory", str(self.path)
+            ) from None
+        try:
+            owner.write_text(f"process {os.getpid()}", encoding="utf-8")
+            self.ledger.recover()
+            yield
+        finally:
+            lock.release()
+
+    @property
+    def trials(self) -> list[Trial]:
+        """The finished trials, in the order in which they ended."""
+        return self.ledger.read()
+
+    @property
+    def front(self) -> Front:
+        """The front as it stands."""
+        return self.front_of(self.trials)
+
+    def front_of(self, trials: list[Trial]) -> Front:
+        """The front of some of the run's trials, under its objectives, budgets and fidelity."""
+        limits = {budget["metric"]: budget["limit"] for budget in self.config["budgets"]}
+        objectives = parse_objectives(self.config["search"]["objectives"])
+        fidelity = {"epochs": self.config["search"]["epochs"]}
+        trade = resolve_trade(self.config["search"], objectives, self.config.get("backbone") or {}, len(limits))
+        return make_front(trials, objectives, limits, fidelity, self.config.get("validation_images"), trade)
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The space that was searched; the only part of a run that needs torch.
+
+        Raises:
+            InputError: if its backbone was given as a module or a function, which no file can hold.
+        """
+        from se_nas.space.space import SearchSpace
+
+        if self.config["space"]["backbone"] is None:
+            raise InputError("this run's backbone was given as an object of Python", "go on from Python and pass space=...", str(self.path))
+        return SearchSpace.from_dict(self.config["space"], f"{self.path / 'run.yaml'}, space")
+
+    # Weights, one file a trial.
+
+    def weights_path(self, number: int) -> Path:
+        return self.path / "weights" / f"{number:05d}.safetensors"
+
+    def save_weights(self, number: int, weights: Mapping[str, Tensor]) -> None:
+        """Write the weights of a trial, whole or not at all; OSError if the disk does not take them."""
+        from safetensors import SafetensorError
+        from safetensors.torch import save_file
+
+        path = self.weights_path(number)
+        part = path.with_suffix(".part")
+        path.parent.mkdir(exist_ok=True)
+        try:
+            save_file({name: tensor.contiguous() for name, tensor in weights.items()}, part)
+        except SafetensorError as error:
+            part.unlink(missing_ok=True)
+            raise OSError(str(error)) from None
+        part.replace(path)
+
+    def load_weights(self, number: int) -> dict[str, Tensor] | None:
+        """Weights of a trial, or None if they were not kept."""
+        from safetensors.torch import load_file
+
+        path = self.weights_path(number)
+        return load_file(path) if path.exists() else None
+
+    def keep_weights(self, numbers: set[int]) -> None:
+        """Delete the weights of all other trials."""
+        keep = {self.weights_path(number) for number in numbers}
+        for path in (self.path / "weights").glob("*"):
+            if path not in keep:
+                path.unlink()
+
+    # Scores of the finished front on the test split.
+
+    @property
+    def test_scores(self) -> dict[int, dict[str, float]]:
+        """Trial number -> its metrics on the test split; empty until the search has ended."""
+        path = self.path / "test.json"
+        return {int(number): scores for number, scores in json.loads(path.read_text()).items()} if path.exists() else {}
+
+    def save_test_scores(self, scores: Mapping[int, Mapping[str, float]]) -> None:
+        _write(self.path / "test.json", json.dumps(scores, indent=1))
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)

@@ -1,0 +1,53 @@
+"""An earlier run's trials as data for a new search. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from se_nas.errors import InputError
+from se_nas.goals.objective import Objective
+from se_nas.run.ledger import Ledger
+from se_nas.run.run import Run
+from se_nas.run.settings import SearchSettings
+from se_nas.run.trial import Trial
+
+FILE = "warm_start.jsonl"
+"""In the new run's directory: what it took from the earlier one, so that it can be resumed without it."""
+
+
+def read_earlier(settings: SearchSettings, objectives: Sequence[Objective]) -> list[Trial]:
+    """The complete trials of the run named by ``settings.warm_start`` that say something about this search.
+
+    Strategies ignore those whose architecture the space lacks, so the spaces need only overlap.
+
+    Raises:
+        InputError: if its metrics cannot be compared with this search's (other data, other epochs), or none is left.
+    """
+    if not settings.warm_start:
+        return []
+    run = Run.open(settings.warm_start)
+    theirs = run.config["search"]
+    for key, value in (("data", settings.data), ("epochs", settings.epochs)):
+        if theirs[key] != value:
+            raise InputError(
+                f"its {key} is {theirs[key]} and this search's is {value}: results cannot be compared",
+                f"search with {key} {theirs[key]}, or without the warm start",
+                "warm_start",
+            )
+    measured = [objective.name for objective in objectives if not objective.known]
+    trials = [trial for trial in run.trials if trial.complete and all(name in trial.metrics for name in measured)]
+    if not trials:
+        raise InputError(f"{run.path} holds no complete trial with {', '.join(measured)}", "take another run", "warm_start")
+    return trials
+
+
+def save_earlier(run: Run, trials: Sequence[Trial]) -> None:
+    """Keep what a run was begun with in its directory."""
+    ledger = Ledger(run.path / FILE)
+    for trial in trials:
+        ledger.append(trial)
+
+
+def load_earlier(run: Run) -> list[Trial]:
+    """What a run was begun with."""
+    return Ledger(run.path / FILE).read()

@@ -1,0 +1,1 @@
+"""The SE block: its settings, its operators, its exact cost."""

@@ -1,0 +1,178 @@
+"""The Squeeze-and-Excitation block and its operators (Hu et al., arXiv 1709.01507)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from se_nas.errors import InputError, known
+from se_nas.se.spec import SEOptions, SESpec, hidden_width
+
+Operator = Callable[[Tensor], Tensor]
+
+
+# Squeeze operators: (N, C, H, W) -> (N, C). The exporter writes these very functions, so each stands on torch alone.
+
+
+def avg_squeeze(x: Tensor) -> Tensor:
+    """Mean of each channel (eq. 2)."""
+    return x.mean((2, 3))
+
+
+def max_squeeze(x: Tensor) -> Tensor:
+    """Maximum of each channel (table 11)."""
+    return x.amax((2, 3))
+
+
+def avg_max_squeeze(x: Tensor) -> Tensor:
+    """Mean of average and maximum of each channel."""
+    return 0.5 * (x.mean((2, 3)) + x.amax((2, 3)))
+
+
+def std_squeeze(x: Tensor) -> Tensor:
+    """Mean plus standard deviation of each channel (the two statistics of SRM, arXiv 1903.10829)."""
+    variance, mean = torch.var_mean(x, (2, 3), correction=0)
+    return mean + (variance + 1e-5).sqrt()
+
+
+def no_squeeze(x: Tensor) -> Tensor:
+    """No pooling: every position has a gate of its own (NoSqueeze, table 16)."""
+    return x
+
+
+# Gates: any shape, elementwise.
+
+
+def sigmoid_gate(x: Tensor) -> Tensor:
+    return torch.sigmoid(x)
+
+
+def hard_sigmoid_gate(x: Tensor) -> Tensor:
+    return nn.functional.hardsigmoid(x)
+
+
+def tanh_gate(x: Tensor) -> Tensor:
+    return torch.tanh(x)
+
+
+def relu_gate(x: Tensor) -> Tensor:
+    return torch.relu(x)
+
+
+def twice_sigmoid_gate(x: Tensor) -> Tensor:
+    return 2 * torch.sigmoid(x)
+
+
+@dataclass(frozen=True)
+class Squeeze:
+    """A squeeze operator; ``spatial`` ones keep (N, C, H, W), and the block then works with 1x1 convolutions."""
+
+    function: Operator
+    spatial: bool = False
+
+
+SQUEEZES: dict[str, Squeeze] = {
+    "avg": Squeeze(avg_squeeze),
+    "max": Squeeze(max_squeeze),
+    "avg+max": Squeeze(avg_max_squeeze),
+    "std": Squeeze(std_squeeze),
+    "none": Squeeze(no_squeeze, spatial=True),
+}
+GATES: dict[str, Operator] = {
+    "sigmoid": sigmoid_gate,
+    "hard-sigmoid": hard_sigmoid_gate,
+    "tanh": tanh_gate,
+    "relu": relu_gate,
+    "twice-sigmoid": twice_sigmoid_gate,
+}
+
+
+def register_squeeze(name: str, function: Operator, spatial: bool = False) -> None:
+    """Add a squeeze operator that YAML and Python can then name.
+
+    Args:
+        name: the new name.
+        function: (N, C, H, W) -> (N, C), or -> (N, C, H, W) if ``spatial``; without parameters of its own.
+        spatial: whether height and width are kept (this decides the block's MACs).
+    """
+    SQUEEZES[_free(name, SQUEEZES, "squeeze")] = Squeeze(function, spatial)
+
+
+def register_gate(name: str, function: Operator) -> None:
+    """Add a gate, an elementwise function, that YAML and Python can then name."""
+    GATES[_free(name, GATES, "gate")] = function
+
+
+def _free(name: str, registry: dict[str, object] | dict[str, Squeeze] | dict[str, Operator], kind: str) -> str:
+    if name in registry:
+        raise InputError(f"{kind} {name!r} exists already", "choose another name")
+    return name
+
+
+class SEBlock(nn.Module):
+    """Scales each channel of x by a gate computed from x: ``x * gate(W2 relu(W1 squeeze(x)))`` (eq. 2 to 4).
+
+    Shapes: (N, C, H, W) -> (N, C, H, W).
+
+    With ``init="identity"`` the scale is ``1 + strength * (gate - 1)``, ``strength`` one learned scalar that starts
+    at 0: the block then returns x exactly, whatever the gate, and learns from the first step on.
+
+    Args:
+        channels: C of the gated tensor.
+        reduction: r; the hidden width is ``max(1, C // r)``.
+        squeeze: a name in `SQUEEZES`.
+        gate: a name in `GATES`.
+        bias: whether both linear layers have biases.
+        divisor: rounds the hidden width to a multiple of it.
+        init: ``default`` or ``identity``.
+
+    Raises:
+        InputError: for an unknown operator or initialisation.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        reduction: int = 16,
+        squeeze: str = "avg",
+        gate: str = "sigmoid",
+        bias: bool = False,
+        divisor: int = 1,
+        init: str = "default",
+    ) -> None:
+        super().__init__()
+        self.spec: SESpec | None = None  # of a block that a search placed
+        known(squeeze, SQUEEZES, "squeeze")
+        known(gate, GATES, "gate")
+        known(init, ("default", "identity"), "init")
+        hidden = hidden_width(channels, reduction, divisor)
+        self.extra = f"{channels} -> {hidden} -> {channels}, squeeze={squeeze}, gate={gate}"
+        self.spatial = SQUEEZES[squeeze].spatial
+        self.squeeze = SQUEEZES[squeeze].function
+        self.gate = GATES[gate]
+        self.fc1 = _linear(channels, hidden, bias, self.spatial)
+        self.fc2 = _linear(hidden, channels, bias, self.spatial)
+        self.strength = nn.Parameter(torch.zeros(())) if init == "identity" else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = self.gate(self.fc2(torch.relu(self.fc1(self.squeeze(x)))))
+        if self.strength is not None:
+            scale = 1 + self.strength * (scale - 1)
+        return x * (scale if self.spatial else scale[:, :, None, None])
+
+    def extra_repr(self) -> str:
+        return self.extra
+
+
+def _linear(inputs: int, outputs: int, bias: bool, spatial: bool) -> nn.Module:
+    return nn.Conv2d(inputs, outputs, 1, bias=bias) if spatial else nn.Linear(inputs, outputs, bias=bias)
+
+
+def make_block(channels: int, spec: SESpec, options: SEOptions) -> SEBlock:
+    """The block that a setting stands for, on ``channels`` channels."""
+    block = SEBlock(channels, spec.reduction, spec.squeeze, spec.gate, options.bias, options.divisor, options.init)
+    block.spec = spec
+    return block

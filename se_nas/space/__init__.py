@@ -1,0 +1,1 @@
+"""What may be chosen, at what exact cost."""

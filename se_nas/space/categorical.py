@@ -1,0 +1,191 @@
+"""A space of named choices: the smallest thing that strategies search. Needs no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from se_nas.errors import InputError
+from se_nas.space.codes import Codes, draw_codes
+
+Floats = npt.NDArray[np.float64]
+CostFunction = Callable[[Any], Any]
+
+_PROBES = 12  # architectures on which a function shows whether it takes arrays
+
+
+class Choices(Mapping[str, Any]):
+    """An architecture of a `CategoricalSpace`: one value of each dimension; an immutable, hashable mapping.
+
+    Args:
+        dims: name -> values.
+        codes: which value of each, shape (dimensions,).
+    """
+
+    __slots__ = ("_codes", "_dims")
+
+    def __init__(self, dims: Mapping[str, Sequence[Any]], codes: Sequence[int] | Codes) -> None:
+        self._dims = dims
+        self._codes = dict(zip(dims, map(int, codes), strict=True))
+
+    def __getitem__(self, name: str) -> Any:
+        return self._dims[name][self._codes[name]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._dims)
+
+    def __len__(self) -> int:
+        return len(self._dims)
+
+    def __hash__(self) -> int:
+        return hash(frozenset((name, repr(value)) for name, value in self.items()))
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+class CategoricalSpace:
+    """Named dimensions, each with a few values, and costs that are known without measuring.
+
+    Example:
+        >>> space = CategoricalSpace({"width": [16, 32], "se": [False, True]}, {"params": lambda a: a["width"] * (2 + a["se"])})
+        >>> space.cost({"width": 32, "se": True})
+        {'params': 96.0}
+
+    Args:
+        dims: a dimension's name -> its values, each once. The order of numbers is made use of, that of other values is not.
+        costs: a metric's name -> function of an architecture (a mapping name -> value) that gives a finite number, always
+            the same. To be quick, it may also take an array of codes, shape (n, dimensions), each the place of a value in
+            its dimension, and give n numbers: when it is called with one, or by a method ``rows``.
+
+    Attributes:
+        dims: as given, values as tuples.
+        costs: as given.
+
+    Raises:
+        InputError: if a dimension has no values, or one twice.
+    """
+
+    def __init__(self, dims: Mapping[str, Sequence[Any]], costs: Mapping[str, CostFunction] | None = None) -> None:
+        if not isinstance(dims, Mapping) or not dims:
+            raise InputError(f"{dims!r} holds no dimensions", "give a mapping of at least one name to its values", "dims")
+        self.dims = {name: _check_values(name, values) for name, values in dims.items()}
+        self.costs = dict(costs or {})
+        for name, function in self.costs.items():
+            if not callable(function):
+                raise InputError(f"{function!r} is no function", "give a function of an architecture", f"costs, {name}")
+
+    @property
+    def size(self) -> int:
+        """How many architectures there are."""
+        return math.prod(map(len, self.dims.values()))
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """How many values each dimension has."""
+        return tuple(map(len, self.dims.values()))
+
+    def sample(self, rng: int | np.random.Generator) -> Choices:
+        """An architecture, each equally likely; ``rng`` is a seed or a numpy Generator."""
+        return self.decode(draw_codes(self.sizes, 1, np.random.default_rng(rng))[0])
+
+    def decode(self, codes: Sequence[int] | Codes) -> Choices:
+        """The architecture of codes, shape (dimensions,): the place of each value in its dimension."""
+        return Choices(self.dims, codes)
+
+    def encode(self, architecture: Mapping[str, Any]) -> Codes:
+        """Codes, shape (dimensions,): the inverse of `decode`, for any mapping.
+
+        Raises:
+            InputError: if a dimension is missing, or a name or value is none of the space's.
+        """
+        if not isinstance(architecture, Mapping):
+            raise InputError(f"{architecture!r} is no architecture of this space", "give a mapping of each dimension to its value")
+        odd = sorted(map(str, self.dims.keys() ^ architecture.keys()))
+        if odd:
+            raise InputError(f"its dimensions differ from the space's in {', '.join(odd)}", "give one value of each dimension")
+        return np.array([_place(name, values, architecture[name]) for name, values in self.dims.items()], np.int64)
+
+    def contains(self, architecture: Mapping[str, Any]) -> bool:
+        """Whether it is an architecture of this space."""
+        try:
+            self.encode(architecture)
+        except InputError:
+            return False
+        return True
+
+    def cost(self, architecture: Mapping[str, Any]) -> dict[str, float]:
+        """Every known cost of an architecture."""
+        codes = self.encode(architecture)[None]
+        return {name: float(self.cost_rows(name, codes)[0]) for name in self.costs}
+
+    def cost_rows(self, name: str, codes: Codes) -> Floats:
+        """A known cost of many architectures.
+
+        Args:
+            name: of the cost.
+            codes: shape (n, dimensions).
+
+        Raises:
+            InputError: if the function gives something else than finite numbers.
+        """
+        rows = self._rows[name]
+        values = rows(codes) if rows else [self._one(name, row) for row in codes]
+        found = np.asarray(values, float).reshape(len(codes))
+        if not np.isfinite(found).all():
+            bad = int(np.argmin(np.isfinite(found)))
+            raise InputError(f"{found[bad]} of {self.decode(codes[bad])!r} is no cost", "give finite numbers", f"costs, {name}")
+        return found
+
+    def _one(self, name: str, codes: Codes) -> float:
+        value = self.costs[name](self.decode(codes))
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            raise InputError(f"{value!r} is no cost", "give a function that returns a number", f"costs, {name}") from None
+
+    @cached_property
+    def _rows(self) -> dict[str, Callable[[Codes], Any] | None]:
+        """Of each cost, the function of arrays of codes, if there is one that agrees with the function of one architecture."""
+        probes = np.random.default_rng(0).integers(0, self.sizes, (_PROBES, len(self.sizes)))
+        found: dict[str, Callable[[Codes], Any] | None] = {}
+        for name, function in self.costs.items():
+            expected = np.array([self._one(name, row) for row in probes])
+            takes = (rows for rows in (getattr(function, "rows", None), function) if rows is not None)
+            found[name] = next((rows for rows in takes if _agrees(rows, probes, expected)), None)
+        return found
+
+    def __repr__(self) -> str:
+        return f"CategoricalSpace({len(self.dims)} dimensions, {self.size:.3g} architectures)"
+
+
+def _agrees(rows: Callable[[Codes], Any], probes: Codes, expected: Floats) -> bool:
+    """Whether a function gives the expected costs of an array of codes; most functions of mappings fail on arrays, in any way."""
+    try:
+        values = np.asarray(rows(probes), float)
+        return values.shape == expected.shape and bool(np.allclose(values, expected, rtol=1e-9, atol=0))
+    except Exception:
+        return False
+
+
+def _check_values(name: str, values: Sequence[Any]) -> tuple[Any, ...]:
+    if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__iter__"):
+        raise InputError(f"{values!r} is not a list of values", "write a list", f"dims, {name}")
+    values = tuple(values)
+    if not values:
+        raise InputError("no value", "give at least one", f"dims, {name}")
+    if any(value in values[:place] for place, value in enumerate(values)):
+        raise InputError(f"{list(values)} names a value twice", "name each once", f"dims, {name}")
+    return values
+
+
+def _place(name: str, values: Sequence[Any], value: Any) -> int:
+    try:
+        return values.index(value)
+    except ValueError:
+        raise InputError(f"{name}: {value!r} is none of {list(values)}", "take an architecture of the space") from None

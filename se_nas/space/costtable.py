@@ -1,0 +1,195 @@
+"""What each option of each group costs, and sums of that: for one architecture, and for millions at once."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from operator import getitem
+
+import numpy as np
+import numpy.typing as npt
+
+from se_nas.errors import InputError
+from se_nas.se.cost import Cost
+from se_nas.se.spec import SESpec
+from se_nas.space.architecture import Architecture
+from se_nas.space.budget import METRICS
+from se_nas.space.codes import Codes
+from se_nas.space.group import Group
+
+Array = npt.NDArray[np.int64]
+
+CHUNK = 16384
+"""Architectures costed at once: their codes, sums and indices then stay in a core's cache."""
+
+_FIELDS = struct.Struct("<5Q")  # a Cost as one long integer, so that five sums are one
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Costs of many architectures.
+
+    Attributes:
+        params: trainable parameters, shape (n,).
+        macs: multiply-accumulates of one forward pass of one image, shape (n,).
+    """
+
+    params: Array
+    macs: Array
+
+
+class CostTable:
+    """Sums of table entries.
+
+    Args:
+        groups: of the space.
+        plain: cost of the backbone.
+
+    Attributes:
+        options: for each group, parameters and MACs of its options, shape (options, 2).
+    """
+
+    def __init__(self, groups: Sequence[Group], plain: Cost) -> None:
+        self._plain = plain
+        self._packed_plain = _pack(plain)
+        self._rows = {group.name: _Row(group) for group in groups}
+        self._by_code = [{code: row[option] for code, option in enumerate(row.group.options)} for row in self._rows.values()]
+        self.options = [np.array([_unpack(packed)[:2] for packed in row.values()], np.int64) for row in self._by_code]
+        self._sizes = np.array([len(options) for options in self.options])
+        self._tables: list[list[Array]] | None = None
+
+    def of(self, architecture: Architecture) -> Cost:
+        """The cost of an architecture; its settings need not be candidates.
+
+        Raises:
+            InputError: if its groups are not the space's.
+        """
+        if len(architecture.choices) != len(self._rows) or any(name not in self._rows for name, _ in architecture.choices):
+            raise InputError("the architecture's groups are not the space's", "take an architecture of the space")
+        total = self._packed_plain
+        for name, spec in architecture.choices:
+            total += self._rows[name][spec]
+        return Cost(*_unpack(total))
+
+    def of_codes(self, codes: Sequence[int]) -> Cost:
+        """The cost of option codes, shape (groups,)."""
+        if len(codes) != len(self._by_code):
+            raise misfit(f"{list(codes)}", self._sizes.tolist())
+        try:
+            return Cost._make(_unpack(sum(map(getitem, self._by_code, codes), self._packed_plain)))
+        except (KeyError, TypeError):
+            raise misfit(f"{list(codes)}", self._sizes.tolist()) from None
+
+    def of_many(self, codes: Codes) -> Costs:
+        """Costs of option codes, shape (n, groups), of any integer type."""
+        if codes.ndim != 2 or codes.shape[1] != len(self._sizes) or codes.dtype.kind not in "iu":
+            raise misfit(f"an array of {codes.dtype}, shape {codes.shape}", self._sizes.tolist())
+        costs = Costs(np.empty(len(codes), np.int64), np.empty(len(codes), np.int64))
+        tables = self._tables = self._tables or self._make_tables()
+        for start in range(0, len(codes), CHUNK):
+            chunk = codes[start : start + CHUNK]
+            self._check(chunk, start)
+            places = list(self._places(chunk))
+            params, macs = costs.params[start : start + CHUNK], costs.macs[start : start + CHUNK]
+            if len(tables) == 1:
+                both = _sum(tables[0], places)
+                np.right_shift(both, self._shift, out=params)
+                np.bitwise_and(both, (1 << self._shift) - 1, out=macs)
+            else:
+                params[:] = _sum(tables[0], places)
+                macs[:] = _sum(tables[1], places)
+        return costs
+
+    def worth(self, metric: str, sign: int) -> list[Array]:
+        """Of each group's options, ``sign`` times ``metric``, of equals the other metric deciding; shape (options,)."""
+        column = METRICS.index(metric)
+        first, second = ([options[:, c] for options in self.options] for c in (column, 1 - column))
+        base = 1 + sum(int(values.max()) for values in second)
+        if base * sum(int(values.max()) for values in first) >= 2**60:
+            base, second = 1, [0 * values for values in second]  # 64 bits hold no sum of both
+        return [sign * (base * a + b) for a, b in zip(first, second, strict=True)]
+
+    def _make_tables(self) -> list[list[Array]]:
+        """Tables to sum: of both metrics in one integer (parameters above, MACs below) if 63 bits hold every sum, else of each.
+
+        With at most 256 options a group, two neighbouring groups share a table, indexed by their two bytes as one integer.
+        """
+        most = [int(getattr(self._plain, m)) + sum(int(t[:, i].max()) for t in self.options) for i, m in enumerate(METRICS)]
+        self._shift = most[1].bit_length()
+        self._paired = bool((self._sizes <= 256).all())
+        first = np.array([[self._plain.params, self._plain.macs]], np.int64)
+        options = [first + self.options[0], *self.options[1:]]
+        if most[0].bit_length() + self._shift <= 63:
+            layers = [[(table[:, 0] << self._shift) + table[:, 1] for table in options]]
+        else:
+            layers = [[table[:, metric].copy() for table in options] for metric in range(2)]
+        return [_pair(layer) for layer in layers] if self._paired else layers
+
+    def _check(self, chunk: Codes, start: int) -> None:
+        """Every code is one of its group's; rows are taken 64 at a time, which numpy does many times faster than one by one."""
+        whole = len(chunk) // 64 * 64
+        wide = chunk[:whole].reshape(-1, 64 * chunk.shape[1]) if whole else chunk[:1]
+        largest = wide.max(0).reshape(-1, chunk.shape[1]).max(0)
+        if whole < len(chunk):
+            largest = np.maximum(largest, chunk[whole:].max(0))
+        if (largest >= self._sizes).any() or (chunk.dtype.kind == "i" and chunk.min() < 0):
+            row = int(np.argmax(((chunk < 0) | (chunk >= self._sizes)).any(1)))
+            raise misfit(f"row {start + row}, {chunk[row].tolist()},", self._sizes.tolist())
+
+    def _places(self, chunk: Codes) -> Iterator[Codes]:
+        """Indices into each table, shape (chunk,)."""
+        if not self._paired:
+            yield from chunk.T
+            return
+        groups = chunk.shape[1]
+        if not (groups % 2 == 0 and chunk.dtype == np.uint8 and chunk.flags.c_contiguous):
+            padded = np.zeros((len(chunk), groups + groups % 2), np.uint8)
+            padded[:, :groups] = chunk
+            chunk = padded
+        yield from chunk.view("<u2").T
+
+
+def misfit(what: str, sizes: Sequence[int]) -> InputError:
+    """What to say of codes that are none of a space's, which has ``sizes`` options of each."""
+    return InputError(f"{what} does not hold option codes of this space", f"give integers from 0 and below {list(sizes)}", "codes")
+
+
+class _Row(dict[SESpec | None, int]):
+    """What a group's settings add, as one integer each; worked out when first asked for."""
+
+    def __init__(self, group: Group) -> None:
+        self.group = group
+
+    def __missing__(self, spec: SESpec | None) -> int:
+        self[spec] = _pack(self.group.cost(spec))
+        return self[spec]
+
+
+def _pack(cost: Cost) -> int:
+    return int.from_bytes(_FIELDS.pack(*cost), "little")
+
+
+def _unpack(packed: int) -> tuple[int, ...]:
+    return _FIELDS.unpack(packed.to_bytes(40, "little"))
+
+
+def _pair(tables: list[Array]) -> list[Array]:
+    """One table for each two: entry ``a + 256 * b`` is the sum of their entries a and b."""
+    pairs = []
+    for left, right in zip(tables[::2], [*tables[1::2], np.zeros(1, np.int64)], strict=False):
+        pair = np.zeros((len(right), 256), np.int64)
+        pair[:, : len(left)] = right[:, None] + left
+        pairs.append(pair.ravel())
+    return pairs
+
+
+def _sum(tables: list[Array], places: list[Codes]) -> Array:
+    """The sum over tables of the entries at ``places``, shape (chunk,)."""
+    total = np.zeros(len(places[0]), np.int64)
+    part, index = np.empty_like(total), np.empty(len(total), np.intp)
+    for table, place in zip(tables, places, strict=True):
+        index[:] = place
+        np.take(table, index, out=part, mode="clip")  # mode: the fast way; places are known to be right
+        total += part
+    return total

@@ -1,0 +1,42 @@
+"""Which domain a space is, by what it has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from se_nas.errors import InputError
+from se_nas.goals.objective import Objective, Reward
+from se_nas.space.categorical import CategoricalSpace
+from se_nas.strategies.domain import Domain
+from se_nas.strategies.grouped import GroupedDomain
+from se_nas.strategies.named import NamedDomain
+
+
+def make_domain(space: Any, objectives: Sequence[Objective]) -> Domain:
+    """The domain of a space under its own budgets and those of the known objectives.
+
+    Args:
+        space: a `se_nas.space.space.SearchSpace`, or anything with named ``dims`` and, if it has them, ``costs``, as
+            `se_nas.space.categorical.CategoricalSpace`.
+        objectives: what is searched for.
+
+    Raises:
+        InputError: if it is neither, an objective is said to be known and the space has no such cost, or nothing is
+            within the budgets.
+    """
+    if hasattr(space, "groups") and hasattr(space, "plain_cost"):
+        domain: Domain = GroupedDomain(space, objectives)
+    elif hasattr(space, "dims"):
+        own = space if isinstance(space, CategoricalSpace) else CategoricalSpace(space.dims, getattr(space, "costs", None))
+        domain = NamedDomain(own, objectives)
+    else:
+        raise InputError(f"{type(space).__name__} is no space", "take a SearchSpace, or CategoricalSpace(dims, costs=...)", "space")
+    parts = [part for objective in objectives if isinstance(objective, Reward) for part in objective.parts]
+    for objective in (*objectives, *parts):
+        if objective.known and objective.name not in domain.known:
+            have = f"the known costs are {', '.join(domain.known)}" if domain.known else "the space has no known costs"
+            raise InputError(
+                f"{objective.name} is said to be known, but {have}", "give its function in costs=, or say known=False", "objectives"
+            )
+    return domain
