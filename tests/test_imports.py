@@ -13,6 +13,7 @@ from conftest import ROOT
 
 FLOORS = [
     ["errors"],
+    ["setting"],
     ["backbones", "se"],
     ["network"],
     ["space"],

@@ -97,11 +97,3 @@ def split_budget(text: str) -> tuple[str, str]:
     if not relation:
         raise InputError(f"{text!r} is not a budget", "write --budget 'params<=+5%'", "--budget")
     return metric.strip(), limit.strip()
-
-
-def split_target(text: str) -> tuple[str, str]:
-    """``params=300k`` as typed after ``--target`` -> (``params``, ``300k``)."""
-    metric, relation, target = text.partition("=")
-    if not relation:
-        raise InputError(f"{text!r} is not a target", "write --target params=300k", "--target")
-    return metric.strip(), target.strip()

@@ -147,5 +147,5 @@ def test_flags(tmp_path, capsys) -> None:
     file = str(ROOT / "search_spaces/imagenet_resnet50.yaml")
     where = ["--evaluator", "paper", "--trials", "4", "--quiet", "--out", str(tmp_path / "run")]
     assert main(["search", file, *where, "--trade", "weighted", "--target", "params"]) == 2
-    assert "--target: 'params' is not a target; write --target params=300k" in capsys.readouterr().err
+    assert "--target: 'params' is not NAME=VALUE; write --target params=300k" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
