@@ -119,7 +119,7 @@ class NNIEngine:
             observer.note(f"{name} is NNI's own ({OURS}NAME is ours); it maximises {state.reward}")
             _run(nni_strategy(name, self._settings.seed, state), model, engine, state)
         if state.more:
-            observer.note(f"{name} proposes nothing new within the budgets any more")
+            observer.note(f"{name} proposes nothing more that is new and within the budgets")
 
     def _ranking(self, state: SearchState, observer: Observer) -> Sequence[Architecture]:
         """The supernet's ranking, best first. The supernet is trained in this process, wherever trials run."""
