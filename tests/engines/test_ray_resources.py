@@ -1,4 +1,4 @@
-"""Who gets what of the CPUs and GPUs, and what becomes of packing too many to a GPU."""
+"""What workers get of the CPUs and GPUs, and what happens when too many trials share a GPU."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import nn
 
 import se_nas
 from se_nas.engines import ray_tune
+from se_nas.engines.outcome import Outcome
 from se_nas.engines.plan import Job, Plan
-from se_nas.engines.ray_tune.packing import Packing, check_memory, pack
-from se_nas.engines.ray_tune.worker import Outcome
+from se_nas.engines.ray_tune.resources import WorkerResources, check_memory, choose_resources
 from se_nas.engines.recorder import Recorder
 from se_nas.evaluate import Evaluation, Report
 from se_nas.evaluate.memory import CONTEXT, training_memory
@@ -29,19 +29,19 @@ from se_nas.space.architecture import Architecture
 @pytest.mark.parametrize(
     ("asked", "machine", "given"),
     [
-        ({}, (8, 0), Packing(8, 1, 0)),
-        ({"cpus_per_trial": 2}, (8, 0), Packing(4, 2, 0)),
-        ({"workers": 16}, (2, 0), Packing(16, 1, 0)),
-        ({}, (16, 2), Packing(2, 8, 1)),
-        ({"gpus_per_trial": 0.25}, (16, 1), Packing(4, 4, 0.25)),
-        ({"gpus_per_trial": 0.25, "workers": 2}, (16, 1), Packing(2, 8, 0.25)),
-        ({"gpus_per_trial": 0}, (16, 2), Packing(16, 1, 0)),
-        ({"gpus_per_trial": 2}, (16, 4), Packing(2, 8, 2)),
-        ({"device": "cpu"}, (4, 2), Packing(4, 1, 0)),
+        ({}, (8, 0), WorkerResources(8, 1, 0)),
+        ({"cpus_per_trial": 2}, (8, 0), WorkerResources(4, 2, 0)),
+        ({"workers": 16}, (2, 0), WorkerResources(16, 1, 0)),
+        ({}, (16, 2), WorkerResources(2, 8, 1)),
+        ({"gpus_per_trial": 0.25}, (16, 1), WorkerResources(4, 4, 0.25)),
+        ({"gpus_per_trial": 0.25, "workers": 2}, (16, 1), WorkerResources(2, 8, 0.25)),
+        ({"gpus_per_trial": 0}, (16, 2), WorkerResources(16, 1, 0)),
+        ({"gpus_per_trial": 2}, (16, 4), WorkerResources(2, 8, 2)),
+        ({"device": "cpu"}, (4, 2), WorkerResources(4, 1, 0)),
     ],
 )
-def test_what_is_not_asked_for_is_what_fits(asked: dict[str, Any], machine: tuple[float, float], given: Packing) -> None:
-    assert pack(SearchSettings(**asked), 1, *machine) == given
+def test_what_is_not_asked_for_is_what_fits(asked: dict[str, Any], machine: tuple[float, float], given: WorkerResources) -> None:
+    assert choose_resources(SearchSettings(**asked), 1, *machine) == given
 
 
 @pytest.mark.parametrize(
@@ -63,25 +63,25 @@ def test_what_is_not_asked_for_is_what_fits(asked: dict[str, Any], machine: tupl
 )
 def test_what_cannot_be_is_refused(asked: dict[str, Any], machine: tuple[float, float], message: str) -> None:
     with pytest.raises(se_nas.InputError, match=message):
-        pack(SearchSettings(**asked), 1, *machine)
+        choose_resources(SearchSettings(**asked), 1, *machine)
 
 
-def test_packing_loosens_until_each_has_a_gpu() -> None:
+def test_sharing_loosens_until_each_has_a_gpu() -> None:
     shares = []
-    packing: Packing | None = Packing(8, 1, 0.25)
-    while packing:
-        shares.append((packing.to_a_gpu, packing.workers))
-        packing = packing.looser()
+    resources: WorkerResources | None = WorkerResources(8, 1, 0.25)
+    while resources:
+        shares.append((resources.to_a_gpu, resources.workers))
+        resources = resources.looser()
     assert shares == [(4, 8), (2, 4), (1, 2)]
-    assert Packing(8, 1, 0).looser() is None
+    assert WorkerResources(8, 1, 0).looser() is None
 
 
-def test_packing_past_the_memory_is_refused() -> None:
+def test_more_trials_than_fit_the_memory_is_refused() -> None:
     gib = 2**30
-    check_memory(5 * gib, Packing(2, 1, 0.5), 16 * gib)
-    check_memory(20 * gib, Packing(2, 1, 1), 16 * gib)  # an estimate: one alone may try
+    check_memory(5 * gib, WorkerResources(2, 1, 0.5), 16 * gib)
+    check_memory(20 * gib, WorkerResources(2, 1, 1), 16 * gib)  # an estimate: one alone may try
     with pytest.raises(se_nas.InputError, match=r"4 trials to a GPU of 16.0 GiB, .* about 5.0 GiB; take --gpus-per-trial 0.34 or more"):
-        check_memory(5 * gib, Packing(4, 1, 0.25), 16 * gib)
+        check_memory(5 * gib, WorkerResources(4, 1, 0.25), 16 * gib)
 
 
 def test_memory_of_a_training_step_is_what_autograd_keeps() -> None:
@@ -151,15 +151,15 @@ def test_out_of_memory_is_tried_again_with_more_room(tmp_path, monkeypatch: pyte
 
 
 def test_out_of_memory_alone_on_a_gpu_is_a_failed_trial(tmp_path) -> None:
-    """The desk's decision, without workers."""
+    """What the tracker decides, without workers."""
     pytest.importorskip("ray")
-    from se_nas.engines.ray_tune.desk import Desk, Live
+    from se_nas.engines.ray_tune.job_tracker import JobTracker, LiveJob
 
     space, settings = digits_space(), SearchSettings(trials=4)
     plan = Plan(space, settings, parse_objectives(settings.objectives), [])
     run = Run.create(tmp_path / "run", {"search": settings.to_dict(), "budgets": []})
-    desk = Desk(plan, Recorder(run, plan, Observer()), Packing(1, 1, 1.0), 0, ("accuracy", 1.0))
+    tracker = JobTracker(plan, Recorder(run, plan, Observer()), WorkerResources(1, 1, 1.0), 0, ("accuracy", 1.0))
     job = plan.next()
     assert isinstance(job, Job)
-    desk._ended(Live(job), Outcome({}, "memory", "CUDA out of memory"))
+    tracker._ended(LiveJob(job), Outcome("memory", error="CUDA out of memory"))
     assert [(t.status, t.error) for t in run.trials] == [("failed", "CUDA out of memory")]

@@ -1,4 +1,4 @@
-"""How many trials run at a time, and what each gets of the CPUs and GPUs."""
+"""How many trials run at a time on Ray, and how many CPUs and GPUs each gets."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from se_nas.run.settings import SearchSettings
 
 
 @dataclass(frozen=True)
-class Packing:
-    """Who gets what.
+class WorkerResources:
+    """What the workers get.
 
     Attributes:
-        workers: trials at a time.
-        cpus: cores of each.
-        gpus: GPUs of each, or a share of one.
+        workers: number of trials at a time.
+        cpus: cores for each.
+        gpus: GPUs for each; below 1, a share of one GPU.
     """
 
     workers: int
@@ -29,28 +29,28 @@ class Packing:
 
     @property
     def to_a_gpu(self) -> int:
-        """Trials that share one GPU."""
+        """Number of trials that share one GPU; 0 without GPUs."""
         return max(1, math.floor(1 / self.gpus + 1e-9)) if self.gpus else 0
 
-    def looser(self) -> Packing | None:
-        """With half as many trials to a GPU; None where each has one alone already."""
+    def looser(self) -> WorkerResources | None:
+        """The same with half as many trials on each GPU; None if no GPU is shared."""
         if self.to_a_gpu <= 1:
             return None
         share = 1 / (self.to_a_gpu // 2)
         return replace(self, gpus=share, workers=max(1, math.floor(self.workers * self.gpus / share)))
 
 
-def pack(settings: SearchSettings, threads: int, cores: float, gpus: float) -> Packing:
-    """What the settings ask for, and where they leave it open, what fits.
+def choose_resources(settings: SearchSettings, threads: int, cores: float, gpus: float) -> WorkerResources:
+    """Resources as the settings ask for them; what they leave open is filled with what fits.
 
     Args:
-        settings: workers, CPUs and GPUs of each, device.
-        threads: that a trial wants on the CPU.
-        cores: of the machine or cluster.
-        gpus: of the machine or cluster.
+        settings: ``workers``, ``cpus_per_trial``, ``gpus_per_trial`` and ``device`` are used.
+        threads: CPU threads of a trial.
+        cores: number of cores in the machine or cluster.
+        gpus: number of GPUs in the machine or cluster.
 
     Raises:
-        InputError: if a trial asks for GPUs that are not there or cannot be had.
+        InputError: if the settings ask for more GPUs than there are, or for a number that cannot be given.
     """
     share = _share(settings, gpus)
     _check_latency(settings, share)
@@ -63,7 +63,7 @@ def pack(settings: SearchSettings, threads: int, cores: float, gpus: float) -> P
         )
     workers = settings.workers or max(1, fitting)
     cpus = settings.cpus_per_trial or (max(1, math.floor(cores / workers)) if share else threads)
-    return Packing(workers, cpus, share)
+    return WorkerResources(workers, cpus, share)
 
 
 def _share(settings: SearchSettings, gpus: float) -> float:
@@ -84,24 +84,27 @@ def _share(settings: SearchSettings, gpus: float) -> float:
 
 
 def _check_latency(settings: SearchSettings, share: float) -> None:
-    """A latency that is measured while others use the same GPU says nothing."""
+    """Raise if latency would be measured while other trials use the same GPU."""
     if 0 < share < 1 and any("latency" in name for name in settings.objectives):
         raise InputError("latency cannot be measured on a GPU that trials share", "take --gpus-per-trial 1", "--gpus-per-trial")
 
 
-def check_memory(need: int, packing: Packing, memory: int) -> None:
-    """Raise where so many trials cannot share a GPU.
+def check_memory(need: int, resources: WorkerResources, memory: int) -> None:
+    """Check that the trials on one GPU fit into its memory. One trial alone is always allowed, since this is an estimate.
 
     Args:
-        need: bytes that the largest candidate is estimated to need.
-        packing: how many share one.
+        need: estimated bytes that training the largest candidate needs.
+        resources: of the workers.
         memory: bytes of the smallest GPU.
+
+    Raises:
+        InputError: if they do not fit.
     """
     fitting = max(memory // need, 1)
-    if packing.to_a_gpu > fitting:
+    if resources.to_a_gpu > fitting:
         size, largest = f"{memory / 2**30:.1f} GiB", f"{need / 2**30:.1f} GiB"
         raise InputError(
-            f"{packing.to_a_gpu} trials to a GPU of {size}, where the largest candidate needs about {largest}",
+            f"{resources.to_a_gpu} trials to a GPU of {size}, where the largest candidate needs about {largest}",
             f"take --gpus-per-trial {math.ceil(100 / fitting) / 100:g} or more, or a smaller train.batch_size",
             "--gpus-per-trial",
         )

@@ -1,4 +1,4 @@
-"""What an architecture drawn from a supernet's choices costs in the mean: exact, from the space's tables, and differentiable."""
+"""The expected cost of an architecture drawn from a supernet's choices: exact and differentiable."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from se_nas.space.space import SearchSpace
 FIELDS = ("reduction", "squeeze", "gate", "placement")
 
 
-class Expectation:
-    """Every group's table: what each combination of its values costs, and which of its options it builds.
+class ExpectedCost:
+    """Computes the expected parameters or MACs from a table for each group: the cost of each combination of its values.
 
-    Groups are chosen independently, and so are the fields of a group, so the mean is the sum over groups of the tables
-    weighted by products of probabilities. Nothing is approximated.
+    Groups are chosen independently, and so are the fields of a group. So the expectation is a sum over groups, each the
+    group's table weighted by products of probabilities. Nothing is approximated.
 
     Args:
-        space: whose dimensions name the probabilities.
+        space: the search space. Probabilities are given by its dimensions.
         metric: ``params`` or ``macs``.
-        target: what may be spent without loss, as a budget is written (``+2%``, ``1.2M``); empty for none.
+        target: cost that is free, written like a budget (``+2%``, ``1.2M``); empty for that of the plain backbone.
 
     Raises:
-        InputError: for an unknown metric, or a target of another form.
+        InputError: for an unknown metric or a target that cannot be read.
     """
 
     def __init__(self, space: SearchSpace, metric: str = "params", target: str = "") -> None:
@@ -53,24 +53,25 @@ class Expectation:
                 raise InputError(error.problem.replace("budget", "target"), error.fix, "cost_target") from None
 
     def mean(self, probabilities: Mapping[str, Tensor]) -> Tensor:
-        """Parameters or MACs in the mean, a float64 scalar.
+        """The expected parameters or MACs, a float64 scalar.
 
         Args:
-            probabilities: of each dimension of the space, in the order of its values.
+            probabilities: dimension of the space -> probabilities of its values, shape (values,).
         """
         joint = (self._joint(group, probabilities) for group in self.space.groups)
         return self.plain + torch.stack([(costs.to(p.device) * p).sum() for costs, p in zip(self._costs, joint, strict=True)]).sum()
 
     def excess(self, cost: Tensor | float) -> Tensor | float:
-        """How far a cost is over the target, in units of what the dearest architecture adds to the plain backbone; at least 0."""
+        """How far a cost is over the target. 0: not over it; 1: over it by what the dearest architecture adds to the plain backbone."""
         over = (cost - self.target) / max(1, self.dearest - self.plain)
         return over.clamp(min=0) if isinstance(over, Tensor) else max(0.0, over)
 
     def worth(self, probabilities: Mapping[str, Tensor]) -> list[npt.NDArray[np.float64]]:
-        """Of each group's options, the logarithm of the most probable combination of values that builds it; shape (options,).
+        """For each group, the log probability of each option; shape (options,).
 
-        No SE is built whatever the other fields say, so it goes with the best of them. The greatest sum is then each
-        dimension's most probable value, as NNI exports it.
+        Several combinations of values can build the same option: without SE, the other fields change nothing. The most
+        probable combination counts, so the architecture with the greatest sum has each dimension's most probable value,
+        as NNI exports it.
         """
         worth = []
         for group, options in zip(self.space.groups, self._options, strict=True):
@@ -83,7 +84,7 @@ class Expectation:
         return [None if reduction is None else SESpec(reduction, *rest) for reduction, *rest in itertools.product(*self._values.values())]
 
     def _joint(self, group: Group, probabilities: Mapping[str, Tensor]) -> Tensor:
-        """Of each combination of a group's values, float64, flat."""
+        """The probability of each combination of a group's values; float64, shape (combinations,)."""
         one = torch.ones(1, dtype=torch.float64)
         fields = [probabilities.get(f"{group.name}.{field}", one).double() for field in self._values]
         device = max((field.device for field in fields), key=lambda device: device.type != "cpu")

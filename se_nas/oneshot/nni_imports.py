@@ -1,10 +1,10 @@
-"""Everything that is taken of NNI and Lightning for one-shot search, in one place."""
+"""All that one-shot search imports of NNI and Lightning, in one place so that the import is quiet."""
 
 # ruff: noqa: F401
 
 from __future__ import annotations
 
-from se_nas.oneshot.silence import quiet_imports
+from se_nas.oneshot.nni_setup import quiet_imports
 
 with quiet_imports():
     from nni.mutable import Categorical

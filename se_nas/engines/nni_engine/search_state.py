@@ -1,4 +1,4 @@
-"""Where NNI meets the search: what it submits becomes jobs of the plan, and what comes of them goes into the ledger."""
+"""What NNI's strategies and execution engines share about a search: the plan, the ledger, and what is running."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from se_nas.engines.nni_engine.reward import OneNumber
+from se_nas.engines.nni_engine.reward import Reward
 from se_nas.engines.plan import Job, Plan
 from se_nas.engines.recorder import Recorder
 from se_nas.goals.objective import Objective
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Desk:
-    """The search's side of an NNI experiment. NNI's threads may use it as well as the search's own.
+class SearchState:
+    """The state of a search through NNI. It is safe to use from several threads; NNI has its own.
 
     Args:
         plan: numbers the jobs, and proposes them if the strategy is ours.
-        recorder: takes what is finished.
-        objectives: what for.
+        recorder: records finished trials.
+        objectives: of the search.
         trials: the ledger so far.
 
     Attributes:
-        space: what is searched.
-        known: of each architecture tried, its first trial.
-        running: what is being tried.
-        fatal: what ends the search.
+        space: the search space.
+        known: architecture -> its first trial.
+        running: architectures being tried.
+        fatal: the error that ends the search; None while it goes on.
     """
 
     def __init__(self, plan: Plan, recorder: Recorder, objectives: Sequence[Objective], trials: Sequence[Trial]) -> None:
@@ -46,22 +46,22 @@ class Desk:
             self._learn(trial)
 
     @property
-    def reward(self) -> OneNumber:
-        """What NNI maximises, once the plain reference has been tried."""
-        return OneNumber(self._objectives, self._plain, self.plan.trade)
+    def reward(self) -> Reward:
+        """What NNI maximises. It is final once the plain reference has been tried."""
+        return Reward(self._objectives, self._plain, self.plan.trade)
 
     @property
     def more(self) -> bool:
-        """Whether there are trials left to begin."""
+        """Whether another trial may begin."""
         return self.fatal is None and self.plan.left > 0
 
     def next(self, proposed: Architecture | None = None) -> Job | None:
-        """The next job of the plan, of an architecture proposed elsewhere if there is one."""
+        """The plan's next job, see `Plan.next`."""
         with self._lock:
             return self.plan.next(proposed)
 
     def begin(self, job: Job | None, architecture: Architecture) -> Job | None:
-        """Put a job on record as begun; without one, the plan makes it, or None if no trial is left."""
+        """Announce that a job begins. Without a job, the plan makes one; None if no trial is left."""
         with self._lock:
             job = job or self.plan.next(architecture)
             if job:
@@ -70,19 +70,19 @@ class Desk:
             return job
 
     def finish(self, trial: Trial, weights: Mapping[str, Tensor] | None = None) -> None:
-        """Put a trial on record."""
+        """Record a finished trial."""
         with self._lock:
             self.recorder.finished(trial, weights)
             self.running.remove(trial.architecture)
             self._learn(trial)
 
     def tell_epoch(self, number: int, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        """Pass on how far a trial is."""
+        """Tell the observer how far a trial is."""
         with self._lock:
             self.recorder.observer.epoch_finished(number, epoch, epochs, metrics)
 
     def wait(self) -> None:
-        """Until nothing is running any more."""
+        """Wait until nothing is running."""
         while self.running and self.fatal is None:
             time.sleep(0.05)
 
