@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import pytest
 
@@ -34,11 +33,11 @@ class Budget:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         left = sorted(report.nodeid for report in terminalreporter.stats.get("skipped", []) if report.longrepr[2] == f"Skipped: {REASON}")
         if left:
-            terminalreporter.section(f"not run within {self.minutes:g} minutes: {len(left)} tests")
+            terminalreporter.write_sep("=", f"not run within {self.minutes:g} minutes: {len(left)} tests")
             for name in left:
                 terminalreporter.write_line(name)
 
 
 def longest(item: pytest.Item) -> float:
     """Minutes that a test takes at most: those of its file."""
-    return MINUTES.get(item.path.relative_to(Path(__file__).parent).as_posix(), UNKNOWN)
+    return MINUTES.get(item.path.relative_to(item.config.rootpath).as_posix(), UNKNOWN)
