@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from se_nas.errors import InputError
-from se_nas.report.chart import mark
+from se_nas.report.charts import cost_chart, noise_band, outliers
 from se_nas.report.columns import Column, front_columns
 from se_nas.report.facts import COSTS, Facts
-from se_nas.report.figures import cost_chart, noise_band, outliers
 from se_nas.report.grid import choices_grid
 from se_nas.report.sentences import commands, failures, findings, noise, progress, stopped_at
+from se_nas.report.svg import mark
 from se_nas.report.words import amount, clean, duration, flatten, heading, is_share, summary
 from se_nas.run.run import Run
 from se_nas.run.trial import Trial

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -16,8 +17,7 @@ from rich.text import Text
 
 from se_nas.report.columns import front_columns
 from se_nas.report.facts import Facts
-from se_nas.report.plain import PlainView
-from se_nas.report.sentences import ending, overheads, standing
+from se_nas.report.sentences import ending, outcome, overheads, standing
 from se_nas.report.table import draw, split, tie_mark
 from se_nas.report.words import duration, flat, summary, wrapped
 from se_nas.run.front import Entry, Front
@@ -39,6 +39,36 @@ def make_view(quiet: bool) -> Observer:
         return Observer()
     console = Console(stderr=True)
     return LiveView(console) if console.is_terminal and not console.is_dumb_terminal else PlainView(sys.stderr)
+
+
+class PlainView(Observer):
+    """Plain lines for logs: no colours, no control characters."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._facts: Facts | None = None
+
+    def search_started(self, run: Run, total: int) -> None:
+        facts = self._facts = Facts.of(run)
+        before = f", {len(facts.trials)} of them finished before" if facts.trials else ""
+        self._say(f"{total} trials of {facts.subject} in {run.path}{before}")
+
+    def trial_finished(self, trial: Trial, front: Front) -> None:
+        if self._facts:
+            facts = self._facts = self._facts.after(trial, front)
+            role = "" if trial.role == "proposal" else f" {trial.role}"
+            self._say(f"{len(facts.trials)}/{facts.planned}  trial {trial.number}{role}  {'  '.join(outcome(facts, trial))}")
+
+    def search_finished(self, reason: str) -> None:
+        if self._facts:
+            self._say(ending(self._facts, reason))
+
+    def note(self, text: str) -> None:
+        self._say(f"note: {text}")
+
+    def _say(self, text: str) -> None:
+        encoding = self._file.encoding or "utf-8"
+        print(flat(text).encode(encoding, "replace").decode(encoding), file=self._file, flush=True)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Reading a space's YAML file: which keys there are, and of what type. Needs no torch."""
+"""Read a space's YAML file, and check its keys and types. Needs no torch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SPACE_KEYS: dict[str, tuple[type, ...]] = {
     "divisor": (int,),
     "init": (str,),
 }
-"""Arguments of `SearchSpace` that a file may set, and their types."""
+"""Key of a space file (an argument of `SearchSpace`) -> allowed types."""
 
 _TYPES = {
     str: "text",
@@ -42,7 +42,7 @@ _TYPES = {
 
 
 def load_space(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The arguments of the `SearchSpace` in a file, and its ``search:`` section (defaults of `se_nas.search`).
+    """The arguments of `SearchSpace` in a file, and the file's ``search:`` section (settings for `se_nas.search`).
 
     Raises:
         InputError: for a file that is missing or not YAML, an unknown key, or a value of the wrong type.
@@ -59,7 +59,11 @@ def load_space(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def load_yaml(path: str | Path) -> dict[str, Any]:
-    """A YAML file that holds a mapping, read safely (no code runs, no objects are made)."""
+    """Read a YAML file that holds a mapping, safely: it can run no code and make no objects.
+
+    Raises:
+        InputError: for a file that is missing, unreadable or not YAML, or that holds no mapping.
+    """
     try:
         data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -69,12 +73,12 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise InputError(f"not YAML: {' '.join(str(error).split())}", "correct the file", str(path)) from None
     if not isinstance(data, dict):
-        raise InputError(f"holds {_TYPES.get(type(data), 'nothing')}", "write keys and values, one a line", str(path))
+        raise InputError(f"holds {_TYPES.get(type(data), 'nothing')}", "write one key: value on each line", str(path))
     return data
 
 
 def check_keys(data: Mapping[Any, Any], allowed: Mapping[str, tuple[type, ...]], source: str) -> None:
-    """Raise for a key that is not allowed, naming the nearest, or for a value of the wrong type."""
+    """Raise `InputError` for an unknown key (and suggest the nearest one), or a value of the wrong type."""
     for key, value in data.items():
         if key not in allowed:
             near = difflib.get_close_matches(str(key), allowed, 1)
@@ -83,7 +87,7 @@ def check_keys(data: Mapping[Any, Any], allowed: Mapping[str, tuple[type, ...]],
 
 
 def check_type(key: str, value: object, types: tuple[type, ...], source: str) -> None:
-    """Raise unless the value is of one of the types (a bool is no number, a whole number is one)."""
+    """Raise `InputError` unless the value has one of the types. An int passes as a float; a bool does not pass as a number."""
     accepted = (*types, int) if float in types else types
     if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in types):
         raise InputError(f"{value!r} is not {' or '.join(_TYPES[t] for t in types)}", "correct the value", f"{source}, {key}")

@@ -35,7 +35,7 @@ STRATEGIES = {
     "evolution": "se_nas.strategies.evolution:EvolutionStrategy",
     "local-search": "se_nas.strategies.local_search:LocalSearchStrategy",
     "tpe": "se_nas.strategies.tpe:TPEStrategy",
-    "known-cost": "se_nas.strategies.known_cost:KnownCostStrategy",
+    "known-cost": "se_nas.strategies.known_cost.strategy:KnownCostStrategy",
 }
 """Name -> class, called with (space, objectives, seed)."""
 

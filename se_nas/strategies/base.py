@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from se_nas.errors import InputError
 from se_nas.goals.objective import Objective, Reward, is_number
-from se_nas.strategies.domain import Floats, Ints, Key
-from se_nas.strategies.domains import make_domain
+from se_nas.strategies.domain import make_domain
+from se_nas.strategies.domain.base import Floats, Ints, Key
 
 
 class Strategy(ABC):

@@ -10,7 +10,7 @@ import numpy as np
 from se_nas.errors import InputError
 from se_nas.goals.objective import Objective
 from se_nas.strategies.base import Strategy
-from se_nas.strategies.domain import Ints
+from se_nas.strategies.domain.base import Ints
 
 LIMIT = 10_000
 """Most architectures of a search space that a grid goes through."""

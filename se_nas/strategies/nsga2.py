@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from se_nas.strategies.base import Strategy
-from se_nas.strategies.domain import Ints
+from se_nas.strategies.domain.base import Ints
 from se_nas.strategies.ranking import mutated, order
 
 POPULATION = 20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from se_nas.strategies.domain import Floats, Ints
+from se_nas.strategies.domain.base import Floats, Ints
 
 
 def fronts(losses: Floats) -> Ints:

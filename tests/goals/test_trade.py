@@ -99,7 +99,7 @@ def test_each_trade_finds_its_own_best() -> None:
         ({"trade": "weighted"}, ["accuracy", "min:latency"], 0, "targets: latency has no target"),
         ({"trade": "weighted", "targets": {"latency": "+5%"}}, ["accuracy", "min:latency"], 0, "targets.latency: '[+]5%' is relative"),
         ({"trade": "weighted", "targets": {"macs": 3}}, ["accuracy", "params"], 0, "targets: macs is no objective after the first"),
-        ({"trade": "weighted", "targets": {"params": "few"}}, ["accuracy", "params"], 0, "targets.params: 'few' is no amount"),
+        ({"trade": "weighted", "targets": {"params": "few"}}, ["accuracy", "params"], 0, "targets.params: 'few' is not an amount"),
         ({"trade": "weighted", "targets": {"params": 0}}, ["accuracy", "params"], 0, "targets.params: 0 is not above 0"),
         ({"trade": "weighted", "targets": {"bytes": 9}}, ["accuracy", "bytes"], 0, "trade: the plain backbone has 0 bytes"),
     ],

@@ -172,7 +172,7 @@ def test_a_space_comes_back_from_its_dict() -> None:
         ({"reduction": 16}, "reduction: 16 is not a list"),
         ({"reduction": [0]}, "reduction: 0 is not allowed"),
         ({"reduction": [True]}, "reduction: True is not allowed"),
-        ({"reduction": [4, 4]}, "reduction: .* names a value twice"),
+        ({"reduction": [4, 4]}, "reduction: .* contains a value twice"),
         ({"reduction": [32]}, "reduction: 32 is larger than the 16 channels of site layer1.0"),
         ({"squeeze": ["median"]}, "squeeze: 'median' is not allowed; each value is one of avg"),
         ({"gate": "sigmoid"}, "gate: 'sigmoid' is not a list"),

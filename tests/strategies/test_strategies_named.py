@@ -196,7 +196,7 @@ def test_a_budget_that_nothing_meets_is_said() -> None:
 
 def test_drawing_is_uniform_under_a_budget() -> None:
     """Chi-squared over a space that is drawn from by its costs' sums (too large to list), thinned to cells of equal size."""
-    from se_nas.strategies.domains import make_domain
+    from se_nas.strategies.domain import make_domain
 
     dims = {f"d{i}": [0, 1] for i in range(21)}
     weights = np.random.default_rng(3).random(21) + 0.5

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from se_nas.strategies.domain import Floats, Ints
-from se_nas.strategies.surrogate import NEAR_CHOICES, NEAR_COSTS, Surrogate
+from se_nas.strategies.domain.base import Floats, Ints
+from se_nas.strategies.known_cost.surrogate import NEAR_CHOICES, NEAR_COSTS, Surrogate
 
 Singles = npt.NDArray[np.float32]
 

@@ -17,15 +17,14 @@ from typing import Any
 import numpy as np
 
 from se_nas.goals.objective import Objective
-from se_nas.strategies.again import moves, worth_again
-from se_nas.strategies.axes import KNOWN_SHARE, MEASURED_SHARE, Axis, choose_axis
 from se_nas.strategies.base import Strategy
-from se_nas.strategies.domain import Floats, Ints
-from se_nas.strategies.features import Features
-from se_nas.strategies.improvement import expected_improvement
+from se_nas.strategies.domain.base import Floats, Ints
+from se_nas.strategies.known_cost.axes import KNOWN_SHARE, MEASURED_SHARE, Axis, choose_axis
+from se_nas.strategies.known_cost.features import Features
+from se_nas.strategies.known_cost.improvement import expected_improvement, moves, worth_again
+from se_nas.strategies.known_cost.screen import Screen
+from se_nas.strategies.known_cost.surrogate import Surrogate
 from se_nas.strategies.ranking import fronts
-from se_nas.strategies.screen import Screen
-from se_nas.strategies.surrogate import Surrogate
 
 FIRST = 10
 """Trials before the first model."""
@@ -57,7 +56,7 @@ KINDS = ("constant", "linear", "near", "costs", "near costs")
 class KnownCostStrategy(Strategy):
     """Proposes what is expected to add most volume to the front.
 
-    The first trials are spread from cheap to dear. Then a Gaussian process (`se_nas.strategies.surrogate`) is fitted to each
+    The first trials are spread from cheap to dear. Then a Gaussian process (`se_nas.strategies.known_cost.surrogate`) is fitted to each
     measured objective, a large set of candidates is scored by expected hypervolume improvement, and the best is proposed;
     for the next of a batch, what is pending counts as if its expectation had come true. The reference point is chosen from
     the first trials, positive quantities that spread widely are taken by their logarithms.
@@ -259,7 +258,7 @@ class KnownCostStrategy(Strategy):
     def best(self, codes: Ints, n: int) -> Ints:
         """The n of many candidates with the largest `score`, best first, shape (n or fewer, genes).
 
-        All are looked at roughly, by a bound (`se_nas.strategies.screen`); closely, only those that may be among the best.
+        All are looked at roughly, by a bound (`se_nas.strategies.known_cost.screen`); closely, only those that may be among the best.
         """
         screens = {i: Screen(model) for i, model in self._models.items()}
         bounds = np.empty(len(codes))

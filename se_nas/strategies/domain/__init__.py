@@ -8,9 +8,9 @@ from typing import Any
 from se_nas.errors import InputError
 from se_nas.goals.objective import Objective, Reward
 from se_nas.space.categorical import CategoricalSpace
-from se_nas.strategies.domain import Domain
-from se_nas.strategies.grouped import GroupedDomain
-from se_nas.strategies.named import NamedDomain
+from se_nas.strategies.domain.base import Domain
+from se_nas.strategies.domain.categorical import CategoricalDomain
+from se_nas.strategies.domain.search_space import SearchSpaceDomain
 
 
 def make_domain(space: Any, objectives: Sequence[Objective]) -> Domain:
@@ -26,10 +26,10 @@ def make_domain(space: Any, objectives: Sequence[Objective]) -> Domain:
             within the budgets.
     """
     if hasattr(space, "groups") and hasattr(space, "plain_cost"):
-        domain: Domain = GroupedDomain(space, objectives)
+        domain: Domain = SearchSpaceDomain(space, objectives)
     elif hasattr(space, "dims"):
         own = space if isinstance(space, CategoricalSpace) else CategoricalSpace(space.dims, getattr(space, "costs", None))
-        domain = NamedDomain(own, objectives)
+        domain = CategoricalDomain(own, objectives)
     else:
         raise InputError(f"{type(space).__name__} is no space", "take a SearchSpace, or CategoricalSpace(dims, costs=...)", "space")
     parts = [part for objective in objectives if isinstance(objective, Reward) for part in objective.parts]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from se_nas.goals.objective import Objective
-from se_nas.strategies.domain import Floats
+from se_nas.strategies.domain.base import Floats
 
 WIDE = 1.5
 """Where the best of positive values is so many times better than the median, ratios count rather than differences."""

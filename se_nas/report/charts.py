@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from statistics import quantiles
 
 from se_nas.goals.objective import Objective, pareto
-from se_nas.report.chart import Axis, Dot, nice_ticks, scatter, span
 from se_nas.report.columns import label
 from se_nas.report.facts import Facts
+from se_nas.report.svg import Axis, Dot, nice_ticks, scatter, span
 from se_nas.report.words import amount, amount_of, clean, count, heading, is_share, summary
 from se_nas.run.front import Entry
 

@@ -13,8 +13,8 @@ from se_nas.goals.objective import Objective
 from se_nas.space.categorical import CategoricalSpace, Choices
 from se_nas.space.codes import Codes
 from se_nas.space.feasible import FeasibleSet
-from se_nas.strategies.domain import Domain, Floats, Ints, Key, draw, spread_order, unravel, value_features
-from se_nas.strategies.parts import TOLERANCE, Parts, find_parts
+from se_nas.strategies.domain.additive import TOLERANCE, Parts, find_parts
+from se_nas.strategies.domain.base import Domain, Floats, Ints, Key, draw, spread_order, unravel, value_features
 
 LISTED = 2**20
 """Spaces up to this size are listed as a whole under a budget."""
@@ -38,7 +38,7 @@ GIVE_UP = 16
 """Chunks without an architecture that is not known yet, after which none is left to find."""
 
 
-class NamedDomain(Domain):
+class CategoricalDomain(Domain):
     """Architectures of a categorical space.
 
     Args:

@@ -20,8 +20,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Hyperparameter, Kernel
 
-from se_nas.strategies.domain import Floats
-from se_nas.strategies.features import Layout
+from se_nas.strategies.domain.base import Floats
+from se_nas.strategies.known_cost.features import Layout
 
 MAX_FIT = 200
 """Trials from which the weights are learned at most; all are then conditioned on."""
@@ -148,7 +148,7 @@ class Surrogate:
         """Learn the weights; `condition` takes them.
 
         Args:
-            rows: see `se_nas.strategies.features.Features.rows`.
+            rows: see `se_nas.strategies.known_cost.features.Features.rows`.
             values: of them, shape (n,).
             noise: deviation of a single trial, if it was measured: what the weight of the noise is then expected to be.
         """

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from se_nas.strategies.domain import Domain, Floats, Ints
+from se_nas.strategies.domain.base import Domain, Floats, Ints
 
 BASE = 4096
 """Feasible architectures that scales and effects are read off."""

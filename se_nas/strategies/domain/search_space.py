@@ -11,14 +11,14 @@ import numpy.typing as npt
 from se_nas.goals.objective import Objective
 from se_nas.space.architecture import Architecture
 from se_nas.space.codes import Codes
-from se_nas.strategies.domain import Domain, Floats, Ints, value_features
+from se_nas.strategies.domain.base import Domain, Floats, Ints, value_features
 
 if TYPE_CHECKING:
     from se_nas.space.group import Group
     from se_nas.space.space import SearchSpace
 
 
-class GroupedDomain(Domain):
+class SearchSpaceDomain(Domain):
     """Architectures of a search space.
 
     Args:
