@@ -1,1 +1,1 @@
-"""What a search was asked, and what happened."""
+"""A search as it is stored: trials, ledger, front, settings, and the directory that holds them."""

@@ -223,7 +223,10 @@ def test_only_what_is_needed_is_looked_at() -> None:
         ({"reduction": [1, 2]}, "extra.reduction: reduction is a setting of the SE blocks"),
         ({"kernel": [3, 5]}, "extra.kernel: kernel is in backbone_args too; write it in one"),
         ({"head": [1], "body.0": [1]}, "'body.0' is not the name"),
-        ({"width": list(range(8, 25)), "depth": [2, 3]}, "extra: 34 combinations of width, depth; give fewer values: at most 32 combinations"),
+        (
+            {"width": list(range(8, 25)), "depth": [2, 3]},
+            "extra: 34 combinations of width, depth; give fewer values: at most 32 combinations",
+        ),
     ],
 )
 def test_wrong_values_are_said(extra, message: str) -> None:
