@@ -1,1 +1,1 @@
-"""A search as it is stored: trials, ledger, front, settings, and the directory that holds them."""
+"""A search on disk: its directory, its trials, its settings, and the front that they make."""
