@@ -1,4 +1,4 @@
-"""What a running search shows in a terminal, and the choice of a view."""
+"""The views of a running search: live in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from se_nas.run.trial import Trial
 from se_nas.space.architecture import Architecture
 
 PICTURES = 2
-"""How many a second."""
+"""Redraws in a second."""
 
 _LEAST_ROWS = 3
-"""A table of fewer gives way to a sentence."""
+"""If fewer rows fit, a sentence replaces the table."""
 
 
 def make_view(quiet: bool) -> Observer:
-    """The view of this process, on standard error, which leaves standard output to results: live in a terminal, else plain lines."""
+    """The view of this process, on standard error: live in a terminal, else plain lines. Standard output is left for results."""
     if quiet:
         return Observer()
     console = Console(stderr=True)
@@ -42,7 +42,7 @@ def make_view(quiet: bool) -> Observer:
 
 
 class PlainView(Observer):
-    """Plain lines for logs: no colours, no control characters."""
+    """One line of text for each finished trial, for logs: no colours, no control characters."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -73,7 +73,7 @@ class PlainView(Observer):
 
 @dataclass(frozen=True)
 class _Running:
-    """A trial under way."""
+    """A running trial."""
 
     number: int
     role: str
@@ -85,9 +85,9 @@ class _Running:
 
 
 class LiveView(Observer):
-    """Progress, the running trials and the front so far, redrawn in place until the search ends.
+    """Progress, running trials and the front so far, redrawn in place until the search ends.
 
-    Also a context manager, which gives the terminal back whatever happens.
+    It is a context manager, too: leaving it restores the terminal, even after an exception.
     """
 
     def __init__(self, console: Console) -> None:
@@ -107,7 +107,7 @@ class LiveView(Observer):
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    # What is heard.
+    # Events.
 
     def search_started(self, run: Run, total: int) -> None:
         self._facts, self._begun = Facts.of(run), time.monotonic()
@@ -137,10 +137,10 @@ class LiveView(Observer):
     def note(self, text: str) -> None:
         self._console.print(Text(flat(text)))
 
-    # What is shown.
+    # Drawing.
 
     def picture(self) -> RenderableType:
-        """The view as it stands, no larger than the terminal."""
+        """The view as it is now, no larger than the terminal."""
         if self._facts is None:
             return Text()
         facts, width, height = self._facts, self._console.width, self._console.height - 1
@@ -153,11 +153,11 @@ class LiveView(Observer):
             if len(lines) + len(more) > max(height // 2, 4):
                 break
             lines += more
-        room = height - len(lines) - 2  # beside the bar and a blank line
+        room = height - len(lines) - 2  # two lines are for the bar and a blank line
         return Group(bar, *lines, Text(), self._front(facts, width, room)) if room > 0 else Group(bar, *lines[: max(height - 1, 0)])
 
     def _counts(self, facts: Facts, work: float) -> list[str]:
-        """Trials and times; ``work`` is how much of the running trials is done, in trials."""
+        """Counts of trials, and times. ``work`` is the finished part of the running trials, in trials."""
         elapsed, done = time.monotonic() - self._begun, len(facts.trials) - self._finished_before + work
         left = elapsed / done * max(facts.planned - len(facts.trials) - work, 0) if done else None
         return [
@@ -169,7 +169,7 @@ class LiveView(Observer):
         ]
 
     def _front(self, facts: Facts, width: int, room: int) -> RenderableType:
-        """The front so far, drawn again only after a trial or when the terminal's size changes."""
+        """The front so far. It is drawn again only after a trial, or when the terminal's size changes."""
         if self._drawn is None or self._drawn[0] != (len(facts.trials), width, room):
             lines = Segments(self._console.render(_front(facts, width, room, tie_mark(self._console))))
             self._drawn = ((len(facts.trials), width, room), lines)
@@ -177,8 +177,8 @@ class LiveView(Observer):
 
 
 def _front(facts: Facts, width: int, room: int, tie: str) -> RenderableType:
-    """References and front in their most important columns; of a long front, the best. Where little fits, one sentence."""
-    entries = _fitting(facts, max(room - 4, 0))  # beside a heading of three lines and the last line
+    """A table of references and front, cut to the most important columns and the best rows. If few rows fit, one sentence."""
+    entries = _fitting(facts, max(room - 4, 0))  # four lines are for the heading and the legend
     if len(entries) < min(_LEAST_ROWS, len(facts.rows)):
         return Group(*[Text(line) for line in wrapped(standing(facts), width)][:room])
     if not entries:
@@ -189,7 +189,7 @@ def _front(facts: Facts, width: int, room: int, tie: str) -> RenderableType:
 
 
 def flow(parts: Iterable[str], width: int) -> list[str]:
-    """Parts side by side, two blanks between them, on as many lines as they need."""
+    """Put parts side by side, two blanks apart, on as many lines as they need."""
     lines: list[str] = []
     for part in map(flat, parts):
         if lines and len(lines[-1]) + 2 + len(part) <= width:
@@ -211,7 +211,7 @@ def _trial_lines(facts: Facts, trial: _Running, width: int) -> list[Text]:
 
 
 def _fitting(facts: Facts, room: int) -> list[Entry]:
-    """As many rows as there is room for: references, then the best of the front in the first objective, cheapest first."""
+    """As many rows as fit, cheapest first: the references, and the best of the front in the first objective."""
     first, rows = facts.front.objectives[0], facts.rows
     ranked = sorted(rows, key=lambda entry: (facts.role(entry) == "proposal", first.loss(entry.values[first.name])))
     chosen = {id(entry) for entry in ranked[:room]}

@@ -1,4 +1,4 @@
-"""Random search: every architecture within the budgets equally likely, none twice."""
+"""Random search: uniform over the architectures within the budgets, without replacement."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from se_nas.strategies.domain.base import Ints
 
 
 class RandomStrategy(Strategy):
-    """Draws from the feasible set without replacement."""
+    """Draws from the feasible architectures, uniformly and without replacement."""
 
     def propose(self, rng: np.random.Generator) -> Ints | None:
         return self.domain.unseen(self.seen, rng)

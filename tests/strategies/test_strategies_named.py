@@ -219,7 +219,7 @@ def test_drawing_is_uniform_under_a_budget() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("known-cost", None, [Objective("x", "max")]), "NoneType is no space"),
+        (("known-cost", None, [Objective("x", "max")]), "NoneType is not a space"),
         (("random", CategoricalSpace({"a": [1]}), []), "no objectives"),
         (("random", CategoricalSpace({"a": [1]}), ["accuracy"]), "no objectives"),
         (("random", CategoricalSpace({"a": [1]}), [ACCURACY, ACCURACY]), "named twice"),

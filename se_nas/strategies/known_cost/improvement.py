@@ -39,12 +39,12 @@ MOST = 16
 
 
 def expected_improvement(means: Floats, deviations: Sequence[Floats | None], front: Floats) -> Floats:
-    """How much the volume between the origin and the front is expected to grow by each architecture, shape (n,).
+    """Expected growth of the volume between the origin and the front, for each new architecture; shape (n,).
 
     Args:
-        means: gains over the reference point, more being better, shape (n, objectives).
-        deviations: of each objective, shape (n,); None where it is known.
-        front: gains of what is there already, shape (points, objectives).
+        means: expected gains over the reference point, larger is better, shape (n, objectives).
+        deviations: their standard deviations, shape (n,) for each objective; None for a known one.
+        front: gains of the finished architectures, shape (points, objectives).
     """
     front = front[(front > 0).all(1)]
     if means.shape[1] == 1:
@@ -55,7 +55,7 @@ def expected_improvement(means: Floats, deviations: Sequence[Floats | None], fro
 
 
 def expected_gain(mean: Floats, deviation: Floats | None, levels: Floats) -> Floats:
-    """E[max(y - level, 0)] of a normal y (without deviation: of y itself), shape (n, levels)."""
+    """E[max(y - level, 0)] for a normal y, shape (n, levels). Without a deviation, y is the mean itself."""
     over: Floats = mean[:, None] - levels
     if deviation is None:
         return np.maximum(over, 0)
@@ -67,16 +67,16 @@ def expected_gain(mean: Floats, deviation: Floats | None, levels: Floats) -> Flo
 
 def _by_strips(means: Floats, deviations: Sequence[Floats | None], front: Floats) -> Floats:
     levels, edges = [0.0], []
-    for first, second in front[np.lexsort((-front[:, 0], -front[:, 1]))].tolist():  # from the best in the second objective
+    for first, second in front[np.lexsort((-front[:, 0], -front[:, 1]))].tolist():  # the best in the second objective first
         if first > levels[-1]:
             levels.append(first)
             edges.append(second)
     total = np.zeros(len(means))
     reach = [means[:, i] + (0 if deviations[i] is None else SURE * deviations[i]) for i in range(2)]  # type: ignore[operator]
-    beaten = len(edges) - np.searchsorted(np.array(edges[::-1]), reach[1])  # points as good in the second objective
+    beaten = len(edges) - np.searchsorted(np.array(edges[::-1]), reach[1])  # number of points as good in the second objective
     some = np.flatnonzero((reach[0] > np.array(levels)[beaten]) & (reach[1] > 0))
     means, deviations = means[some], [None if deviation is None else deviation[some] for deviation in deviations]
-    above = expected_gain(means[:, 1], deviations[1], np.array([*edges, 0.0]))  # of the lower edge of each strip
+    above = expected_gain(means[:, 1], deviations[1], np.array([*edges, 0.0]))  # gain above the lower edge of each strip
     width = np.diff(above, axis=1, prepend=0.0)
     total[some] = (width * expected_gain(means[:, 0], deviations[0], np.array(levels))).sum(1)
     return total
@@ -87,7 +87,7 @@ def _by_directions(means: Floats, deviations: Sequence[Floats | None], front: Fl
     rng = np.random.default_rng(0)
     directions = np.abs(rng.standard_normal((DIRECTIONS, objectives)))
     directions = np.maximum(directions / np.linalg.norm(directions, axis=1, keepdims=True), 1e-3)
-    draws = ndtri((rng.permuted(np.tile(np.arange(DRAWS), (objectives, 1)), axis=1) + 0.5) / DRAWS)  # one of each eighth
+    draws = ndtri((rng.permuted(np.tile(np.arange(DRAWS), (objectives, 1)), axis=1) + 0.5) / DRAWS)  # one draw of each of DRAWS equal parts
     scale = np.maximum(front.max(0, initial=0.0), 1e-12) if len(front) else np.maximum(means.max(0), 1e-12)
     total = np.zeros(len(means))
     samples = [
