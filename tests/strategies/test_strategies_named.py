@@ -220,8 +220,8 @@ def test_drawing_is_uniform_under_a_budget() -> None:
     ("arguments", "message"),
     [
         (("known-cost", None, [Objective("x", "max")]), "NoneType is not a space"),
-        (("random", CategoricalSpace({"a": [1]}), []), "no objectives"),
-        (("random", CategoricalSpace({"a": [1]}), ["accuracy"]), "no objectives"),
+        (("random", CategoricalSpace({"a": [1]}), []), "not objectives"),
+        (("random", CategoricalSpace({"a": [1]}), ["accuracy"]), "not objectives"),
         (("random", CategoricalSpace({"a": [1]}), [ACCURACY, ACCURACY]), "named twice"),
         (("random", CategoricalSpace({"a": [1]}), [PARAMS]), "params is said to be known, but the space has no known costs"),
     ],
