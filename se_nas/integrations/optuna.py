@@ -26,6 +26,8 @@ from se_nas.space.space import SearchSpace
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
+__all__ = ["constraints", "suggest", "to_study"]
+
 EXCESS = "se_nas.excess"
 """Attribute of a trial: by how much its architecture is over each budget, a share of the budget; at most 0 is within it."""
 
