@@ -26,6 +26,8 @@ from se_nas.space.space import SearchSpace
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
+__all__ = ["constraints", "suggest", "to_study"]
+
 EXCESS = "se_nas.excess"
 """User attribute of a trial: for each budget, cost / limit - 1. At most 0 is within the budget."""
 
