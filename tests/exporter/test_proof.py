@@ -75,11 +75,11 @@ def test_a_wrong_file_is_refused_and_nothing_stays(small: SearchSpace, tmp_path:
 WRONG: dict[str, tuple[str, str, str]] = {
     "momentum": ("nn.BatchNorm2d(out_channels)", "nn.BatchNorm2d(out_channels, momentum=0.2)", "batch norm statistics"),
     "eps": ("nn.BatchNorm2d(out_channels)", "nn.BatchNorm2d(out_channels, eps=1e-4)", "eval, 1x1x8x8"),
-    "detached": ("x = self.fc(x.mean((2, 3)))", "x = self.fc(x.mean((2, 3)).detach())", "no gradient reaches"),
-    "only at this size": ("x = self.fc(x.mean((2, 3)))", "x = self.fc(x[:, :, :2, :2].mean((2, 3)))", "eval at another size"),
+    "detached": ("self.fc(x.mean((2, 3)))", "self.fc(x.mean((2, 3)).detach())", "no gradient reaches"),
+    "only at this size": ("self.fc(x.mean((2, 3)))", "self.fc(x[:, :, :2, :2].mean((2, 3)))", "eval at another size"),
     "more parameters": ("self.fc = nn", "self.more = nn.Parameter(torch.zeros(3))\n        self.fc = nn", "ends with|parameters"),
     "se-nas": ("import torch\n", "import se_nas\nimport torch\n", "se_nas is kept from being imported"),
-    "broken": ("return x\n", "return y\n", "name 'y' is not defined"),
+    "broken": ("return self.fc(x", "return self.fc(y", "name 'y' is not defined"),
 }
 
 
@@ -105,9 +105,7 @@ def test_a_wrong_claim_is_seen(small: SearchSpace) -> None:
 @pytest.mark.slow
 def test_what_only_the_file_cannot_be_captured_by_is_seen(small: SearchSpace) -> None:
     text, network = text_of(small, 1)
-    wrong = text.replace(
-        "        x = self.fc(x.mean((2, 3)))", "        x = self.fc(x.mean((2, 3)) * (1 if float(x.sum()) > -1e30 else 2))"
-    )
+    wrong = text.replace("self.fc(x.mean((2, 3)))", "self.fc(x.mean((2, 3)) * (1 if float(x.sum()) > -1e30 else 2))")
     assert wrong != text
     with pytest.raises(ProofFailed, match=r"torch.export captures the searched network, and not the file's"):
         prove(wrong, network, small.cost(small.sample(1)), small.input_size)
