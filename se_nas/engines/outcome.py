@@ -16,7 +16,7 @@ from se_nas.engines.plan import Job
 from se_nas.errors import InputError, OutOfMemory, TrialFailed
 from se_nas.evaluate import Evaluation, Evaluator, Report
 from se_nas.run.trial import Trial
-from se_nas.space.space import REFERENCES
+from se_nas.space.architecture import REFERENCES
 
 
 @dataclass(frozen=True)

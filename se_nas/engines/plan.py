@@ -12,8 +12,8 @@ from se_nas.goals.objective import Objective
 from se_nas.goals.trade import resolve_trade
 from se_nas.run.settings import SearchSettings
 from se_nas.run.trial import Trial
-from se_nas.space.architecture import Architecture
-from se_nas.space.space import REFERENCES, SearchSpace
+from se_nas.space.architecture import REFERENCES, Architecture
+from se_nas.space.space import SearchSpace
 from se_nas.strategies import Strategy, create_strategy, replay, tell
 from se_nas.strategies.elsewhere import Elsewhere, is_elsewhere
 

@@ -24,8 +24,7 @@ from se_nas.network.sites import Selection, group_sites, select_sites
 from se_nas.se.block import GATES, SQUEEZES
 from se_nas.se.cost import Cost
 from se_nas.se.spec import PAPER, SEOptions, SESpec
-from se_nas.space.architecture import REFERENCES as REFERENCES
-from se_nas.space.architecture import Architecture
+from se_nas.space.architecture import REFERENCES, Architecture
 from se_nas.space.budget import METRICS, parse_budgets
 from se_nas.space.candidates import check_candidates, check_size
 from se_nas.space.codes import Codes, Coding, draw_codes

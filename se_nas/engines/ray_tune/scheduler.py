@@ -10,7 +10,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, HyperBandScheduler, PopulationBasedTraining, TrialScheduler
 
-from se_nas.space.space import REFERENCES
+from se_nas.space.architecture import REFERENCES
 
 COMMON = {"time_attr": "epoch", "metric": "score", "mode": "max"}
 Copy = Callable[[dict[str, Any]], dict[str, Any]]
