@@ -16,7 +16,8 @@ from se_nas.engines.nni_engine.reward import WEIGHT, Reward
 from se_nas.engines.nni_names import full_name
 from se_nas.goals.objective import parse_objectives
 from se_nas.goals.trade import Trade
-from se_nas.space.space import REFERENCES, SearchSpace
+from se_nas.space.architecture import REFERENCES
+from se_nas.space.space import SearchSpace
 from se_nas.strategies import STRATEGIES
 
 BUDGET = {"random": 125, "grid": 127, "evolution": 80, "tpe": 80, "rl": 80}
