@@ -23,7 +23,6 @@ TESTS: dict[str, tuple[str, ...]] = {
     "se_nas/engines/ray_tune": ("tests/engines/test_ray_*.py",),
     "se_nas/evaluate": ("tests/evaluate", "tests/test_search.py"),
     "se_nas/exporter": ("tests/exporter",),
-    "se_nas/exporter/generator": ("tests/exporter",),
     "se_nas/goals": ("tests/goals", "tests/strategies"),
     "se_nas/integrations": ("tests/integrations",),
     "se_nas/network": ("tests/network",),

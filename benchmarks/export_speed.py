@@ -25,8 +25,8 @@ from torch import Tensor, nn
 
 from se_nas import exporter
 from se_nas.exporter import ExportOptions
-from se_nas.exporter.alone import load_module
-from se_nas.exporter.randomise import randomise
+from se_nas.exporter.proof.alone import load_module
+from se_nas.exporter.proof.randomise import randomise
 from se_nas.space.space import SearchSpace
 
 BASES = ("timm, NCHW", "timm, channels_last")

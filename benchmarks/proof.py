@@ -18,7 +18,7 @@ import torch
 
 from se_nas.exporter import alone, source
 from se_nas.exporter.proof import TOLERANCE, prove
-from se_nas.exporter.randomise import randomise
+from se_nas.exporter.proof.randomise import randomise
 from se_nas.space.space import SearchSpace
 
 NETWORKS = [("resnet8", 8), ("resnet110", 32), ("torchvision:resnet50", 224)]

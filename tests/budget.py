@@ -14,7 +14,7 @@ MINUTES: dict[str, float] = {
     "tests/engines/test_nni_service.py": 0.8,
     "tests/engines/test_ray_cluster.py": 1.5,
     "tests/engines/test_ray_fidelity.py": 1.2,
-    "tests/engines/test_ray_packing.py": 0.7,
+    "tests/engines/test_ray_resources.py": 0.7,
     "tests/engines/test_ray_process.py": 2,
     "tests/engines/test_ray_search.py": 0.4,
     "tests/exporter/test_deploy.py": 0.3,

@@ -12,7 +12,7 @@ from torch import Tensor
 from se_nas import exporter
 from se_nas.exporter import ExportOptions, load_network
 from se_nas.exporter.generator.network import source
-from se_nas.exporter.randomise import randomise
+from se_nas.exporter.proof.randomise import randomise
 from se_nas.space.architecture import Architecture
 from se_nas.space.space import SearchSpace
 

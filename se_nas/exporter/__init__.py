@@ -1,4 +1,4 @@
-"""An architecture as one Python file that needs torch alone, proven to be the searched network, with all that belongs to it."""
+"""Write an architecture as one Python file that needs torch only, prove that it is the searched network, and add what was asked for."""
 
 from __future__ import annotations
 
@@ -13,26 +13,24 @@ from torch import Tensor, nn
 
 from se_nas.errors import InputError
 from se_nas.exporter import deploy, fallback
-from se_nas.exporter.alone import load_state
+from se_nas.exporter.beside.entries import hubconf, timm_model
+from se_nas.exporter.beside.programs import onnx_file, program_file
 from se_nas.exporter.card import readme, record, record_file
-from se_nas.exporter.check import Unsupported, compare
-from se_nas.exporter.compiled import onnx_file, program_file
-from se_nas.exporter.entries import hubconf, timm_model
+from se_nas.exporter.contract import ExportOptions, Unsupported, Written, compare
 from se_nas.exporter.generator import network as generator
-from se_nas.exporter.options import ExportOptions
 from se_nas.exporter.proof import Proof, prove
+from se_nas.exporter.proof.alone import load_state
 from se_nas.exporter.write import Destination, check_free, write_files
-from se_nas.exporter.written import Written
 from se_nas.space.architecture import Architecture
 from se_nas.space.space import SearchSpace
 
 __all__ = ["GENERATORS", "ExportOptions", "Exported", "Written", "export", "source"]
 
 Generator = Callable[[SearchSpace, Architecture, nn.Module, Mapping[str, str]], Written]
-"""(space, architecture, the network built from both, further facts) -> the file; raises `Unsupported`."""
+"""(space, architecture, network built from both, further facts) -> the file. Raises `Unsupported` if it cannot write the network."""
 
 GENERATORS: list[Generator] = [generator.source, fallback.source]
-"""Asked in turn; the first that can write the network does."""
+"""Asked in this order. The first that can write the network writes it."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +39,9 @@ class Exported:
 
     Attributes:
         path: the Python file.
-        files: all files, that one first.
-        notes: what a person should know: why the file is not of torch alone, or that there are no weights.
-        proof: what was checked; None if that was not asked for.
+        files: all files, the Python file first.
+        notes: what a user of the file should know, such as why it imports the backbone's package.
+        proof: what was checked; None without a proof.
     """
 
     path: Path
@@ -60,20 +58,20 @@ def export(
     about: Mapping[str, object] | None = None,
     options: ExportOptions | None = None,
 ) -> Exported:
-    """Write a network as Python source that needs torch alone, and its weights as safetensors, proven to be the searched one.
+    """Write a network as Python source that needs torch only, and its weights as safetensors; prove that it is the searched network.
 
     Args:
         space: the search space.
         architecture: one of its architectures.
-        target: ``X.py``, its weights then go to ``X.safetensors``; or a folder, which gets ``model.py``,
-            ``weights.safetensors``, ``architecture.json`` and ``README.md``.
+        target: ``X.py``, with the weights in ``X.safetensors``; or a folder for ``model.py``, ``weights.safetensors``,
+            ``architecture.json`` and ``README.md``.
         weights: ``state_dict`` of the network that ``space.build(architecture)`` makes.
-        about: what the docstring, the JSON and the README tell besides, such as ``{"val accuracy": "97.8 %"}``.
-        options: what else is to be written, and whether an earlier export may be overwritten.
+        about: further facts for the docstring, the JSON and the README, such as ``{"val accuracy": "97.8 %"}``.
+        options: what else to write, and whether to overwrite an earlier export.
 
     Raises:
-        InputError: if the network cannot be written as source, the file is not proven to be the network, the weights are
-            not its own, or the target is taken. Nothing is written then.
+        InputError: if the network cannot be written as source, the proof fails, the weights are not the network's, or the
+            target exists. Then nothing is written.
     """
     target, options, about = Path(target), options or ExportOptions(), about or {}
     options.check(target, weights is not None)
@@ -124,10 +122,14 @@ def export(
 def source(
     space: SearchSpace, architecture: Architecture, network: nn.Module, about: Mapping[str, str], inference: bool = False
 ) -> Written:
-    """The file of a network (fresh: how its layers begin is in it), by the first generator that can write it.
+    """The file of a network, by the first generator that can write it.
+
+    Args:
+        network: as ``space.build`` makes it, before training: the file initialises its layers in the same way.
+        inference: write the inference form.
 
     Raises:
-        InputError: if none can; if its ``inference`` form is wanted, and that cannot be written.
+        InputError: if no generator can write it.
     """
     space = space.variant(architecture.extra)
     if inference:

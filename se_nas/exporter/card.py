@@ -1,4 +1,4 @@
-"""What lies beside an exported network: ``architecture.json`` for programs and ``README.md`` for people."""
+"""What is said of an exported network: its names, the docstring of its file, ``architecture.json`` and ``README.md``."""
 
 from __future__ import annotations
 
@@ -12,20 +12,69 @@ import torch
 from torch import nn
 
 from se_nas import __version__
-from se_nas.exporter.check import count_parameters
-from se_nas.exporter.entries import hub_name, timm_name
-from se_nas.exporter.generator.template import printable
-from se_nas.exporter.heading import HEADER, backbone_name, block_rows
+from se_nas.exporter.contract import count_parameters
+from se_nas.exporter.generator.template import facts, printable, table
 from se_nas.exporter.proof import Proof
+from se_nas.se.spec import hidden_width
 from se_nas.space.architecture import Architecture
 from se_nas.space.extra import words
 from se_nas.space.space import SearchSpace
 
+HEADER = ("block", "channels", "r", "hidden", "squeeze", "gate", "placement")
 INFERENCE = (
     "This is the network's inference form, for evaluation mode alone: batch norms are folded into the layers before them, and steps "
     "write over tensors that nothing reads any more. It takes images in PyTorch's usual format (NCHW). To train the network further, "
     "export it without `--deploy`."
 )
+
+
+def backbone_name(space: SearchSpace) -> str:
+    """How a person calls the backbone."""
+    return space.backbone if isinstance(space.backbone, str) else getattr(space.backbone, "__name__", type(space.backbone).__name__)
+
+
+def hub_name(space: SearchSpace) -> str:
+    """Name of the entry in ``hubconf.py``."""
+    last = backbone_name(space).rpartition(":")[2]
+    return "se_" + (re.sub("[^0-9a-z]+", "_", last.lower(), flags=re.ASCII).strip("_")[:40] or "network")
+
+
+def timm_name(space: SearchSpace, architecture: Architecture) -> str:
+    """Name of the model in timm's registry, apart from those of other architectures."""
+    return f"{hub_name(space)}_{architecture.id}"
+
+
+def block_rows(space: SearchSpace, architecture: Architecture) -> list[tuple[object, ...]]:
+    """A row of `HEADER` for each site of the space, in the order of the network; dashes where there is no SE."""
+    chosen = {site.name: architecture[group.name] for group in space.groups for site in group.sites}
+    rows: list[tuple[object, ...]] = []
+    for site in space.sites:
+        spec = chosen[site.name]
+        if spec is None:
+            rows.append((site.name, *"------"))
+            continue
+        channels = site.attachments[spec.placement].channels
+        hidden = hidden_width(channels, spec.reduction, space.options.divisor)
+        rows.append((site.name, channels, spec.reduction, hidden, spec.squeeze, spec.gate, spec.placement))
+    return rows
+
+
+def _facts(space: SearchSpace, architecture: Architecture, network: nn.Module) -> dict[str, str]:
+    """The facts of an architecture, name by name."""
+    return {
+        "architecture": architecture.id,
+        "backbone": backbone_name(space) + (f" with {words(architecture.extra)}" if architecture.extra else ""),
+        "input": "x".join(map(str, space.input_size)),
+        "parameters": f"{count_parameters(network):,}",
+        "MACs": f"{space.cost(architecture).macs:,} an image",
+    }
+
+
+def docstring(title: str, space: SearchSpace, architecture: Architecture, network: nn.Module, about: Mapping[str, str]) -> str:
+    """The docstring of a file: what it is, its facts, and which block has which SE."""
+    own = _facts(space, architecture, network)
+    blocks = table(HEADER, block_rows(space, architecture)) if any(spec for _, spec in architecture) else ""
+    return "\n\n".join(filter(None, [title, facts({**own, **about, **own}), blocks]))
 
 
 def record(

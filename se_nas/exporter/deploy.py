@@ -14,14 +14,13 @@ from torch.nn.modules.conv import _ConvTransposeNd
 from torch.nn.modules.dropout import _DropoutNd
 
 from se_nas.errors import InputError
-from se_nas.exporter.check import Unsupported, compare
+from se_nas.exporter.contract import Unsupported, Written, compare
 from se_nas.exporter.generator import network as generator
 from se_nas.exporter.generator.inplace import Memory, free_modules, summed
 from se_nas.exporter.generator.kinds import is_layer
 from se_nas.exporter.generator.recording import Event, Recording, record
 from se_nas.exporter.generator.seblock import InferenceSpec
 from se_nas.exporter.generator.symbols import Frame, Own
-from se_nas.exporter.written import Written
 from se_nas.network.attached import public_modules, public_paths
 from se_nas.se.block import SEBlock
 from se_nas.space.architecture import Architecture
@@ -39,7 +38,7 @@ class Pointwise(nn.Conv2d):
 
 
 def inference_form(network: nn.Module, input_size: tuple[int, int, int]) -> nn.Module:
-    """A network that computes in evaluation mode what another one does, with less work; its weights are the other's, folded.
+    """A network that computes the same in evaluation mode with less work. Its weights are the given network's, folded.
 
     - A batch norm is folded into the convolution or linear layer before it, if that is called once and nothing else reads
       what it returns. An activation that belongs to the batch norm's own module (timm's ``BatchNormAct2d``) stays.
@@ -49,7 +48,7 @@ def inference_form(network: nn.Module, input_size: tuple[int, int, int]) -> nn.M
       other operand in the same pass over memory (so the written file; this network takes two).
 
     Args:
-        network: any network, with its weights; it stays as it is.
+        network: any network, with its weights; it is not changed.
         input_size: (C, H, W) of its images.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The last resort: a file that imports the backbone's package, builds it there, and attaches the SE blocks line by line."""
+"""The last resort: a file that imports the backbone's package, builds the backbone, and attaches the SE blocks line by line."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from typing import Any
 from torch import nn
 
 from se_nas.backbones import BACKBONES
-from se_nas.exporter.check import Unsupported
+from se_nas.exporter.card import backbone_name, docstring
+from se_nas.exporter.contract import Unsupported, Written
 from se_nas.exporter.generator.operators import refuse_clashes
 from se_nas.exporter.generator.seblock import OPERATOR, SECode
 from se_nas.exporter.generator.template import WIDTH, assemble, printable, render
-from se_nas.exporter.heading import backbone_name, docstring
-from se_nas.exporter.written import Written
 from se_nas.network.attached import Attached, public_paths
 from se_nas.network.placement import Removed
 from se_nas.space.architecture import Architecture

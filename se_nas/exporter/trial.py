@@ -9,8 +9,8 @@ from torch import Tensor
 
 from se_nas.errors import InputError
 from se_nas.exporter import Exported, export
+from se_nas.exporter.contract import ExportOptions
 from se_nas.exporter.generator.template import printable
-from se_nas.exporter.options import ExportOptions
 from se_nas.exporter.write import check_free, staged
 from se_nas.run.run import Run
 from se_nas.run.trial import Trial

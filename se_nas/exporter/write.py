@@ -1,4 +1,4 @@
-"""Where an export goes, and files that appear all together or not at all."""
+"""Where an export goes. Its files appear all together or not at all."""
 
 from __future__ import annotations
 

@@ -16,9 +16,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from se_nas.errors import InputError
-from se_nas.exporter import compiled, options
-from se_nas.exporter.entries import hub_name, timm_name
-from se_nas.exporter.options import ExportOptions
+from se_nas.exporter import contract
+from se_nas.exporter.beside import programs
+from se_nas.exporter.card import hub_name, timm_name
+from se_nas.exporter.contract import ExportOptions
 from se_nas.space.space import SearchSpace
 
 EXTRAS = {"onnx": True, "program": True, "hub": True, "timm": True}
@@ -147,7 +148,7 @@ def test_names_of_a_file_beside_each_other(space: SearchSpace, tmp_path: Path) -
 
 def test_without_onnx_one_line_says_how_to_install(space: SearchSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
-    monkeypatch.setattr(options.importlib.util, "find_spec", lambda name, *rest: None if name == "onnxscript" else find(name, *rest))
+    monkeypatch.setattr(contract.importlib.util, "find_spec", lambda name, *rest: None if name == "onnxscript" else find(name, *rest))
     with pytest.raises(InputError, match=r"--onnx: ONNX needs onnxscript; pip install 'se-nas\[onnx\]'"):
         export(space, space.sample(0), tmp_path / "net", onnx=True)
     assert list(tmp_path.iterdir()) == []
@@ -175,7 +176,7 @@ class Moody(nn.Module):
 
 
 def test_one_image_at_a_time_where_the_network_wants_it_so() -> None:
-    content, remark = compiled.program_file(Moody(values=False), (1, 8, 8))
+    content, remark = programs.program_file(Moody(values=False), (1, 8, 8))
     assert content and remark == "takes one image at a time"
 
 
@@ -183,11 +184,11 @@ def test_what_no_program_can_hold() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with pytest.raises(InputError, match=r"--program: torch.export refuses this network .*; leave it out; nothing was written"):
-            compiled.program_file(Moody(values=True), (1, 8, 8))
+            programs.program_file(Moody(values=True), (1, 8, 8))
 
 
 def test_onnx_that_differs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime")
-    monkeypatch.setattr(compiled, "ONNX_TOLERANCE", -1.0)
+    monkeypatch.setattr(programs, "ONNX_TOLERANCE", -1.0)
     with pytest.raises(InputError, match=r"onnxruntime's outputs are .* apart"):
-        compiled.onnx_file(nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), (1, 8, 8))
+        programs.onnx_file(nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), (1, 8, 8))

@@ -19,10 +19,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from se_nas import api, cli
 from se_nas.errors import InputError
 from se_nas.exporter import load_network
-from se_nas.exporter.alone import load_module
+from se_nas.exporter.contract import Written
 from se_nas.exporter.deploy import fold, inference_form, source
-from se_nas.exporter.randomise import randomise
-from se_nas.exporter.written import Written
+from se_nas.exporter.proof.alone import load_module
+from se_nas.exporter.proof.randomise import randomise
 from se_nas.network.placement import attach
 from se_nas.se.block import SEBlock
 from se_nas.se.spec import SESpec

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from se_nas import exporter
 from se_nas.errors import InputError
-from se_nas.exporter.check import Unsupported
+from se_nas.exporter.contract import Unsupported
 from se_nas.space.space import SearchSpace
 
 SMALL: dict[str, Any] = {"input_size": (1, 8, 8), "backbone_args": {"in_channels": 1}}

@@ -23,7 +23,7 @@ from torchvision.ops import StochasticDepth
 
 from se_nas.errors import InputError
 from se_nas.exporter import ExportOptions, export, load_network, source
-from se_nas.exporter.check import Unsupported
+from se_nas.exporter.contract import Unsupported
 from se_nas.exporter.generator import network as generator
 from se_nas.exporter.proof import prove
 from se_nas.space.architecture import Architecture

@@ -16,10 +16,10 @@ from torch import nn
 
 from se_nas import exporter
 from se_nas.errors import InputError
-from se_nas.exporter import alone, proof
-from se_nas.exporter.proof import ProofFailed, imported, prove
-from se_nas.exporter.randomise import randomise
-from se_nas.exporter.written import Written
+from se_nas.exporter import proof
+from se_nas.exporter.contract import Written
+from se_nas.exporter.proof import ProofFailed, alone, imported, prove
+from se_nas.exporter.proof.randomise import randomise
 from se_nas.space.space import SearchSpace
 
 SMALL: dict[str, Any] = {"input_size": (1, 8, 8), "backbone_args": {"in_channels": 1}}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from se_nas.exporter.generator.expressions import MISSING, SE, Container, Layer, New, Optional
+from se_nas.exporter.generator.expressions import MISSING, SE, Conditional, Container, Layer, New
 from se_nas.se.spec import SESpec
 
 CHANNELS = {
@@ -61,13 +61,13 @@ class Finder:
             for text, function in _formulas(kind, parameter.kind):
                 pairs = [(a, b) for a, b in zip(parameter.values, values, strict=True) if b is not MISSING]
                 if all(isinstance(a, int) and isinstance(b, int) and function(a) == b for a, b in pairs):
-                    return Formula(text, parameter)
+                    return Derived(text, parameter)
         return None
 
 
 @dataclass(frozen=True, eq=False)
-class Formula:
-    """A formula of one argument: source text with ``{}`` for its name."""
+class Derived:
+    """A value that follows from an argument: source text with ``{}`` for the argument's name, such as ``4 * {}``."""
 
     text: str
     parameter: Parameter
@@ -163,7 +163,7 @@ def annotation(parameter: Parameter, setting: str) -> str:
 def _type(value: Any, setting: str) -> str:
     if isinstance(value, SESpec):
         return setting
-    if isinstance(value, (Layer, SE, Container, New, Optional)):
+    if isinstance(value, (Layer, SE, Container, New, Conditional)):
         return "nn.Module"
     if isinstance(value, tuple):
         return f"tuple[{', '.join(_type(item, setting) for item in value)}]"

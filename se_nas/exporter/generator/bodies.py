@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from se_nas.exporter.check import Unsupported
+from se_nas.exporter.contract import Unsupported
 from se_nas.exporter.generator.symbols import Frame, Own, Ref, Size, Step, refs_of, substitute
 
 
@@ -42,7 +42,7 @@ class Body:
         params: the arguments, as in the steps.
         items: what it does.
         result: what it returns, or a `Training` with what it returns in both modes.
-        lists: which of the arguments are lists of tensors under one name.
+        lists: numbers of the arguments that are one variable for a list of tensors.
     """
 
     names: tuple[str, ...]

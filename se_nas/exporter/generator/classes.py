@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from se_nas.exporter.check import Unsupported
+from se_nas.exporter.contract import Unsupported
 from se_nas.exporter.generator.bodies import Body, merge, steps_of
 from se_nas.exporter.generator.definitions import Definition, define
 from se_nas.exporter.generator.expressions import NOTHING, SE, Container, Expression, New, initial, layer

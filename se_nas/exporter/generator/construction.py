@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from se_nas.exporter.generator.definitions import Definition
-from se_nas.exporter.generator.expressions import MISSING, SE, Container, Expression, Initial, Layer, Name, New, Optional
+from se_nas.exporter.generator.expressions import MISSING, SE, Conditional, Container, Expression, Initial, Layer, Name, New
 from se_nas.exporter.generator.layout import Brackets, Comprehension, Joined, Text, arguments, flat, literal
 from se_nas.exporter.generator.seblock import SECode
 from se_nas.se.spec import SESpec
@@ -41,7 +41,7 @@ class Builder:
                 return Brackets("SEBlock", (self.text(value.channels), *self._settings(value.spec)))
             case Container():
                 return self._container(value)
-            case Optional():
+            case Conditional():
                 return Joined((self.text(value.module), f" if {value.condition} else nn.Identity()"))
             case SESpec():
                 return self.se.literal(value)

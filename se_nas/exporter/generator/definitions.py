@@ -8,19 +8,19 @@ from typing import Any
 
 from torch import nn
 
-from se_nas.exporter.generator.arguments import Finder, Formula, Parameter, kind_of_argument, name_all, same, with_defaults
+from se_nas.exporter.generator.arguments import Derived, Finder, Parameter, kind_of_argument, name_all, same, with_defaults
 from se_nas.exporter.generator.bodies import Body
 from se_nas.exporter.generator.expressions import (
     MISSING,
     NOTHING,
     SE,
+    Conditional,
     Container,
     Expression,
     Initial,
     Layer,
     Name,
     New,
-    Optional,
     constants,
     map_constants,
     skeleton,
@@ -96,6 +96,7 @@ def define(family: Family, name: str) -> tuple[Definition, list[New]]:
 
 
 def _value(parameter: Parameter, i: int) -> Any:
+    """What the i-th module is given for an argument. If it lacks the part that needs it: the default, or any other module's value."""
     value = parameter.values[i]
     if value is not MISSING:
         return value
@@ -107,7 +108,7 @@ def _value(parameter: Parameter, i: int) -> Any:
 def _as_name(value: Any) -> Any:
     if isinstance(value, Parameter):
         return Name(value.name)
-    return Name(value.text.format(value.parameter.name)) if isinstance(value, Formula) else value
+    return Name(value.text.format(value.parameter.name)) if isinstance(value, Derived) else value
 
 
 def _conditional(value: Any) -> Any:
@@ -116,7 +117,7 @@ def _conditional(value: Any) -> Any:
         items = [(name, item) for name, item in value.items if not (isinstance(item, SE) and item.spec is None)]
         return Container(value.name, tuple((name, _conditional(item)) for name, item in items))
     if isinstance(value, SE) and isinstance(value.spec, Parameter) and None in value.spec.values:
-        return Optional(value, value.spec.name)
+        return Conditional(value, value.spec.name)
     return value
 
 
@@ -174,7 +175,7 @@ def _fill_body(finder: Finder, family: Family) -> tuple[Body | None, list[Parame
         argument = next((part for part in reversed(context[2:]) if part.isidentifier()), "value")
         argument = _attribute(family, column) or argument
         found = finder.place(kind_of_argument(argument), column, "", argument)
-        if isinstance(found, Formula):
+        if isinstance(found, Derived):
             found = finder.new(kind_of_argument(argument), column, "", argument)
         if isinstance(found, Parameter):
             stored[id(found)] = found
@@ -205,16 +206,16 @@ class _Flags:
     family: Family
 
     def optional(self, child: str, expression: Any) -> Any:
-        if child not in self.family.optional or isinstance(expression, (Parameter, Optional)):
+        if child not in self.family.optional or isinstance(expression, (Parameter, Conditional)):
             return expression
         present = [child in template.children for template in self.family.templates]
         if isinstance(expression, SE) and isinstance(expression.spec, Parameter):
-            return Optional(expression, expression.spec.name)
+            return Conditional(expression, expression.spec.name)
         name = "".join(c if c.isalnum() else "_" for c in child).strip("_")
         kind = expression.name.removeprefix("nn.") if isinstance(expression, Layer) else ""
         if not name[:1].isalpha() and hasattr(nn.modules.activation, kind):
             name = "act"
-        return Optional(expression, self.condition(name, present))
+        return Conditional(expression, self.condition(name, present))
 
     def condition(self, name: str, present: Sequence[bool]) -> str:
         """Source text that is true of the modules given: of arguments that there are, or of a new one."""

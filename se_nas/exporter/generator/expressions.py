@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from se_nas.exporter.check import Unsupported
+from se_nas.exporter.contract import Unsupported
 from se_nas.exporter.generator.kinds import base_layer
 from se_nas.exporter.generator.symbols import Like, Ref, Size
 from se_nas.exporter.generator.symbols import Own as OwnTensor
@@ -69,8 +69,8 @@ class Name:
 
 
 @dataclass(frozen=True)
-class Optional:
-    """A module that is there under a condition (source text), and an identity otherwise."""
+class Conditional:
+    """A module if a condition (source text) holds, otherwise an identity."""
 
     module: Any
     condition: str
@@ -80,7 +80,7 @@ NOTHING = Layer("nn.Identity", ())
 MISSING: Any = type("Missing", (), {"__repr__": lambda self: "missing"})()
 """Stands for a constant of a module that lacks the part which it belongs to."""
 
-Expression = Layer | SE | Container | New | Optional | Name
+Expression = Layer | SE | Container | New | Conditional | Name
 
 
 def layer(module: nn.Module) -> Layer:
@@ -197,8 +197,8 @@ def map_constants(value: Any, change: Callable[[tuple[str, ...], Any], Any], con
             where = (*context, value.name, name)
             args.append((name, change(where, item) if _is_stateless(item) else map_constants(item, change, where)))
         return New(value.name, tuple(args))
-    if isinstance(value, Optional):
-        return Optional(go(value.module), value.condition)
+    if isinstance(value, Conditional):
+        return Conditional(go(value.module), value.condition)
     if isinstance(value, Initial):
         return replace(value, shape=go(value.shape, "shape"), value=go(value.value, "value"))
     if isinstance(value, (Ref, OwnTensor, Like, Name)):

@@ -1,4 +1,4 @@
-"""Modules that compute alike, so that one class with arguments can make them all."""
+"""Groups of modules that compute alike: one class with arguments can make them all."""
 
 from __future__ import annotations
 

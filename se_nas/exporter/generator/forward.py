@@ -14,6 +14,8 @@ from se_nas.exporter.generator.layout import Joined, Text, flat, lay_out, litera
 from se_nas.exporter.generator.symbols import Ref, Step, refs_of
 
 GENERIC = re.compile(r"(conv|bn|norm|layer|linear|fc|act|relu|drop|block|stage|features|stem|pool|head|classifier|flatten|se$|\d|_)", re.I)
+"""Children whose names say nothing of their results: ``x = self.conv1(x)`` keeps the name x, ``branch = self.branch(x)`` does not."""
+
 LONGEST = 88  # of an expression that is put into another
 DEEPEST = 3  # calls within each other
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from se_nas.exporter.check import Unsupported
+from se_nas.exporter.contract import Unsupported
 from se_nas.exporter.generator.bodies import Body, Branch, Item, numbered, reads, steps_of
 from se_nas.exporter.generator.expressions import Name
 from se_nas.exporter.generator.symbols import Own, Ref, Step, refs_of

@@ -8,14 +8,15 @@ from typing import Any
 
 from torch import nn
 
-from se_nas.exporter.check import Unsupported
+from se_nas.exporter.card import docstring
+from se_nas.exporter.contract import Unsupported, Written
 from se_nas.exporter.generator import initialisation
 from se_nas.exporter.generator.arguments import annotation
 from se_nas.exporter.generator.bodies import Training
 from se_nas.exporter.generator.classes import Classes
 from se_nas.exporter.generator.construction import Builder
 from se_nas.exporter.generator.definitions import Definition
-from se_nas.exporter.generator.expressions import MISSING, New, Optional
+from se_nas.exporter.generator.expressions import MISSING, Conditional, New
 from se_nas.exporter.generator.formulas import Formulas
 from se_nas.exporter.generator.forward import Writer
 from se_nas.exporter.generator.layout import Brackets, Joined, Text, flat, lay_out, literal
@@ -23,8 +24,6 @@ from se_nas.exporter.generator.operators import refuse_clashes
 from se_nas.exporter.generator.seblock import OPERATOR, SECode
 from se_nas.exporter.generator.symbols import Ref
 from se_nas.exporter.generator.template import IMPORTS, WIDTH, assemble
-from se_nas.exporter.heading import docstring
-from se_nas.exporter.written import Written
 from se_nas.network.attached import public_modules
 from se_nas.se.block import SEBlock
 from se_nas.space.architecture import Architecture
@@ -163,7 +162,7 @@ def _constructor(definition: Definition, builder: Builder, setting: str) -> list
     for name, text in children.items():
         child = definition.children[name]
         line = f"self.{name} = {flat(text)}"
-        if isinstance(child, Optional) and name.isidentifier() and len(line) + 8 > WIDTH:
+        if isinstance(child, Conditional) and name.isidentifier() and len(line) + 8 > WIDTH:
             lines += [f"        self.{name}: nn.Module = nn.Identity()", f"        if {child.condition}:"]
             lines.append("            " + lay_out(builder.text(child.module), 12, f"self.{name} = "))
         elif name.isidentifier():

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from se_nas.exporter.check import Unsupported
+from se_nas.exporter.contract import Unsupported
 from se_nas.exporter.generator.kinds import is_layer, is_sequential
 from se_nas.exporter.generator.symbols import Dim, Frame, Like, Own, Ref, Shape, Size, Step, larger, refs_of, substitute
 from se_nas.network.attached import Attached, is_block, join, public_paths

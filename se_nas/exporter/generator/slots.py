@@ -1,4 +1,4 @@
-"""Calls of children that not all modules of a class have: taken out of the code, and put into that of the class."""
+"""Children that only some modules of a class have: take their calls out of the code, and put them into the code of the class."""
 
 from __future__ import annotations
 
@@ -69,6 +69,11 @@ def map_body(body: Body, change: Callable[[tuple[str, ...], Any], Any]) -> Body:
 
 
 def without(body: Body | None, children: Collection[str]) -> Bare | None:
+    """A body without the calls of some children, each called once with one tensor: what read the result reads what was given.
+
+    So ``y = self.bn(x); y = self.se(y); return x + y`` without ``se`` is ``y = self.bn(x); return x + y``, and a `Slot` says
+    that ``se`` stood behind one item, on the second read of the sum. Two bodies that differ in ``se`` alone are then equal.
+    """
     if body is None:
         return None
     made: dict[Ref, tuple[str, Ref]] = {}  # result of an optional call -> the child, and what it was given
@@ -97,7 +102,7 @@ def without(body: Body | None, children: Collection[str]) -> Bare | None:
 
 
 def with_tail(short: Body, long: Body) -> Body:
-    """A body whose last items are a branch of their own, which only some modules take."""
+    """A body whose last items are a branch under ``self.residual``, which only some modules take."""
     steps = [step for step in long.items[len(short.items) :] if isinstance(step, Step)]
     renamed = tuple(replace(step, out=short.result) if step.out == long.result else step for step in steps)
     return replace(short, items=(*short.items, Branch(renamed, (), "self.residual")))

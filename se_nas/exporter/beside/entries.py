@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
+from se_nas.exporter.card import hub_name, timm_name
 from se_nas.exporter.generator.template import render
-from se_nas.exporter.heading import backbone_name
 from se_nas.space.architecture import Architecture
 from se_nas.space.space import SearchSpace
 
@@ -79,17 +77,6 @@ def $name(pretrained: bool = False, **arguments: Any) -> torch.nn.Module:
     network.pretrained_cfg = network.default_cfg = CONFIG  # type: ignore[assignment]
     return network
 '''
-
-
-def hub_name(space: SearchSpace) -> str:
-    """Name of the entry in ``hubconf.py``."""
-    last = backbone_name(space).rpartition(":")[2]
-    return "se_" + (re.sub("[^0-9a-z]+", "_", last.lower(), flags=re.ASCII).strip("_")[:40] or "network")
-
-
-def timm_name(space: SearchSpace, architecture: Architecture) -> str:
-    """Name of the model in timm's registry, apart from those of other architectures."""
-    return f"{hub_name(space)}_{architecture.id}"
 
 
 def hubconf(space: SearchSpace, architecture: Architecture, weights: bool) -> str:

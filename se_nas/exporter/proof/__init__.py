@@ -1,4 +1,4 @@
-"""Proof that a written file is the searched network: it is run apart, in a fresh interpreter that has no se-nas."""
+"""Prove that a written file is the searched network: run it in a fresh interpreter without se-nas, and compare."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from se_nas.errors import InputError
-from se_nas.exporter import alone
-from se_nas.exporter.check import count_parameters
-from se_nas.exporter.randomise import randomise
+from se_nas.exporter.contract import count_parameters
+from se_nas.exporter.proof import alone
+from se_nas.exporter.proof.randomise import randomise
 from se_nas.network.attached import join, public_paths
 from se_nas.se.cost import Cost
 
@@ -33,11 +33,11 @@ TOLERANCE = 1e-6
 """Largest difference of outputs in float32, relative to the largest output."""
 
 INFERENCE_TOLERANCE = 1e-5
-"""The same of an inference form, whose folded weights are rounded anew."""
+"""The same for an inference form, whose folded weights are rounded once more."""
 
 SEED = 0
 LIMIT = 1800
-"""Seconds after which the interpreter is given up."""
+"""Seconds after which the interpreter is killed."""
 
 OTHER_SIZE = "eval at another size"
 
@@ -51,16 +51,16 @@ class Proof:
     """What was checked, and found.
 
     Attributes:
-        imports: packages that the file imports, but for safetensors, which reads the weights.
-        weights: ``given`` or ``random``: with which the two networks were compared.
-        apart: by pass (its name and the shape of its images) the largest difference, relative to the largest output.
-        left_out: by pass, why there was nothing to compare.
-        params: of the file's network, equal to the claim.
-        macs: of an image, equal to the claim.
+        imports: packages that the file imports, without safetensors.
+        weights: ``given`` or ``random``: the weights of the comparison.
+        apart: pass (its name and the shape of its images) -> largest difference, relative to the largest output.
+        left_out: pass -> why nothing was compared.
+        params: parameters of the file's network, equal to the claim.
+        macs: MACs of one image, equal to the claim.
         gradients: parameters that a training step reaches, the same ones in both.
-        captured: by tool, why it captures neither the file's network nor the searched one; empty if it does.
-        seconds: that the proof took.
-        tolerance: largest difference that is allowed.
+        captured: tool -> why it captures neither network; empty if it captures the file's.
+        seconds: duration of the proof.
+        tolerance: largest difference allowed.
         inference: whether the file is an inference form, which was not tried in training mode.
     """
 
@@ -78,7 +78,7 @@ class Proof:
 
     @property
     def lines(self) -> list[str]:
-        """What a person may read, a check a line."""
+        """The proof in words, one check a line."""
         largest = max(self.apart.values())
         kind = "the weights given here" if self.weights == "given" else "random weights and batch norm statistics"
         return [
@@ -109,18 +109,18 @@ def prove(
     form: nn.Module | None = None,
     one_size: bool = False,
 ) -> Proof:
-    """Run a written file apart and compare its network with the searched one.
+    """Run a written file in an interpreter of its own, and compare its network with the searched one.
 
     Args:
         text: the file.
-        network: the searched network; it stays as it is.
+        network: the searched network; it is not changed.
         claim: its parameters and MACs.
         input_size: (C, H, W).
-        weights: state to compare with; by default the network gets random weights and statistics.
-        paths: folders that the file needs for what it imports besides torch.
-        form: the inference form that the file writes, made from these weights; the file is then compared with the searched
-            network in evaluation mode alone, and its parameters are this form's.
-        one_size: whether the file is for images of ``input_size`` alone.
+        weights: state to compare with; by default random weights and statistics.
+        paths: folders of the packages that the file imports besides torch.
+        form: the inference form that the file writes, made from these weights. The file is then compared with the searched
+            network in evaluation mode only.
+        one_size: whether the file is for images of ``input_size`` only.
 
     Raises:
         ProofFailed: naming the first thing that differs.
@@ -192,7 +192,7 @@ def _prove(
 
 
 def imported(text: str) -> tuple[str, ...]:
-    """The packages that a file imports anywhere, those of the standard library aside."""
+    """The packages that a file imports anywhere, without the standard library."""
     found: dict[str, None] = {}
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
@@ -215,7 +215,7 @@ def _passes(input_size: Sequence[int]) -> dict[str, Tensor]:
 
 
 def _observe(network: nn.Module, passes: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """What the searched network gives, labelled by the pass; and which passes it does not take."""
+    """Outputs of the searched network, labelled by pass; and the passes that it refuses, each with the reason."""
     expected: dict[str, Tensor] = {}
     left_out: dict[str, str] = {}
     for name, images in passes.items():
@@ -238,7 +238,7 @@ def _observe(network: nn.Module, passes: Mapping[str, Tensor]) -> tuple[dict[str
 def _interpreter(
     text: str, request: Mapping[str, Any], start: dict[str, Tensor], inputs: dict[str, Tensor]
 ) -> Iterator[Callable[[list[str], dict[str, Tensor]], dict[str, Any]]]:
-    """The interpreter of `se_nas.exporter.alone`, ready to be asked for what it finds; all goes through JSON and safetensors."""
+    """Start the interpreter of `se_nas.exporter.proof.alone`; yields a function that asks for its findings."""
     with tempfile.TemporaryDirectory(prefix="se-nas-proof-") as name:
         folder = Path(name)
         (folder / "model.py").write_text(text, encoding="utf-8")
@@ -293,7 +293,7 @@ def _public_parameters(network: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def _captured(found: Mapping[str, str], network: nn.Module, passes: Mapping[str, Tensor]) -> dict[str, str]:
-    """What captured the file's network; where that failed, the searched one must fail as well."""
+    """Check that what cannot capture the file's network cannot capture the searched one either."""
     for name, reason in found.items():
         if reason:
             torch.compiler.reset()

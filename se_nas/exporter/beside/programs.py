@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from se_nas.errors import InputError
-from se_nas.exporter.alone import distance, tensors_of
+from se_nas.exporter.proof.alone import distance, tensors_of
 
 ONNX_TOLERANCE = 1e-4
 """Largest difference of onnxruntime's outputs, relative to the largest output."""

@@ -1,6 +1,6 @@
-"""What the interpreter does in which an exported file is tried: run as a script, it imports nothing of se-nas.
+"""The script that tries an exported file in an interpreter of its own. It imports nothing of se-nas.
 
-The functions are the proof's too (`se_nas.exporter.proof`): both networks are observed by the same code.
+The proof (`se_nas.exporter.proof`) uses the same functions, so both networks are observed by the same code.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ EVAL, TRAIN = "eval", "train"
 """The first pass, and the one in training mode; every other one is in evaluation mode."""
 
 STATE = "state"
-"""What the passes leave in the network's buffers."""
+"""Label of the buffers after the passes."""
 
 
 class Refuse(MetaPathFinder):
-    """Finds nothing of these packages, wherever they are installed."""
+    """Keeps packages from being imported, wherever they are installed."""
 
     def __init__(self, packages: Sequence[str]) -> None:
         self.packages = frozenset(packages)
@@ -101,7 +101,7 @@ def _largest(tensor: Tensor) -> float:
 
 
 def macs(build: Callable[[], nn.Module], input_size: Sequence[int]) -> int:
-    """MACs of one image, without arithmetic where the network allows it."""
+    """MACs of one image, counted on the meta device where the network allows it."""
     try:
         with torch.device("meta"):
             network, images = build(), torch.empty(1, *input_size)
@@ -111,7 +111,7 @@ def macs(build: Callable[[], nn.Module], input_size: Sequence[int]) -> int:
 
 
 def load_state(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """``load_state_dict`` of tensors alone: the versions of its modules, which some check, are the network's own."""
+    """``load_state_dict`` that keeps the network's own version numbers of modules, which some modules check."""
     state = network.state_dict()
     missing = state.keys() - tensors.keys()
     if missing:
