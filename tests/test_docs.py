@@ -103,8 +103,8 @@ def check_yaml(file: Path) -> None:
 def shortly(words: list[str]) -> None:
     """A command in this process, with less to do."""
     less = {
-        "search": ["--trials", "4", "--epochs", "1", "--train", "batch_size=256"],
-        "resume": ["--trials", "5"],
+        "search": ["--trials", "3", "--epochs", "1", "--train", "batch_size=256"],
+        "resume": ["--trials", "4"],
         "export": ["--no-proof"],
     }
     assert main([*words[1:], *less.get(words[1], [])]) == 0, " ".join(words)
