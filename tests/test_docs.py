@@ -55,6 +55,9 @@ def at(block: Block) -> str:
 def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with what a page refers to. What the page imports from there or registers is forgotten afterwards."""
     shutil.copytree(ROOT / "search_spaces", tmp_path / "search_spaces")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh/id_ed25519").touch()  # NNI's machines name it
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
