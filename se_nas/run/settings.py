@@ -25,7 +25,7 @@ class SearchSettings:
         InputError: for a value out of its limits, or two that do not fit together; the error's source is the setting's name.
     """
 
-    data: str = setting("digits", "digits, cifar10, ..., folder:PATH or package.module:callable", DATA, metavar="DATA")
+    data: str = setting("digits", "digits, cued-digits, cifar10, ..., folder:PATH or package.module:callable", DATA, metavar="DATA")
     data_root: str = setting("data", "where torchvision's data sets lie, or are downloaded to", DATA, metavar="DIR")
     evaluator: str = setting(
         "training",
