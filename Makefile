@@ -1,13 +1,13 @@
 # make search: the main job. make test: the tests. Both make their own environment in .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
-RUN := runs/digits
+RUN := runs/cued
 
 .PHONY: search test slow check clean
 
 search: .venv/installed
 	@if [ -f $(RUN)/run.yaml ]; then $(BIN)/se-nas resume $(RUN); \
-	else $(BIN)/se-nas search search_spaces/digits_resnet8.yaml --trials 30 --seed 0 --out $(RUN); fi
+	else $(BIN)/se-nas search search_spaces/cued_resnet8.yaml --seed 0 --out $(RUN); fi
 
 test: .venv/installed-test
 	$(BIN)/python -m pytest -n auto

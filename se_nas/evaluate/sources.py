@@ -29,9 +29,6 @@ def load_digits() -> Splits:
     return Splits(Split(torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64))), None, None, tuple("0123456789"))
 
 
-CUED = {"train": 2000, "val": 1000, "test": 1000}
-"""Images of each split of `load_cued`."""
-
 CUE = 2
 """Height and width of the cue, in pixels."""
 
@@ -46,12 +43,11 @@ def load_cued() -> Splits:
     digits = load_digits()
     pool, test = cut(digits.train, 0.2, digits.classes, 0)
     train, val = cut(pool, 0.25, digits.classes, 0)
-    parts = {"train": train, "val": val, "test": test}
-    pairs = [_cued(parts[name], count, seed) for seed, (name, count) in enumerate(CUED.items())]
-    return Splits(*pairs, digits.classes)
+    return Splits(_cued(train, 2000, 0), _cued(val, 1000, 1), _cued(test, 1000, 2), digits.classes)
 
 
 def _cued(digits: Images, count: int, seed: int) -> Split:
+    """So many pairs, drawn with a seed."""
     assert isinstance(digits, Split)
     generator = torch.Generator().manual_seed(seed)
     height, width = digits.images.shape[2:]
