@@ -1,4 +1,4 @@
-"""Reading a space's YAML file: which keys there are, and of what type. Needs no torch."""
+"""Read a space's YAML file, and check its keys and types. Needs no torch."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ SPACE_KEYS: dict[str, tuple[type, ...]] = {
     "divisor": (int,),
     "init": (str,),
 }
-"""Arguments of `SearchSpace` that a file may set, and their types."""
+"""Key of a space file (an argument of `SearchSpace`) -> allowed types."""
 
 
 def load_space(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The arguments of the `SearchSpace` in a file, and its ``search:`` section (defaults of `se_nas.search`).
+    """The arguments of `SearchSpace` in a file, and the file's ``search:`` section (settings for `se_nas.search`).
 
     Raises:
         InputError: for a file that is missing or not YAML, an unknown key, or a value of the wrong type.
@@ -48,7 +48,11 @@ def load_space(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def load_yaml(path: str | Path) -> dict[str, Any]:
-    """A YAML file that holds a mapping, read safely (no code runs, no objects are made)."""
+    """Read a YAML file that holds a mapping, safely: it can run no code and make no objects.
+
+    Raises:
+        InputError: for a file that is missing, unreadable or not YAML, or that holds no mapping.
+    """
     try:
         data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -58,5 +62,5 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise InputError(f"not YAML: {' '.join(str(error).split())}", "correct the file", str(path)) from None
     if not isinstance(data, dict):
-        raise InputError(f"holds {WORDS.get(type(data), 'nothing')}", "write keys and values, one a line", str(path))
+        raise InputError(f"holds {WORDS.get(type(data), 'nothing')}", "write one key: value on each line", str(path))
     return data

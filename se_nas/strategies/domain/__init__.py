@@ -1,4 +1,4 @@
-"""Which domain a space is, by what it has."""
+"""Domains: a space as strategies see it, as rows of integer codes."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from typing import Any
 from se_nas.errors import InputError
 from se_nas.goals.objective import Objective, Reward
 from se_nas.space.categorical import CategoricalSpace
-from se_nas.strategies.domain import Domain
-from se_nas.strategies.grouped import GroupedDomain
-from se_nas.strategies.named import NamedDomain
+from se_nas.strategies.domain.base import Domain
+from se_nas.strategies.domain.categorical import CategoricalDomain
+from se_nas.strategies.domain.search_space import SearchSpaceDomain
 
 
 def make_domain(space: Any, objectives: Sequence[Objective]) -> Domain:
-    """The domain of a space under its own budgets and those of the known objectives.
+    """The domain of a space, limited by the space's budgets and by those of the known objectives.
 
     Args:
-        space: a `se_nas.space.space.SearchSpace`, or anything with named ``dims`` and, if it has them, ``costs``, as
-            `se_nas.space.categorical.CategoricalSpace`.
-        objectives: what is searched for.
+        space: a `se_nas.space.space.SearchSpace`, a `se_nas.space.categorical.CategoricalSpace`, or any object with ``dims``
+            (name -> values) and optionally ``costs``.
+        objectives: objectives of the search.
 
     Raises:
-        InputError: if it is neither, an objective is said to be known and the space has no such cost, or nothing is
-            within the budgets.
+        InputError: for any other space, for an objective with ``known=True`` that is not a cost of the space, or if nothing
+            is within the budgets.
     """
     if hasattr(space, "groups") and hasattr(space, "plain_cost"):
-        domain: Domain = GroupedDomain(space, objectives)
+        domain: Domain = SearchSpaceDomain(space, objectives)
     elif hasattr(space, "dims"):
         own = space if isinstance(space, CategoricalSpace) else CategoricalSpace(space.dims, getattr(space, "costs", None))
-        domain = NamedDomain(own, objectives)
+        domain = CategoricalDomain(own, objectives)
     else:
-        raise InputError(f"{type(space).__name__} is no space", "take a SearchSpace, or CategoricalSpace(dims, costs=...)", "space")
+        raise InputError(f"{type(space).__name__} is not a space", "take a SearchSpace, or CategoricalSpace(dims, costs=...)", "space")
     parts = [part for objective in objectives if isinstance(objective, Reward) for part in objective.parts]
     for objective in (*objectives, *parts):
         if objective.known and objective.name not in domain.known:

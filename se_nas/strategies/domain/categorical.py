@@ -1,4 +1,4 @@
-"""A `CategoricalSpace` as a domain: a gene for each dimension, costs from functions (or from tables, where they add up)."""
+"""The domain of a `CategoricalSpace`: one gene for each dimension; costs come from functions, or from tables if they add up."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from se_nas.goals.objective import Objective
 from se_nas.space.categorical import CategoricalSpace, Choices
 from se_nas.space.codes import Codes
 from se_nas.space.feasible import FeasibleSet
-from se_nas.strategies.domain import Domain, Floats, Ints, Key, draw, spread_order, unravel, value_features
-from se_nas.strategies.parts import TOLERANCE, Parts, find_parts
+from se_nas.strategies.domain.additive import TOLERANCE, Parts, find_parts
+from se_nas.strategies.domain.base import Domain, Floats, Ints, Key, draw, spread_order, unravel, value_features
 
 LISTED = 2**20
-"""Spaces up to this size are listed as a whole under a budget."""
+"""Under a budget, a space up to this size is listed as a whole."""
 
 CHUNK = 4096
-"""Architectures looked at together."""
+"""Number of architectures processed together."""
 
 RARE = 0.003
-"""Where a smaller share is feasible, drawing at random takes long: the feasible ones are drawn by their costs' sums."""
+"""If a smaller share is feasible, rejection sampling is slow, and architectures are drawn by the sums of their costs."""
 
 DRAWN, SEARCH = 8, 300
-"""Chunks drawn in looking for the first feasible architectures, and steps down towards one if there are none in them."""
+"""To find the first feasible architectures: chunks to draw, then steps of descent if the chunks contain none."""
 
 STEPS = 2**15
-"""What one cost may take is told apart in so many steps in drawing by sums."""
+"""When drawing by sums: number of grid steps."""
 
 KEPT, STRIDE = 1024, 4
-"""Where feasible architectures are rare: so many are kept, and each draw is so many steps from one of them."""
+"""When drawing by a random walk: number of architectures kept to start from, and steps of each walk."""
 
 GIVE_UP = 16
-"""Chunks without an architecture that is not known yet, after which none is left to find."""
+"""Chunks without an unseen architecture, after which the search for one gives up."""
 
 
-class NamedDomain(Domain):
+class CategoricalDomain(Domain):
     """Architectures of a categorical space.
 
     Args:
-        space: with its known costs.
-        objectives: budgets of known ones are limits.
+        space: the space, with its known costs.
+        objectives: budgets of known objectives are limits.
 
     Raises:
         InputError: if nothing within the budgets was found.
@@ -76,7 +76,7 @@ class NamedDomain(Domain):
 
     def costs(self, names: Sequence[str], codes: Codes) -> Floats:
         found = np.empty((len(codes), len(names)))
-        summed = self._parts.costs(codes) if self._parts and len(codes) > 1 else None  # one alone: exactly as the function says
+        summed = self._parts.costs(codes) if self._parts and len(codes) > 1 else None  # a single architecture: call the function itself
         for column, name in enumerate(names):
             if summed is not None and name in self._summed:
                 found[:, column] = summed[:, self._summed.index(name)]
@@ -90,7 +90,7 @@ class NamedDomain(Domain):
         losses = self._signs * self.costs(self._bounded, codes)
         slack = TOLERANCE * np.maximum(np.abs(losses), np.abs(self._limits))
         within: npt.NDArray[np.bool_] = (losses <= self._limits - slack).all(1)
-        for row in np.flatnonzero(~within & (losses <= self._limits + slack).all(1)):  # at a limit, the function itself decides
+        for row in np.flatnonzero(~within & (losses <= self._limits + slack).all(1)):  # close to a limit, the function itself decides
             exact = [self.space.cost_rows(name, codes[row][None])[0] for name in self._bounded]
             within[row] = (self._signs * exact <= self._limits).all()
         return within
@@ -140,7 +140,7 @@ class NamedDomain(Domain):
         return None
 
     def _find_parts(self) -> Parts | None:
-        """Tables of all costs that add up; those that do not are left to their functions."""
+        """Tables of all costs that add up; None if there are none. The other costs keep their functions."""
 
         def rows(names: Sequence[str], codes: Ints) -> Floats:
             return np.stack([self.space.cost_rows(name, codes) for name in names], 1)
@@ -148,13 +148,17 @@ class NamedDomain(Domain):
         alone = [name for name in self.known if find_parts(lambda codes, name=name: rows([name], codes), self.space.sizes)]  # type: ignore[misc]
         self._summed = alone
         parts = find_parts(lambda codes: rows(alone, codes), self.space.sizes) if alone else None
-        if parts is None and alone:  # together they take too large tables
+        if parts is None and alone:  # the tables of all together are too large
             self._summed = alone[:1]
             parts = find_parts(lambda codes: rows(alone[:1], codes), self.space.sizes)
         return parts
 
     def _prepare(self) -> None:
-        """Choose how feasible architectures are drawn; every way but the walk draws uniformly."""
+        """Choose how to draw feasible architectures. All ways are uniform but the last, the random walk.
+
+        List them all if the space is small; draw and reject if enough are feasible; draw by the sums of costs that add up;
+        walk at random.
+        """
         if self.space.size <= LISTED:
             every = unravel(range(self.space.size), self.space.sizes)
             self._list = every[self.feasible(every)]
@@ -187,7 +191,7 @@ class NamedDomain(Domain):
         return self._sums.draw(rng, n) if self._sums else draw(self.sizes, n, rng)
 
     def _find_some(self, rng: np.random.Generator) -> Ints:
-        """A few feasible architectures, where they are rare: by chance, else by going down from the least excess."""
+        """Find a few feasible architectures where they are rare: by drawing, else by descent on how far budgets are exceeded."""
         found = []
         for _ in range(DRAWN):
             codes = draw(self.sizes, CHUNK, rng)
@@ -215,7 +219,7 @@ class NamedDomain(Domain):
         return here[self.feasible(here)]
 
     def _wander(self) -> Iterator[Ints]:
-        """What can be reached where feasible architectures are rare, until nothing new is found."""
+        """Feasible architectures found by random walks, each once, until `GIVE_UP` times nothing new is found."""
         rng, seen, idle = np.random.default_rng(0), set[bytes](), 0
         while idle < GIVE_UP:
             new = [row for row in self.sample(rng, 256) if row.tobytes() not in seen]
@@ -226,7 +230,7 @@ class NamedDomain(Domain):
                     yield row
 
     def _walk(self, some: Ints, rng: np.random.Generator, n: int, steps: int) -> Ints:
-        """Where nothing better is possible: random steps within the limits from the few that are known, in the long run uniform."""
+        """Random walks within the limits from known feasible architectures; uniform in the long run. The last resort."""
         here = some[rng.integers(len(some), size=n)]
         for _ in range(steps):
             there = here.copy()
@@ -242,10 +246,10 @@ class NamedDomain(Domain):
 
 
 class _Sums:
-    """Architectures whose summed costs may meet the limits: all that do, and few others.
+    """The architectures whose summed costs meet the limits, and a few others.
 
-    Costs are rounded down to a grid, so that `FeasibleSet` counts a little too much and nothing is left out; what is drawn
-    from it and meets the limits is drawn uniformly from all that do.
+    Costs are rounded down to a grid: `FeasibleSet` then misses nothing, and includes a little too much. To draw uniformly from
+    those that meet the limits, draw from this set and reject the others.
     """
 
     def __init__(self, parts: Parts, columns: Sequence[int], signs: Floats, limits: Floats) -> None:

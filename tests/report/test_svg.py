@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from se_nas.report.chart import Axis, Dot, mark, nice_ticks, scatter, span
+from se_nas.report.svg import Axis, Dot, mark, nice_ticks, scatter, span
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
-"""Bayesian search that models only what must be measured: costs are known, so they are not guessed.
+"""The strategy ``known-cost``: Bayesian search that models only measured objectives, and uses known costs exactly.
 
-What it takes from whom: expected hypervolume improvement from Emmerich et al. (2011) and Yang et al. (2019), with the known
-objectives' axes exact; candidates by mutation of the front from White et al. (2021, BANANAS, arXiv 1910.11858, who found that
-it beats any cleverer optimisation of the acquisition); batches by believing the mean of what is pending from Ginsbourger
-et al. (2010, the kriging believer); the covariance over categorical choices from Baptista and Poloczek (2018, linear and
-second order) and Ru et al. (2020, Hamming distance); repeats by the knowledge gradient of Frazier et al. (2009). Known costs
-as features of the model of what is measured, and a first design spread over them, are our own.
+Sources:
+
+- Expected hypervolume improvement: Emmerich et al. (2011), Yang et al. (2019); here exact along known objectives.
+- Candidates by mutation of the front: White et al. (2021, BANANAS, arXiv 1910.11858), who found that no cleverer optimisation
+  of the acquisition does better.
+- Batches that take the mean for what is pending: Ginsbourger et al. (2010, the kriging believer).
+- Covariance over categorical choices: Baptista and Poloczek (2018, linear and second order), Ru et al. (2020, Hamming distance).
+- Repeats by the knowledge gradient: Frazier et al. (2009).
+- Our own: known costs as features of the model, and first trials that are spread over the known costs.
 """
 
 from __future__ import annotations
@@ -17,60 +20,62 @@ from typing import Any
 import numpy as np
 
 from se_nas.goals.objective import Objective
-from se_nas.strategies.again import moves, worth_again
-from se_nas.strategies.axes import KNOWN_SHARE, MEASURED_SHARE, Axis, choose_axis
 from se_nas.strategies.base import Strategy
-from se_nas.strategies.domain import Floats, Ints
-from se_nas.strategies.features import Features
-from se_nas.strategies.improvement import expected_improvement
+from se_nas.strategies.domain.base import Floats, Ints
+from se_nas.strategies.known_cost.axes import KNOWN_SHARE, MEASURED_SHARE, Axis, choose_axis
+from se_nas.strategies.known_cost.features import Features
+from se_nas.strategies.known_cost.improvement import expected_improvement, moves, worth_again
+from se_nas.strategies.known_cost.screen import Screen
+from se_nas.strategies.known_cost.surrogate import Surrogate
 from se_nas.strategies.ranking import fronts
-from se_nas.strategies.screen import Screen
-from se_nas.strategies.surrogate import Surrogate
 
 FIRST = 10
-"""Trials before the first model."""
+"""Number of trials before the first model."""
 
 POOL = 20_000
-"""Candidates scored for a batch: half drawn at random, half bred from the front."""
+"""Number of candidates to score for a batch: half drawn at random, half bred from the front."""
 
 WHOLE = 5
-"""Spaces up to so many times as large are scored as a whole."""
+"""A space of up to this many times `POOL` architectures is scored as a whole."""
 
 WORK = 4_000_000
-"""Candidates times trials, at most: fewer candidates once there are many trials."""
+"""Limit of candidates x trials: with many trials there are fewer candidates."""
 
 SHORT = 400
-"""The best of them, scored again for each further place of the batch."""
+"""Number of best candidates that are scored again for each further place of the batch."""
 
 CHUNK = 1024
-"""Candidates scored together."""
+"""Number of candidates scored together."""
 
 BELIEVED = 64
-"""Pending trials whose expectation counts as if it had come true; of more, the latest."""
+"""Largest number of pending trials that are treated as if their expectation had come true; of more, the latest."""
 
 PRIOR_SURE = 0.1
-"""A prior mean is taken to be off by at least this share of what values differ."""
+"""A prior mean is assumed to be wrong by at least this share of the values' standard deviation."""
 
 KINDS = ("constant", "linear", "near", "costs", "near costs")
 
 
 class KnownCostStrategy(Strategy):
-    """Proposes what is expected to add most volume to the front.
+    """Proposes the architecture that is expected to add most hypervolume to the front.
 
-    The first trials are spread from cheap to dear. Then a Gaussian process (`se_nas.strategies.surrogate`) is fitted to each
-    measured objective, a large set of candidates is scored by expected hypervolume improvement, and the best is proposed;
-    for the next of a batch, what is pending counts as if its expectation had come true. The reference point is chosen from
-    the first trials, positive quantities that spread widely are taken by their logarithms.
+    The first trials are spread from cheap to dear. Then a Gaussian process (`se_nas.strategies.known_cost.surrogate`) is fitted
+    to each measured objective, many candidates are scored by expected hypervolume improvement, and the best is proposed. For the
+    next place of a batch, pending trials count as if their expectation had come true. The reference point is chosen from the
+    first trials. Positive quantities that spread widely are measured by their logarithms.
 
-    Once the noise of a trial can be told (an architecture was told of twice), what is on the front may be proposed again, to be
-    tried with another seed: see `se_nas.strategies.again`.
+    Once noise can be estimated (an architecture was told twice), members of the front may be proposed again, for a trial with
+    another seed (see `se_nas.strategies.known_cost.improvement`).
 
     Args:
-        first: trials before the first model.
-        pool: candidates scored for a batch.
-        repeats: trials of one architecture, at most; 1: nothing is proposed twice.
-        prior: what the first measured objective is expected to be, in its own unit, before anything is told: of an array of
-            codes, shape (n, genes), an array of shape (n,). Differences count, a constant does not.
+        space: see `Strategy`.
+        objectives: see `Strategy`.
+        seed: see `Strategy`.
+        first: number of trials before the first model.
+        pool: number of candidates to score for a batch.
+        repeats: largest number of trials of one architecture; with 1, nothing is proposed twice.
+        prior: prior mean of the first measured objective, in its own unit: a function from codes, shape (n, genes), to values,
+            shape (n,). Only differences matter; a constant has no effect.
     """
 
     OPTIONS = ("first", "pool", "repeats", "prior")
@@ -116,7 +121,7 @@ class KnownCostStrategy(Strategy):
         return best
 
     def _spread(self, number: int) -> Ints | None:
-        """The first trials: one of each stratum of cost, in random order, each as unlike those before it as can be."""
+        """The first trials: one from each stratum of cost, in random order, each as different as possible from those before."""
         if self._start is None:
             rng = np.random.default_rng([self.seed, 2])
             drawn = self._features.tilted(rng, 3000)
@@ -128,7 +133,7 @@ class KnownCostStrategy(Strategy):
         return self._start[number] if number < len(self._start) else None
 
     def _unlike(self, codes: Ints, strata: Sequence[Ints], rng: np.random.Generator) -> list[int]:
-        """Places of one of each stratum: where a linear model of those taken before is least certain (D-optimal, greedily)."""
+        """Indices of one architecture from each stratum: the one on which a linear model is least certain (greedy D-optimal design)."""
         layout = self._features.layout
         rows = self._features.rows(codes)
         rows = np.concatenate([rows[:, part] / max(1, part.stop - part.start) ** 0.5 for part in (layout.choices, layout.costs)], 1)
@@ -140,9 +145,9 @@ class KnownCostStrategy(Strategy):
         return taken
 
     def _learn(self) -> None:
-        """Axes and models from what is finished; weights are learned again when there is a twelfth more.
+        """Choose axes and fit models. Weights are learned again whenever the number of results has grown by a twelfth.
 
-        From how many is told by the number of results alone: a search that goes on from its ledger learns the same.
+        The steps depend only on the number of results. So a search that resumes from its ledger learns the same.
         """
         codes, losses, trials = self.finished
         self._codes_done, self._trials = codes, trials
@@ -161,21 +166,21 @@ class KnownCostStrategy(Strategy):
             model.least = self._least(i, self.finished[1])
 
     def _least(self, i: int, losses: Floats) -> float:
-        """How much a model is told that values differ, at least: a prior mean that fits all so far may yet be off."""
+        """The model's smallest scale: a prior mean that fits all results so far may still be wrong elsewhere."""
         return PRIOR_SURE * float(self._axes[i].turn(losses[:, i]).std()) if self._prior else 0.0
 
     def _turned(self, i: int, codes: Ints, losses: Floats) -> Floats:
-        """What is modelled of an objective: losses on its axis, less what was expected before."""
+        """What the model learns: losses on the objective's axis, minus the prior mean."""
         return self._axes[i].turn(losses) - self._expected(i, codes)
 
     def _expected(self, i: int, codes: Ints) -> Floats:
-        """The prior mean, on the objective's axis."""
+        """The prior mean on the objective's axis, shape (n,); 0 if there is none."""
         if self._prior is None or i != min(self._models) or not len(codes):
             return np.zeros(len(codes))
         return self._axes[i].turn(self.objectives[i].loss(1.0) * np.asarray(self._prior(codes), float))
 
     def _noise(self, i: int, results: int) -> float | None:
-        """Deviation of a trial, pooled over what was told of more than once; None if nothing was."""
+        """Standard deviation of a trial, pooled over architectures that were told more than once; None if there are none."""
         squares, freedom = 0.0, 0
         for key, number in Counter(self._order[:results]).items():
             values = self._axes[i].turn(np.array(self._losses[key])[:number, i])
@@ -187,7 +192,7 @@ class KnownCostStrategy(Strategy):
         return key not in self._pending and 0 < len(self._losses.get(key, ())) < self._repeats
 
     def _again(self, short: Ints) -> Ints | None:
-        """What is on the front and more worth another trial than the best that is new; None if nothing is."""
+        """The member of the front whose repeat is worth more than the best new architecture; None if there is none."""
         if self._repeats < 2:
             return None
         results = len(self._order)
@@ -216,7 +221,7 @@ class KnownCostStrategy(Strategy):
         return choose_axis(objective, losses[: self._first], losses, self._limits[i], MEASURED_SHARE)
 
     def _believe(self) -> None:
-        """Condition the models on what is finished, and on the expectation of what is pending."""
+        """Condition the models on the results, and on the expectation of what is pending."""
         for i, model in self._models.items():
             model.condition(self._rows, self._values[:, i])
         codes, _, _ = self.finished
@@ -233,7 +238,10 @@ class KnownCostStrategy(Strategy):
             model.condition(np.concatenate([self._rows, rows]), np.concatenate([self._values[:, i], expected]))
 
     def _predict(self, codes: Ints, screens: Mapping[int, Screen] | None = None) -> tuple[Floats, list[Floats | None]]:
-        """Expected gains, shape (n, objectives), and their deviations (by the screens: bounds of them); None for a known objective."""
+        """Expected gains, shape (n, objectives), and standard deviations, shape (n,) for each objective; None for a known one.
+
+        With ``screens``, deviations are upper bounds.
+        """
         means = np.empty((len(codes), len(self.objectives)))
         deviations: list[Floats | None] = []
         raw = self._features.raw(codes)
@@ -250,16 +258,17 @@ class KnownCostStrategy(Strategy):
         return means, deviations
 
     def score(self, codes: Ints) -> Floats:
-        """Expected hypervolume improvement of many candidates, shape (n,), once an `ask` has fitted the models."""
+        """Expected hypervolume improvement of many candidates, shape (n,). Needs the models of an earlier `ask`."""
         if not len(codes):
             return np.zeros(0)
         chunks = (codes[start : start + CHUNK] for start in range(0, len(codes), CHUNK))
         return np.concatenate([expected_improvement(*self._predict(c), self._front) for c in chunks])
 
     def best(self, codes: Ints, n: int) -> Ints:
-        """The n of many candidates with the largest `score`, best first, shape (n or fewer, genes).
+        """The n candidates with the largest `score`, best first, shape (n or fewer, genes).
 
-        All are looked at roughly, by a bound (`se_nas.strategies.screen`); closely, only those that may be among the best.
+        A fast upper bound (`se_nas.strategies.known_cost.screen`) is computed for all; the exact score, only for those that may be
+        among the best.
         """
         screens = {i: Screen(model) for i, model in self._models.items()}
         bounds = np.empty(len(codes))
@@ -276,7 +285,7 @@ class KnownCostStrategy(Strategy):
         return found
 
     def _candidates(self, codes: Ints, losses: Floats, rng: np.random.Generator) -> Ints:
-        """Feasible architectures that are not known yet: at random, tilted to cheap and dear, and bred from the front."""
+        """Feasible, unseen architectures: drawn uniformly, drawn tilted to cheap and dear, and bred from the front."""
         if self.domain.count is not None and self.domain.count <= WHOLE * self._pool and self.domain.exact:
             pool = self.domain.every
         else:
@@ -288,7 +297,7 @@ class KnownCostStrategy(Strategy):
         return pool[[place for key, place in places.items() if key not in self.seen]]
 
     def _breed(self, parents: Ints, rng: np.random.Generator, n: int) -> Ints:
-        """Children of one parent or two, with one to four choices changed on average."""
+        """Children of one or two parents, with 1, 2 or 4 choices changed on average."""
         first, second = (parents[rng.integers(0, len(parents), n)] for _ in range(2))
         shape = first.shape
         mixed = np.where((rng.random(shape) < 0.5) & (rng.random((n, 1)) < 0.5), second, first)
@@ -298,7 +307,7 @@ class KnownCostStrategy(Strategy):
 
 
 def _last_step(n: int) -> int:
-    """The largest number up to n of a fixed sequence whose steps are a twelfth, and at least 1."""
+    """The largest number up to n of a fixed sequence that grows by a twelfth, and at least by 1, in each step."""
     many = 1
     while (step := many + max(1, many // 12)) <= n:
         many = step

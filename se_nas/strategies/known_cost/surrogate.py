@@ -1,11 +1,13 @@
 """A Gaussian process over architectures (scikit-learn's), for 10 to 1,000 trials of categorical choices.
 
-Its covariance is a weighted sum of fixed parts, and the weights, the noise among them, are learned:
+Its covariance is a weighted sum of fixed components. The weights, and the noise, are learned.
 
-- linear in the choices' features, and in the logarithms of the known costs: main effects;
-- Gaussian in the number of features that differ (Hamming distance), and in the known costs: what is near is alike.
+- Main effects: linear in the features of the choices, and in the logarithms of the known costs.
+- Similarity: exp(-distance / length scale). One component takes the number of features that differ (Hamming distance),
+  another the squared Euclidean distance of the known costs.
 
-Weights have a log-normal prior around 1 (noise: 0.02), which ten trials need; a maximum of the likelihood alone overfits.
+The weights have a log-normal prior around 1 (noise: around 0.02). With only ten trials, maximum likelihood without a prior
+overfits.
 """
 
 from __future__ import annotations
@@ -20,31 +22,32 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Hyperparameter, Kernel
 
-from se_nas.strategies.domain import Floats
-from se_nas.strategies.features import Layout
+from se_nas.strategies.domain.base import Floats
+from se_nas.strategies.known_cost.features import Layout
 
 MAX_FIT = 200
-"""Trials from which the weights are learned at most; all are then conditioned on."""
+"""Largest number of trials from which the weights are learned. Predictions use all trials."""
 
 NOISE = 0.02
-"""What share of the variance is noise, before anything is known."""
+"""Prior of the noise, as a share of the variance."""
 
 PRIOR_WIDTH = 1.0
-"""Standard deviation of the logarithm of a weight."""
+"""Standard deviation of the prior of a weight's logarithm."""
 
 NEAR_CHOICES, NEAR_COSTS = 20.0, 4.5
-"""What the distances of choices and of costs are divided by."""
+"""Length scales: the distances between choices and between costs are divided by these."""
 
 JITTER = 1e-8
+"""Added to the diagonal of the covariance, so that it can be inverted."""
 
 
 class ArchitectureKernel(Kernel):  # type: ignore[misc]
-    """The weighted sum; the last column of an input row is the variance of its noise, relative to a single trial's.
+    """The weighted sum of components. An input row's last column is its noise variance, relative to a single trial.
 
     Args:
-        weights: of each component, the noise last.
-        layout: of the columns.
-        kinds: names of the components in `COMPONENTS`.
+        weights: weight of each component, then of the noise.
+        layout: the columns of a row.
+        kinds: names of the components, in `COMPONENTS`.
     """
 
     def __init__(self, weights: Floats, layout: Layout, kinds: tuple[str, ...]) -> None:
@@ -117,16 +120,16 @@ DIAGONALS: dict[str, Callable[[Floats, Layout], Floats]] = {
 
 
 class Surrogate:
-    """Mean and deviation of one quantity.
+    """Predicts the mean and the standard deviation of one quantity.
 
     Args:
-        layout: of the rows.
-        kinds: names of the covariance's components in `COMPONENTS`; those that the rows have nothing for are left out.
+        layout: the columns of a row.
+        kinds: names of the covariance's components, in `COMPONENTS`. Those on costs are left out if the rows have no costs.
 
     Attributes:
-        rows: what it is conditioned on.
-        shift, scale: of the quantity's values, which are standardised with them.
-        least: smallest scale.
+        rows: the rows that it is conditioned on.
+        shift, scale: values are standardised as ``(value - shift) / scale``.
+        least: smallest ``scale``.
     """
 
     least = 0.0
@@ -141,51 +144,53 @@ class Surrogate:
 
     @property
     def noise(self) -> float:
-        """Deviation of a single trial, in the quantity's unit."""
+        """Standard deviation of a single trial's noise, in the quantity's unit."""
         return float(np.sqrt(self._weights[-1]) * self.scale)
 
     def learn(self, rows: Floats, values: Floats, noise: float | None = None) -> None:
-        """Learn the weights; `condition` takes them.
+        """Learn the weights, for `condition` to use.
 
         Args:
-            rows: see `se_nas.strategies.features.Features.rows`.
-            values: of them, shape (n,).
-            noise: deviation of a single trial, if it was measured: what the weight of the noise is then expected to be.
+            rows: shape (n, features), see `se_nas.strategies.known_cost.features.Features.rows`.
+            values: shape (n,).
+            noise: measured standard deviation of a single trial, if known; it becomes the prior of the noise.
         """
-        if len(rows) > MAX_FIT:  # the first, which are spread out, and the latest, which are near the front
+        if len(rows) > MAX_FIT:  # keep the first, which are spread out, and the latest, which are near the front
             some = np.r_[: MAX_FIT // 4, len(rows) - MAX_FIT + MAX_FIT // 4 : len(rows)]
             rows, values = rows[some], values[some]
         standardised = self._standardised(values)
         if noise is not None:
             self._prior[-1] = np.log(np.clip((noise / self.scale) ** 2, NOISE / 100, 1.0))
-        kernel = ArchitectureKernel(np.exp(self._prior), self.layout, self._kinds)  # not from weights learned before: no history
+        kernel = ArchitectureKernel(
+            np.exp(self._prior), self.layout, self._kinds
+        )  # do not start from earlier weights: the result must not depend on history
         process = GaussianProcessRegressor(kernel, alpha=JITTER, optimizer=self._optimize)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # a weight at its bound is no harm
+            warnings.simplefilter("ignore", ConvergenceWarning)  # a weight at its bound does no harm
             process.fit(rows, standardised)
         self._weights = process.kernel_.weights
 
     def condition(self, rows: Floats, values: Floats) -> None:
-        """Take these as what is known."""
+        """Condition the process on these values, shape (n,), of these rows, shape (n, features)."""
         self.rows, standardised = rows, self._standardised(values)
         self._process = GaussianProcessRegressor(self._kernel(), alpha=JITTER, optimizer=None).fit(rows, standardised)
 
     @property
     def weights(self) -> dict[str, float]:
-        """Of the covariance's components and of ``noise``."""
+        """Name of a component, or ``noise`` -> its weight."""
         return dict(zip((*self._kinds, "noise"), self._weights.tolist(), strict=True))
 
     @property
     def alpha(self) -> Floats:
-        """What covariances with the rows are multiplied by to give the mean, standardised, shape (n,)."""
+        """Coefficients of the mean, shape (n,): a row's standardised mean is its covariances with `rows` times these."""
         return np.asarray(self._process.alpha_)
 
     def covariance(self) -> Floats:
-        """Of the rows among themselves, standardised and without noise, shape (n, n)."""
+        """Covariance of the rows, standardised and without noise, shape (n, n)."""
         return np.asarray(self._kernel()(self.rows, self.rows))
 
     def predict(self, rows: Floats) -> tuple[Floats, Floats]:
-        """Mean and deviation, without a trial's noise, shape (n,) each."""
+        """Mean and standard deviation (without a trial's noise), shape (n,) each."""
         mean, deviation = self._process.predict(rows, return_std=True)
         return mean * self.scale + self.shift, np.maximum(deviation, 1e-6) * self.scale
 

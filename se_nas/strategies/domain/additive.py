@@ -1,8 +1,9 @@
-"""Costs that add up over parts of an architecture: found by trying, then summed from tables.
+"""Additive costs: find out by experiments whether a cost is a sum over parts of the architecture, and tabulate the parts.
 
-Many costs do (the parameters of a network are the sum of its blocks'), though a function of the whole architecture does
-not say so. Two dimensions belong to one part if changing both does not add the two changes; a part's table holds one
-entry for each combination of its dimensions. What was found is checked on random architectures, and not used if it fails.
+Many costs are (a network's parameters are the sum of its blocks' parameters), but a function of the whole architecture does
+not tell. Two dimensions belong to the same part if the effect of changing both is not the sum of the two effects. A part's
+table has one entry for each combination of its dimensions' values. The tables are checked on random architectures, and not
+used if they fail.
 """
 
 from __future__ import annotations
@@ -16,30 +17,33 @@ import numpy as np
 import numpy.typing as npt
 
 from se_nas.space.codes import Codes
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from se_nas.strategies.domain.base import Floats, Ints
 
 MAX_DIMENSIONS = 80
-"""Above this, trying every pair takes too long."""
+"""With more dimensions, trying every pair takes too long."""
 
 MAX_ENTRIES = 4096
-"""Of one part's table."""
+"""Largest table of one part."""
 
-ROUNDS = 3  # architectures on which each pair is tried
+ROUNDS = 3
+"""Number of architectures on which each pair of dimensions is tried."""
+
 CHECKS = 400
-TOLERANCE = 1e-9  # of a cost's largest size: what rounding may do to a sum
+"""Number of random architectures on which the tables are checked."""
+
+TOLERANCE = 1e-9
+"""Rounding error allowed in a sum, relative to the largest cost."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Dimensions taken together, and what each combination adds to each cost.
+    """Tables of additive costs.
 
     Attributes:
-        members: the dimensions of each part.
-        combinations: of their codes, shape (combinations, dimensions of the part) for each part.
-        tables: what each adds, shape (combinations, costs) for each part.
-        base: what the architecture of zeros costs, shape (costs,).
+        members: indices of each part's dimensions.
+        combinations: each part's combinations of codes, shape (combinations, dimensions of the part).
+        tables: what each combination adds to each cost, shape (combinations, costs) for each part.
+        base: costs of the architecture with codes 0, shape (costs,).
     """
 
     members: tuple[Ints, ...]
@@ -48,7 +52,7 @@ class Parts:
     base: Floats
 
     def costs(self, codes: Codes) -> Floats:
-        """Shape (n, costs) for codes of shape (n, dimensions)."""
+        """The costs of codes of shape (n, dimensions); shape (n, costs)."""
         total = np.repeat(self.base[None], len(codes), 0)
         for dims, combinations, table in zip(self.members, self.combinations, self.tables, strict=True):
             sizes = combinations[-1] + 1
@@ -56,7 +60,7 @@ class Parts:
         return total
 
     def codes(self, keys: Ints) -> Ints:
-        """Codes of shape (n, dimensions) from the number of each part's combination, shape (n, parts)."""
+        """The codes, shape (n, dimensions), from the index of each part's combination, shape (n, parts)."""
         codes = np.empty((len(keys), sum(map(len, self.members))), np.int64)
         for dims, combinations, key in zip(self.members, self.combinations, keys.T, strict=True):
             codes[:, dims] = combinations[key]
@@ -64,11 +68,11 @@ class Parts:
 
 
 def find_parts(costs: Callable[[Ints], Floats], sizes: Sequence[int]) -> Parts | None:
-    """The parts over which every cost adds up; None if there are none that tables can hold.
+    """The parts over which all of these costs add up; None if there are none, or their tables would be too large.
 
     Args:
-        costs: of codes of shape (n, dimensions), shape (n, costs).
-        sizes: how many values each dimension has.
+        costs: function of codes, shape (n, dimensions), that returns costs, shape (n, costs).
+        sizes: number of values of each dimension.
     """
     sizes = list(map(int, sizes))
     dims = len(sizes)
@@ -93,7 +97,7 @@ def find_parts(costs: Callable[[Ints], Floats], sizes: Sequence[int]) -> Parts |
 
 
 def _together(costs: Callable[[Ints], Floats], sizes: Sequence[int], rng: np.random.Generator) -> npt.NDArray[np.bool_]:
-    """Whether two dimensions are of one part, shape (dimensions, dimensions)."""
+    """Whether two dimensions belong to the same part, shape (dimensions, dimensions)."""
     dims = len(sizes)
     together = np.eye(dims, dtype=bool)
     first, second = np.triu_indices(dims, 1)
@@ -109,6 +113,6 @@ def _together(costs: Callable[[Ints], Floats], sizes: Sequence[int], rng: np.ran
         extra = np.abs(both - alone[first] - alone[second] + start)
         met = (extra > TOLERANCE * np.abs(found).max(0)).any(1)
         together[first[met], second[met]] = together[second[met], first[met]] = True
-    for middle in range(dims):  # what is joined through others is of one part too
+    for middle in range(dims):  # belonging to the same part is transitive
         together |= together[:, [middle]] & together[[middle]]
     return together

@@ -1,6 +1,6 @@
-"""What every strategy searches: rows of integer codes, with known costs, hard limits and features for models.
+"""The interface of a domain: architectures as rows of integer codes, with known costs, limits, and features for models.
 
-A strategy sees neither a `SearchSpace` nor a `CategoricalSpace`, only one of these.
+A strategy sees only its domain, neither the `SearchSpace` nor the `CategoricalSpace` behind it.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ Ints = npt.NDArray[np.int64]
 Key = bytes
 
 TRIES = 200
-"""Draws of an architecture that is not known yet, before those left are listed."""
+"""Tries to draw an unseen architecture before all that are left are listed."""
 
 
 class Domain(ABC):
-    """Architectures as codes, shape (genes,), int64.
+    """Architectures as codes: one int64 for each gene, shape (genes,).
 
     Attributes:
-        sizes: how many options each gene has.
-        names: of the genes.
+        sizes: number of options of each gene.
+        names: names of the genes.
         known: names of the known costs.
-        tables: of each gene's options: numbers that a model can learn from, shape (options, features).
-        parts: genes whose choices act together, as far as that is known: those of one site, or of one term of a known cost.
+        tables: features of each gene's options for a model, shape (options, features) for each gene.
+        parts: sets of genes that act together, as far as that is known: those of one group, or of one term of a known cost.
     """
 
     sizes: Ints
@@ -44,23 +44,23 @@ class Domain(ABC):
 
     @abstractmethod
     def encode(self, architecture: Any) -> Ints | None:
-        """Codes of an architecture; None for one that the space lacks, where that is no mistake."""
+        """The codes of an architecture. For one that is not in the space: None, or an `InputError`, depending on the domain."""
 
     @abstractmethod
     def decode(self, codes: Codes) -> Any:
-        """The architecture of codes."""
+        """The architecture with these codes."""
 
     @abstractmethod
     def costs(self, names: Sequence[str], codes: Codes) -> Floats:
-        """Known costs of many architectures, shape (n, names)."""
+        """The named known costs of many architectures, shape (n, names)."""
 
     @abstractmethod
     def feasible(self, codes: Codes) -> npt.NDArray[np.bool_]:
-        """Whether every limit on known costs is met, shape (n,)."""
+        """Whether each architecture meets every limit on known costs, shape (n,)."""
 
     @abstractmethod
     def sample(self, rng: np.random.Generator, n: int) -> Ints:
-        """Feasible codes drawn independently, each equally likely; shape (n, genes)."""
+        """Draw feasible codes independently and uniformly; shape (n, genes)."""
 
     @abstractmethod
     def enumerate(self) -> Iterator[Ints]:
@@ -69,23 +69,23 @@ class Domain(ABC):
     @property
     @abstractmethod
     def count(self) -> int | None:
-        """How many are feasible, or at least so many if not `exact`; None if that is not known."""
+        """Number of feasible code vectors; a lower bound if not `exact`; None if unknown."""
 
     @property
     def exact(self) -> bool:
-        """Whether `count` is."""
+        """Whether `count` is exact."""
         return self.count is not None
 
     @property
     def dimensions(self) -> Mapping[str, Sequence[int]]:
-        """Genes as named lists of codes: what a library that knows only parameters searches."""
+        """Name of a gene -> its codes: the parameters for a library that searches named parameters."""
         return {name: range(int(size)) for name, size in zip(self.names, self.sizes, strict=True)}
 
     def unseen(self, seen: Collection[Key], rng: np.random.Generator) -> Ints | None:
-        """A feasible code vector that is not in ``seen``, each equally likely; None if there is none left."""
+        """Draw uniformly a feasible code vector that is not in ``seen``; None if none is left."""
         if self.count is None or len(seen) < self.count:
             row: Ints
-            for tries in (4, TRIES):  # few at first: where a budget is tight, each costs many draws
+            for tries in (4, TRIES):  # few at first, because a draw is slow if the budget is tight
                 for row in self.sample(rng, tries):
                     if row.tobytes() not in seen:
                         return row
@@ -93,31 +93,34 @@ class Domain(ABC):
 
     @cached_property
     def every(self) -> Ints:
-        """All that are feasible, shape (count, genes); for domains that are small enough."""
+        """All feasible code vectors, shape (count, genes); for small domains only."""
         return np.array(list(self.enumerate()), np.int64).reshape(-1, len(self.sizes))
 
     def last_unseen(self, seen: Collection[Key], rng: np.random.Generator) -> Ints | None:
-        """`unseen`, where nearly all that is feasible has been seen: few are left to list."""
+        """`unseen` when few are left: lists them all."""
         left = [row for row in self.every if row.tobytes() not in seen]
         return left[rng.integers(len(left))] if left else None
 
     def repair(self, codes: Ints, rng: np.random.Generator) -> Ints:
-        """Feasible codes near these: genes in random order take those of a random feasible vector, as few as it needs."""
+        """Feasible codes near these.
+
+        Draws a random feasible vector and copies its genes, in random order, until the result is feasible.
+        """
         if self.feasible(codes[None])[0]:
             return codes
         target = self.sample(rng, 1)[0]
         path = np.repeat(codes[None], len(codes), 0)
         for step, gene in enumerate(rng.permutation(len(codes))):
             path[step:, gene] = target[gene]
-        repaired: Ints = path[np.argmax(self.feasible(path))]  # the last of the path is the target
+        repaired: Ints = path[np.argmax(self.feasible(path))]  # the path ends at the target, which is feasible
         return repaired
 
 
 def value_features(values: Sequence[Any]) -> Floats:
-    """Numbers that tell values apart, in [-1, 1], shape (values, features).
+    """Features in [-1, 1] that tell values apart, shape (values, features).
 
-    Numbers have an order: one feature for each two neighbours, on which side of the gap a value lies. Other values have
-    none: one feature for each value.
+    Numbers are ordered: there is one feature for each gap between neighbours, and it says on which side of the gap a value
+    lies. Other values are one-hot. Example: [4, 8, 16] gives [[-1, -1], [1, -1], [1, 1]].
     """
     if len(values) < 3:
         return np.linspace(-1, 1, len(values))[:, None] if len(values) == 2 else np.zeros((1, 0))
@@ -128,7 +131,7 @@ def value_features(values: Sequence[Any]) -> Floats:
 
 
 def spread_order(sizes: Sequence[int], chunk: int) -> Iterator[Ints]:
-    """Every code vector once, neighbours in the order far apart: chunks of shape (chunk or fewer, genes)."""
+    """Every code vector once, in an order in which neighbours are far apart; chunks of shape (chunk or fewer, genes)."""
     total = int(np.prod([int(size) for size in sizes], dtype=object))
     stride = next(step for step in itertools.count(max(1, int(total * 0.6180339887))) if math.gcd(step, total) == 1)
     for start in range(0, total, chunk):
@@ -137,7 +140,7 @@ def spread_order(sizes: Sequence[int], chunk: int) -> Iterator[Ints]:
 
 
 def unravel(index: Sequence[int], sizes: Sequence[int]) -> Ints:
-    """Code vectors from their numbers (of any length), the last gene changing fastest; shape (n, genes)."""
+    """Code vectors from their indices (which may exceed 64 bits); the last gene changes fastest; shape (n, genes)."""
     left = np.array(index, object if max(index, default=0) >= 2**62 else np.int64)
     columns = []
     for size in reversed(list(map(int, sizes))):
@@ -147,5 +150,5 @@ def unravel(index: Sequence[int], sizes: Sequence[int]) -> Ints:
 
 
 def draw(sizes: Ints, n: int, rng: np.random.Generator) -> Ints:
-    """Code vectors, each equally likely, shape (n, genes)."""
+    """Draw code vectors uniformly, shape (n, genes)."""
     return draw_codes(sizes.tolist(), n, rng).astype(np.int64)

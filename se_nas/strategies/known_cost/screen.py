@@ -1,8 +1,8 @@
-"""What a fitted surrogate says of very many architectures, quickly: means, and deviations that are never below the true ones.
+"""Fast predictions of a fitted surrogate for very many architectures: means, and upper bounds of the deviations.
 
-In single precision, and with deviations given only the `PIVOTS` most telling of the trials: to know less is to be less
-certain, so an improvement expected with these is a bound of the improvement expected with all. Whoever cannot be among the
-best by the bound needs no exact look.
+Speed comes from single precision, and from computing deviations with only the `PIVOTS` most informative trials. Fewer trials
+mean more uncertainty, so these deviations are upper bounds, and the expected improvement computed with them is an upper bound
+too. An architecture whose bound is too small to be among the best needs no exact prediction.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from se_nas.strategies.domain import Floats, Ints
-from se_nas.strategies.surrogate import NEAR_CHOICES, NEAR_COSTS, Surrogate
+from se_nas.strategies.domain.base import Floats, Ints
+from se_nas.strategies.known_cost.surrogate import NEAR_CHOICES, NEAR_COSTS, Surrogate
 
 Singles = npt.NDArray[np.float32]
 
 PIVOTS = 64
-"""Trials that deviations are bounded by."""
+"""Number of trials from which deviations are computed."""
 
 SLACK = 1e-3
-"""What a deviation is raised by, as a share of the quantity's own, for the rounding of single precision."""
+"""Added to each deviation (in units of the quantity's scale), against rounding in single precision."""
 
 
 class Screen:
-    """A surrogate that is conditioned already, ready for many rows.
+    """A fast copy of a surrogate.
 
     Args:
-        model: with its weights; later changes of it are not seen.
+        model: a surrogate that is conditioned already. Later changes to it have no effect here.
     """
 
     def __init__(self, model: Surrogate) -> None:
@@ -48,7 +48,7 @@ class Screen:
         self._root = _singles(np.linalg.inv(np.linalg.cholesky(noisy)).T)
 
     def __call__(self, rows: Floats | Singles) -> tuple[Floats, Floats]:
-        """Means, and deviations or a little more, in the quantity's unit, shape (n,) each."""
+        """Means and upper bounds of the deviations, in the quantity's unit, shape (n,) each."""
         rows, layout = _singles(rows), self._layout
         choices, costs = rows[:, layout.choices], rows[:, layout.costs]
         squares = np.einsum("ij,ij->i", costs, costs)
@@ -68,17 +68,21 @@ class Screen:
         return mean.astype(np.float64) * self._scale + self._shift, deviation * self._scale
 
     def _share(self, kind: str, columns: Floats | Singles) -> float:
-        """Weight of one column's product in a component that is linear."""
+        """Weight of the product of one column, in a linear component."""
         return self._weights.get(kind, 0.0) / max(1, int(columns.shape[1]))
 
     def _linear(self, rows: Floats) -> Floats:
-        """Covariance that is linear in a row: what choices, 1 and costs are multiplied by, shape (features, n)."""
+        """The part of the covariance with ``rows`` that is linear in a new row's (choices, 1, costs): coefficients, shape (features, n)."""
         choices, costs = rows[:, self._layout.choices], rows[:, self._layout.costs]
         constant = np.full((1, len(rows)), self._weights.get("constant", 0.0))
         return np.concatenate([choices.T * self._share("linear", choices), constant, costs.T * self._share("costs", costs)])
 
     def _near(self, rows: Floats) -> Iterator[tuple[slice, Floats]]:
-        """Covariance that falls with a distance: of choices, 1, costs and their squares' sum, which and times what is its logarithm."""
+        """The parts of the covariance with ``rows`` that fall with distance.
+
+        Yields (columns, coefficients) for each part: its logarithm is linear in those columns of a new row's (choices, 1, costs,
+        sum of squared costs).
+        """
         choices, costs = rows[:, self._layout.choices].T, rows[:, self._layout.costs].T
         first, ones = self._layout.costs.start, np.ones((1, len(rows)))
         if "near" in self._weights:
@@ -90,7 +94,7 @@ class Screen:
 
 
 def _pivots(covariance: Floats, n: int) -> Ints:
-    """The trials that leave least uncertain, each given those before it: a pivoted Cholesky decomposition's order."""
+    """The n most informative trials, each given those before it: the order of a pivoted Cholesky decomposition."""
     left, factors, taken = covariance.diagonal().copy(), np.zeros((len(covariance), n)), np.zeros(n, np.int64)
     for k in range(n):
         taken[k] = place = int(np.argmax(left))

@@ -1,4 +1,4 @@
-"""Architectures as rows of numbers for a model, and architectures drawn so that cheap and dear ones are among them."""
+"""Features of architectures for a model, and a way to draw architectures that covers cheap and dear ones."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from se_nas.strategies.domain import Domain, Floats, Ints
+from se_nas.strategies.domain.base import Domain, Floats, Ints
 
 BASE = 4096
-"""Feasible architectures that scales and effects are read off."""
+"""Number of feasible architectures from which scales and effects are estimated."""
 
 TILT = 1.2
-"""How far drawing is tilted towards cheap or dear options: log odds for an option of one standard deviation more."""
+"""Largest tilt of the draws towards cheap or dear options: log odds for an option that costs one standard deviation more."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Which columns of a row are what.
+    """The columns of a row.
 
     Attributes:
-        choices: features of the choices, -1 to 1.
-        costs: known costs (their logarithms, where they are positive), standardised.
-        parts: the choices of each part of the architecture (see `Domain.parts`).
+        choices: features of the choices, from -1 to 1.
+        costs: known costs, standardised (logarithms of those that are always positive).
+        parts: for each of `Domain.parts`, the columns of its choices.
     """
 
     choices: slice
@@ -33,16 +33,16 @@ class Layout:
 
 
 class Features:
-    """Rows for a model; the last column is the variance of the row's noise, relative to a single trial's.
+    """Makes rows for a model. The last column is the noise variance of the row, relative to a single trial.
 
     Args:
-        domain: of the architectures.
-        rng: source of the architectures that scales are read off.
-        extra: one more known quantity of architectures, shape (n,), if there is one.
+        domain: the domain of the architectures.
+        rng: random generator, to draw the architectures from which scales are estimated.
+        extra: function that gives one more known quantity of architectures, shape (n,).
 
     Attributes:
-        layout: of a row.
-        base: feasible architectures, each equally likely, shape (n, genes).
+        layout: the columns of a row.
+        base: feasible architectures, drawn uniformly, shape (n, genes).
     """
 
     def __init__(self, domain: Domain, rng: np.random.Generator, extra: Callable[[Ints], Floats] | None = None) -> None:
@@ -66,18 +66,24 @@ class Features:
         self._effects = [effect / size for effect in effects]
 
     def rows(self, codes: Ints, noise: Floats | None = None, raw: Floats | None = None) -> Floats:
-        """Shape (n, features); ``noise`` is the last column, 1 if not given; ``raw`` is `raw` of the codes, if it is there already."""
+        """The rows of these codes, shape (n, features).
+
+        Args:
+            codes: shape (n, genes).
+            noise: the last column, shape (n,); 1 by default.
+            raw: ``self.raw(codes)``, if it is computed already.
+        """
         choices = self._values[self._places + codes[:, self._genes]]
         last = np.ones(len(codes)) if noise is None else noise
         return np.concatenate([choices, self.costs(codes, raw), last[:, None]], 1)
 
     def costs(self, codes: Ints, raw: Floats | None = None) -> Floats:
-        """Known costs, standardised, shape (n, costs that differ)."""
+        """Standardised known costs, shape (n, costs); costs that never vary are left out."""
         costs: Floats = (self._scaled(self.raw(codes) if raw is None else raw)[:, self._used] - self._shift) / self._scale
         return costs
 
     def tilted(self, rng: np.random.Generator, n: int) -> Ints:
-        """Feasible architectures, some of them cheap in most choices and some dear, n at most; shape (m, genes)."""
+        """Draw at most n feasible architectures, some of them cheap in most choices and some dear; shape (m, genes)."""
         tilt = rng.uniform(-TILT, TILT, n)
         codes = np.empty((n, len(self._effects)), np.int64)
         for gene, effect in enumerate(self._effects):
@@ -86,7 +92,7 @@ class Features:
         return codes[self._domain.feasible(codes)]
 
     def raw(self, codes: Ints) -> Floats:
-        """Known costs as they are, in the order of `Domain.known`, and what is known beside them; shape (n, quantities)."""
+        """Known costs in their own units, in the order of `Domain.known`, then the extra quantity; shape (n, quantities)."""
         known = self._domain.costs(self._domain.known, codes)
         return known if self._extra is None else np.concatenate([known, self._extra(codes)[:, None]], 1)
 
@@ -94,7 +100,7 @@ class Features:
         return np.where(self._log, np.log(np.where(self._log, np.maximum(raw, 1e-300), 1.0)), raw)
 
     def _effect(self, gene: int) -> Floats:
-        """How much dearer each option is than the others; without known costs, by the order of numbers."""
+        """How much dearer each option is than the average, shape (options,); without known costs, by the order of numbers."""
         size = int(self._domain.sizes[gene])
         if not len(self._used):
             order: Floats = self._domain.tables[gene].sum(1)

@@ -1,4 +1,4 @@
-"""The axes on which a strategy measures volume: gains, more being better, from a reference point that it chooses itself."""
+"""The axes on which hypervolume is measured: gains over a reference point, larger is better, linear or logarithmic."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from se_nas.goals.objective import Objective
-from se_nas.strategies.domain import Floats
+from se_nas.strategies.domain.base import Floats
 
 WIDE = 1.5
-"""Where the best of positive values is so many times better than the median, ratios count rather than differences."""
+"""Use a logarithmic axis if all values are positive and the best is this many times better than the median."""
 
 MEASURED_SHARE, KNOWN_SHARE = 0.15, 0.05
-"""The reference point: so many of the first trials (of architectures drawn at random) are worse."""
+"""Share of the first trials (for a known objective: of random architectures) that are worse than the reference point."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One objective's values as gains.
+    """Turns losses of one objective into gains.
 
     Attributes:
-        sign: of a loss, to give the metric's own value.
-        log: whether gains are of logarithms.
-        reference: gain of the reference point.
+        sign: 1 if the objective is minimised, -1 if it is maximised: ``sign * loss`` is the metric's value.
+        log: whether the axis is logarithmic.
+        reference: value of the reference point on the axis.
     """
 
     sign: float
@@ -35,7 +35,7 @@ class Axis:
         return self.turn(losses) - self.reference
 
     def turn(self, losses: Floats) -> Floats:
-        """Losses as what is modelled: more is better, on the axis's scale."""
+        """Losses on the axis's scale, larger is better, without the reference point. This is what is modelled."""
         if not self.log:
             return -losses
         values: Floats = self.sign * np.log(np.maximum(self.sign * losses, 1e-300))
@@ -43,14 +43,14 @@ class Axis:
 
 
 def choose_axis(objective: Objective, spread: Floats, losses: Floats, budget: float, share: float) -> Axis:
-    """The axis of an objective.
+    """Choose the axis of an objective: its scale and its reference point.
 
     Args:
-        objective: whose direction decides.
-        spread: losses of architectures that were not chosen for being good, shape (n,).
-        losses: all of them; a logarithm needs each to be of a positive value.
-        budget: largest loss allowed; the reference point is no worse.
-        share: of them that are worse than the reference point.
+        objective: the objective.
+        spread: losses of architectures that were not selected for being good, shape (n,).
+        losses: all losses. A logarithmic axis needs all values to be positive.
+        budget: largest loss allowed. The reference point is not worse than this.
+        share: share of ``spread`` that is worse than the reference point.
     """
     sign = objective.loss(1.0)
     values = sign * spread

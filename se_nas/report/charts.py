@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from statistics import quantiles
 
 from se_nas.goals.objective import Objective, pareto
-from se_nas.report.chart import Axis, Dot, nice_ticks, scatter, span
 from se_nas.report.columns import label
 from se_nas.report.facts import Facts
+from se_nas.report.svg import Axis, Dot, nice_ticks, scatter, span
 from se_nas.report.words import amount, amount_of, clean, count, heading, is_share, summary
 from se_nas.run.front import Entry
 
@@ -17,7 +17,7 @@ _UNITS = {"params": "parameters", "macs": "MACs"}
 
 
 def cost_chart(facts: Facts, cost: str) -> str:
-    """Every architecture's measured objective against one cost; empty before there is anything to draw."""
+    """A chart of every architecture's measured objective against one cost. Empty if there is nothing to draw yet."""
     measured = facts.front.measured
     entries = [entry for entry in facts.front.entries if cost in entry.values]
     if measured is None or not entries:
@@ -26,7 +26,7 @@ def cost_chart(facts: Facts, cost: str) -> str:
     ordered = sorted(entries, key=lambda entry: (id(entry) in marked, facts.role(entry) != "proposal"))
     limit = next((budget for budget in facts.run.config["budgets"] if budget["metric"] == cost), None)
     costs = [entry.values[cost] for entry in entries]
-    near = limit is not None and limit["limit"] <= max(costs) + (max(costs) - min(costs))  # a far limit would squeeze the points
+    near = limit is not None and limit["limit"] <= max(costs) + (max(costs) - min(costs))  # showing a far limit would squeeze the points
     band = noise_band(facts)
     steps = [(entry.values[cost], entry.values[measured.name]) for entry in _staircase(facts, measured, cost)]
     return scatter(
@@ -41,7 +41,7 @@ def cost_chart(facts: Facts, cost: str) -> str:
 
 
 def noise_band(facts: Facts) -> tuple[float, float] | None:
-    """The values that one trial may have and still tie with plain."""
+    """Range of values in which a single trial ties with plain; None if noise is unknown."""
     measured, noise, plain = facts.front.measured, facts.front.noise, facts.front.references.get("plain")
     if measured is None or noise is None or plain is None:
         return None
@@ -50,7 +50,7 @@ def noise_band(facts: Facts) -> tuple[float, float] | None:
 
 
 def outliers(facts: Facts) -> int:
-    """How many architectures lie beyond the measured axis and are drawn at its end."""
+    """Number of architectures beyond the range of the measured axis. They are drawn at its end."""
     measured = facts.front.measured
     if measured is None or not facts.front.entries:
         return 0
@@ -63,7 +63,7 @@ def _marked(facts: Facts) -> set[int]:
 
 
 def _typical(facts: Facts, measured: Objective, entries: Sequence[Entry]) -> list[float]:
-    """Values that decide the axis: without those far off (three quartile ranges), the front and references always among them."""
+    """The values that set the axis's range: all but outliers (beyond three interquartile ranges). Front and references always count."""
     values = [entry.values[measured.name] for entry in entries]
     if len(values) < 8:
         return values
@@ -74,7 +74,7 @@ def _typical(facts: Facts, measured: Objective, entries: Sequence[Entry]) -> lis
 
 
 def _staircase(facts: Facts, measured: Objective, cost: str) -> list[Entry]:
-    """The front's own front in one cost and the measured objective, cheapest first."""
+    """The front reduced to one cost and the measured objective, cheapest first."""
     front = facts.front.front
     objectives = (measured, Objective(cost, "min", known=True))
     best = [front[index] for index in pareto([entry.values for entry in front], objectives)]
@@ -108,7 +108,7 @@ def _measured_axis(measured: Objective, values: Sequence[float]) -> Axis:
 
 
 def _namer(low: float, high: float, factor: float) -> Callable[[float], str]:
-    """Writes ticks with just the digits that tell them apart."""
+    """A function that writes ticks, with as many decimals as they need to differ."""
     ticks = nice_ticks(low, high)
     step = abs(ticks[1] - ticks[0]) * factor if len(ticks) > 1 else 1.0
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))

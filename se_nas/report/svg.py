@@ -1,4 +1,4 @@
-"""Charts as inline SVG: pure functions from numbers to strings. Colours and type come from the page's style sheet."""
+"""Charts as inline SVG: pure functions from numbers to strings. The page's style sheet sets colours and fonts."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Dot:
     """A point of a chart.
 
     Attributes:
-        x: across.
-        y: up.
-        kind: its shape and colour: ``trial``, ``front``, ``plain`` or ``paper``.
-        title: what a pointer resting on it shows.
-        label: written beside it, if there is room.
+        x: value on the horizontal axis.
+        y: value on the vertical axis.
+        kind: decides shape and colour: ``trial``, ``front``, ``plain`` or ``paper``.
+        title: text of the tooltip.
+        label: text beside the point, if there is room.
     """
 
     x: float
@@ -35,13 +35,13 @@ class Dot:
 
 @dataclass(frozen=True)
 class Axis:
-    """One direction of a chart.
+    """An axis of a chart.
 
     Attributes:
         title: what it shows, with the unit.
-        low: value at its beginning.
+        low: value at its start.
         high: value at its end.
-        name: writes a tick.
+        name: writes the label of a tick.
     """
 
     title: str
@@ -51,7 +51,7 @@ class Axis:
 
 
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """About ``count`` multiples of 1, 2 or 5 times a power of ten, all within the limits.
+    """About ``count`` ticks within the limits; their step is 1, 2 or 5 times a power of ten.
 
     Example:
         >>> nice_ticks(0.78, 0.83)
@@ -67,7 +67,7 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 
 def span(values: Sequence[float], room: float = 0.06) -> tuple[float, float]:
-    """Limits that hold all values with some room around; a single value gets room too."""
+    """Limits of an axis that shows all values with some margin. A single value gets a margin too."""
     low, high = min(values), max(values)
     margin = (high - low) * room or abs(high) * 0.01 or 1.0
     return low - margin, high + margin
@@ -82,16 +82,16 @@ def scatter(
     band: tuple[float, float] | None = None,
     limit: tuple[float, str] | None = None,
 ) -> str:
-    """A chart of points, those beyond an axis drawn at its end.
+    """A scatter chart. Points beyond an axis are drawn at its end.
 
     Args:
-        dots: later ones lie above earlier ones.
-        x: limits and ticks across.
-        y: limits and ticks up.
-        label: what the chart shows, for those who cannot see it.
-        steps: corners of the front, joined by a staircase that holds each y until the next x.
-        band: y from and to, shaded: what noise hides.
-        limit: x and words of a vertical line.
+        dots: the points; later ones are drawn over earlier ones.
+        x: horizontal axis.
+        y: vertical axis.
+        label: what the chart shows, for screen readers.
+        steps: corners (x, y) of a staircase line, which keeps each y until the next x.
+        band: y values between which the chart is shaded.
+        limit: x value and label of a vertical line.
     """
 
     def at_x(value: float) -> float:
@@ -124,12 +124,12 @@ def scatter(
 
 
 def mark(kind: str) -> str:
-    """The shape of a kind of point alone, for a legend."""
+    """The shape of a kind of point, for a legend."""
     return f'<svg class="mark" viewBox="0 0 14 14" aria-hidden="true">{_shape(kind, 7, 7)}</svg>'
 
 
 def _between(value: float, axis: Axis) -> float:
-    """0 at the axis's beginning, 1 at its end, never beyond."""
+    """Position on an axis: 0 at its start, 1 at its end; values beyond are clipped."""
     return min(max((value - axis.low) / (axis.high - axis.low), 0.0), 1.0)
 
 
@@ -146,7 +146,7 @@ def _shape(kind: str, across: float, up: float) -> str:
 
 
 def _labels(dots: Sequence[Dot], places: Sequence[tuple[float, float]]) -> list[str]:
-    """Labels beside their points, last points first, each where it covers neither another label nor a named point."""
+    """Labels beside their points, later points first. A label is left out if it would cover another label or a labelled point."""
     named = [(dot, place) for dot, place in zip(dots, places, strict=True) if dot.label]
     taken = [(across - 6, up - 6, across + 6, up + 6) for _, (across, up) in named]
     parts = []
@@ -162,7 +162,7 @@ def _labels(dots: Sequence[Dot], places: Sequence[tuple[float, float]]) -> list[
 
 
 def _inside(box: Box) -> bool:
-    """Whether it lies within the axes."""
+    """Whether a box lies within the axes."""
     return box[0] > _LEFT and box[1] > _TOP - 8 and box[2] < WIDTH - 2 and box[3] < HEIGHT - _BOTTOM
 
 

@@ -1,4 +1,4 @@
-"""A `SearchSpace` as a domain: a gene for each extra dimension and each group of sites, costs from tables."""
+"""The domain of a `SearchSpace`: one gene for each extra dimension and each group of sites; costs come from tables."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ import numpy as np
 import numpy.typing as npt
 
 from se_nas.goals.objective import Objective
+from se_nas.se.spec import FIELDS
 from se_nas.space.architecture import Architecture
 from se_nas.space.codes import Codes
-from se_nas.strategies.domain import Domain, Floats, Ints, value_features
+from se_nas.strategies.domain.base import Domain, Floats, Ints, value_features
 
 if TYPE_CHECKING:
     from se_nas.space.group import Group
     from se_nas.space.space import SearchSpace
 
 
-class GroupedDomain(Domain):
+class SearchSpaceDomain(Domain):
     """Architectures of a search space.
 
     Args:
-        space: with its budgets.
-        objectives: budgets of known ones limit the space further.
+        space: the space, with its budgets.
+        objectives: budgets of known objectives limit the space further.
     """
 
     def __init__(self, space: SearchSpace, objectives: Sequence[Objective]) -> None:
@@ -88,10 +89,10 @@ class GroupedDomain(Domain):
 
 
 def _features(group: Group) -> Floats:
-    """Of each option: whether there is SE, then each setting that differs between options (0 where there is no SE)."""
+    """Features of each option: whether it has SE, then those of each field of the setting (0 without SE)."""
     specs = [option for option in group.options if option is not None]
     columns = [np.array([[-1.0 if option is None else 1.0] for option in group.options])] if None in group.options else []
-    for field in ("reduction", "squeeze", "gate", "placement"):
+    for field in FIELDS:
         values: list[Any] = sorted({getattr(spec, field) for spec in specs})
         table = value_features(values)
         columns.append(
