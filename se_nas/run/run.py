@@ -23,6 +23,7 @@ from se_nas.space.spacefile import load_yaml
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from se_nas.run.effects import Effects
     from se_nas.space.space import SearchSpace
 
 SCHEMA = 1
@@ -35,6 +36,7 @@ class Run:
     - ``trials.jsonl``: the ledger.
     - ``weights/``: weights of the front and the references.
     - ``test.json``: the finished front's scores on the test split.
+    - ``effects.json``: what each choice brings, with the number of ledger lines that this was computed from.
 
     Attributes:
         path: the directory.
@@ -143,6 +145,12 @@ class Run:
         fidelity = {"epochs": self.config["search"]["epochs"]}
         trade = resolve_trade(self.config["search"], objectives, self.config.get("backbone") or {}, len(limits))
         return make_front(trials, objectives, limits, fidelity, self.config.get("validation_images"), trade)
+
+    def effects(self) -> Effects | None:
+        """What each choice brings, from all complete trials; None if nothing is measured. Kept in ``effects.json``."""
+        from se_nas.run.effects import effects_of
+
+        return effects_of(self)
 
     @cached_property
     def space(self) -> SearchSpace:
