@@ -72,6 +72,10 @@ def test_no_file_grows_past_what_one_can_hold_in_mind(path: Path) -> None:
 
 HEAVY = {"torch", "numpy", "optuna", "torchvision", "ray", "nni"}
 
+def gains(architecture: Architecture, seed: int, fidelity: Mapping[str, int], device: str, report: Report) -> Evaluation:
+    return Evaluation({"accuracy": 0.5 + 0.01 * sum(spec is not None for _, spec in architecture) + 0.001 * seed})
+
+
 STEPS = """
 import sys
 from importlib import import_module
@@ -86,9 +90,11 @@ for step in sys.argv[1:]:
 """
 
 
-def test_help_show_and_report_load_nothing_heavy(finished_run) -> None:
+def test_help_show_and_report_load_nothing_heavy(tmp_path) -> None:
     """One process goes through all steps, from the lightest on, and says after each which modules are loaded."""
-    run = str(finished_run.path)
+    run = str(tmp_path / "run")
+    se_nas.search(digits_space(), out=run, evaluator=gains, trials=12, strategy="random", repeats=2)
+    (effects,) = (tmp_path / "run").glob("effects.json")
     light = ["import se_nas", "run --help", "run search|--help"]
     others = [f"run show|{run}", f"run show|{run}|--json", f"run report|{run}", "import se_nas.report.live"]
     done = subprocess.run([sys.executable, "-c", STEPS, *light, *others], capture_output=True, text=True, check=True, cwd=ROOT)

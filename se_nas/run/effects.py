@@ -1,4 +1,4 @@
-"""What each choice of a search brings, with 95 % intervals, from all its complete trials together. Needs no numpy to read."""
+"""What each choice of a search brings, with 95 % intervals: from all trials together, not from two of them. Needs no numpy."""
 
 from __future__ import annotations
 
@@ -8,15 +8,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from se_nas.run.run import Run
+from typing import Any
 
 SCHEMA = 1
 """Version of ``effects.json``. A file of another version is computed anew."""
-
-FILE = "effects.json"
 
 LEAST = 6
 """Fewest architectures that effects are estimated from."""
@@ -123,42 +118,9 @@ class Effects:
         return cls(**{**fields, "plan": tuple((int(trials), float(width)) for trials, width in data["plan"])})
 
 
-def effects_of(run: Run) -> Effects | None:
-    """The effects of a run's ledger as it is now, from ``effects.json`` if that is up to date, else computed and kept there.
-
-    None if nothing is measured: then all objectives are exact.
-    """
-    trials = run.trials
-    front = run.front_of(trials)
-    if front.measured is None:
-        return None
-    path = run.path / FILE
-    known = _read(path)
-    if known is not None and known.lines == len(trials) and known.metric == front.measured.name:
-        return known
-    complete = [trial for entry in front.entries for trial in entry.trials]
-    if len(front.entries) < LEAST:
-        return Effects(front.measured.name, len(trials), len(complete), len(front.entries))
-    from se_nas.run.estimate import estimate
-
-    found = estimate(complete, front.measured, run.config, len(trials))
-    _write(path, found)
-    return found
-
-
-def _read(path: Path) -> Effects | None:
-    """What was computed before; None if there is nothing, or nothing that this version reads."""
+def read_effects(path: Path) -> Effects | None:
+    """Those in a file; None if there is none, or none that this version reads."""
     try:
         return Effects.from_json(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, KeyError):
         return None
-
-
-def _write(path: Path, effects: Effects) -> None:
-    """Keep them; a directory that cannot be written is no error, for they can be computed again."""
-    part = path.with_suffix(".part")
-    try:
-        part.write_text(json.dumps(effects.to_json(), indent=1), encoding="utf-8")
-        part.replace(path)
-    except OSError:
-        return

@@ -14,6 +14,8 @@ from se_nas.run.effects import Effect, Effects
 from se_nas.run.mixed_model import Floats, Ints, MixedModel
 from se_nas.run.trial import Trial
 from se_nas.se.spec import FIELDS
+from se_nas.space.architecture import Architecture
+from se_nas.space.budget import METRICS
 
 PAYS = 4.0
 """Nats of held-out log density that pairs of groups must bring: smaller differences say nothing (Vehtari et al., 2017)."""
@@ -21,7 +23,8 @@ PAYS = 4.0
 TIMES = (1, 2, 4, 8, 16, 32, 64)
 """The plan looks ahead to so many times the trials."""
 
-METRICS = ("params", "macs")
+SHUFFLES = 8
+"""Made-up sets of trials whose mean the plan looks ahead with."""
 
 
 @dataclass(frozen=True)
@@ -53,21 +56,25 @@ class Design:
         """The same with one more component, of no effect's concern."""
         return replace(self, columns=[*self.columns, *columns], components=[*self.components, *[component] * len(columns)])
 
-    def arrays(self) -> tuple[Floats, Ints, Floats, list[Effect]]:
-        """Features, components' numbers, targets and their effects, without what no two trials differ in."""
+    @property
+    def kept(self) -> list[int]:
+        """Columns of components in which trials differ."""
         varies = {name for name, column in zip(self.components, self.columns, strict=True) if np.ptp(column) > 0}
-        kept = [index for index, name in enumerate(self.components) if name in varies]
-        numbers = {name: number for number, name in enumerate(dict.fromkeys(self.components[index] for index in kept))}
-        place = {index: number for number, index in enumerate(kept)}
-        alive = [i for i, weights in enumerate(self.targets) if any(index in place for index in weights)]
-        targets = np.zeros((len(alive), len(kept)))
-        for row, i in enumerate(alive):
-            for index, weight in self.targets[i].items():
-                if index in place:
-                    targets[row, place[index]] = weight
-        features = np.column_stack([self.columns[index] for index in kept]) if kept else np.zeros((len(self.columns[0]), 0))
-        component = np.array([numbers[self.components[index]] for index in kept], np.int64)
-        return features, component, targets, [self.effects[i] for i in alive]
+        return [index for index, name in enumerate(self.components) if name in varies]
+
+    def features(self, kept: Sequence[int]) -> Floats:
+        """These columns, shape (trials, kept)."""
+        columns: Floats = np.array([self.columns[index] for index in kept]).reshape(len(kept), -1)
+        return np.ascontiguousarray(columns.T)
+
+    def component(self, kept: Sequence[int]) -> Ints:
+        """Of each of these columns the number of its component, shape (kept,)."""
+        numbers: dict[str, int] = {}
+        return np.array([numbers.setdefault(self.components[index], len(numbers)) for index in kept], np.int64)
+
+    def weights(self, kept: Sequence[int]) -> Floats:
+        """Of each effect its weights of these columns, shape (effects, kept); of an effect of none of them, all 0."""
+        return np.array([[target.get(index, 0.0) for index in kept] for target in self.targets]).reshape(-1, len(kept))
 
 
 def estimate(trials: Sequence[Trial], measured: Objective, config: Mapping[str, Any], lines: int) -> Effects:
@@ -85,21 +92,25 @@ def estimate(trials: Sequence[Trial], measured: Objective, config: Mapping[str, 
     found = Effects(measured.name, lines, len(trials), len(numbers))
     if np.ptp(y) == 0:
         return found
-    design = make_design(trials, config)
-    features, component, targets, effects = design.arrays()
-    if not effects:
+    design, paired = make_design(trials, config), False
+    if not design.kept:
         return found
-    model, paired = MixedModel(y, features, component, units), False
-    if pairs := _pairs(design):
-        arrays = design.with_columns("pairs", pairs).arrays()
-        richer = MixedModel(y, *arrays[:2], units)
-        if richer.held_out.log_density > model.held_out.log_density + PAYS:
-            model, paired, targets = richer, True, arrays[2]
-    posterior = model.posterior(targets)
-    rows = zip(effects, posterior.estimate.tolist(), posterior.low.tolist(), posterior.high.tolist(), strict=True)
-    made = [replace(effect, estimate=mean, low=low, high=high) for effect, mean, low, high in rows]
-    typical = [i for i, effect in enumerate(effects) if effect.field is None and effect.group is not None] or list(range(len(effects)))
-    plan = tuple((times * len(trials), float(np.median(model.half_widths(targets[typical], times)))) for times in TIMES)
+    model = _model(y, design, units)
+    if any(np.ptp(product) > 0 for product in _pairs(design)):
+        richer = _with_pairs(design)
+        other = _model(y, richer, units)
+        if other.held_out.log_density > model.held_out.log_density + PAYS:
+            model, design, paired = other, richer, True
+    weights = design.weights(design.kept)
+    told = np.flatnonzero(weights.any(1))
+    posterior = model.posterior(weights[told])
+    rows = zip(told, posterior.estimate.tolist(), posterior.low.tolist(), posterior.high.tolist(), strict=True)
+    made = [replace(design.effects[i], estimate=mean, low=low, high=high) for i, mean, low, high in rows]
+    typical = [i for i, effect in enumerate(made) if effect.field is None and effect.group is not None] or list(range(len(made)))
+    information = _information(trials, config, design.kept, paired)
+    widths = [float(np.median(model.half_widths(weights[told[typical]], information, times))) for times in TIMES]
+    now = float(np.median([made[i].half_width for i in typical]))
+    plan = tuple((times * len(trials), now * width / widths[0]) for times, width in zip(TIMES, widths, strict=True))
     return replace(
         found,
         r2=model.held_out.r2,
@@ -109,6 +120,10 @@ def estimate(trials: Sequence[Trial], measured: Objective, config: Mapping[str, 
         values=tuple(effect for effect in made if effect.field is not None),
         plan=plan,
     )
+
+
+def _model(y: Floats, design: Design, units: Ints) -> MixedModel:
+    return MixedModel(y, design.features(design.kept), design.component(design.kept), units)
 
 
 def make_design(trials: Sequence[Trial], config: Mapping[str, Any]) -> Design:
@@ -228,8 +243,37 @@ def _pairs(design: Design) -> list[Floats]:
     """Products of two groups' presence, each about its mean: main effects then stay means over what was tried."""
     columns = [column for column, name in zip(design.columns, design.components, strict=True) if name == "presence"]
     centred = [column - column.mean() for column in columns]
-    products = [a * b for a, b in itertools.combinations(centred, 2)]
-    return products if any(np.ptp(product) > 0 for product in products) else []
+    return [a * b for a, b in itertools.combinations(centred, 2)]
+
+
+def _with_pairs(design: Design) -> Design:
+    return design.with_columns("pairs", _pairs(design))
+
+
+def _information(trials: Sequence[Trial], config: Mapping[str, Any], kept: Sequence[int], paired: bool) -> Floats:
+    """Products of the model's columns, summed over as many trials whose choices are drawn apart from each other.
+
+    Each group's choices are those tried, shuffled, and so are values of extra dimensions: other trials of the same kind, which
+    share no chance of which choices met in one network. The mean of several shuffles.
+    """
+    rng, total = np.random.default_rng(0), np.zeros(())
+    for _ in range(SHUFFLES):
+        design = make_design(_shuffled(trials, rng), config)
+        features = (_with_pairs(design) if paired else design).features(kept)
+        rows = np.column_stack([np.ones(len(features)), features])
+        total = total + rows.T @ rows / SHUFFLES
+    return total
+
+
+def _shuffled(trials: Sequence[Trial], rng: np.random.Generator) -> list[Trial]:
+    def columns(rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+        shuffled = [[column[i] for i in rng.permutation(len(column))] for column in zip(*rows, strict=True)]
+        return list(zip(*shuffled, strict=True)) or [()] * len(rows)
+
+    choices = columns([trial.architecture.choices for trial in trials])
+    extras = columns([trial.architecture.extra for trial in trials])
+    made = zip(trials, choices, extras, strict=True)
+    return [replace(trial, architecture=Architecture(chosen, extra)) for trial, chosen, extra in made]
 
 
 def _known(settings: Mapping[str, Any], name: str, candidates: Sequence[Any]) -> dict[Any, tuple[int, Mapping[str, float]]]:

@@ -1,9 +1,9 @@
 """A Bayesian linear mixed model: variance components with weak priors, their uncertainty integrated by slice sampling.
 
-``y = intercept + features @ coefficients + unit effect + noise``. Coefficients of one component share a normal prior with mean 0. The
-standard deviations of the components, of units (trials of one unit share an effect) and of the noise are unknown. Each has a
-lognormal prior, in units of y's standard deviation: 0.3 times or divided by e^1.5. Units are what is left out at once for held-out
-figures, which come from the joint normal distribution in closed form (Rasmussen and Williams, 2006, eq. 5.10 to 5.12, by blocks).
+``y = intercept + features @ coefficients + unit effect + noise``. Coefficients of one component share a normal prior with mean 0.
+The standard deviations of the components, of units (trials of one unit share an effect) and of the noise are unknown. Each has a
+lognormal prior: its logarithm, in units of y's standard deviation, has mean log 0.3 and deviation 1. For held-out figures a unit
+is left out at once, in closed form (Rasmussen and Williams, 2006, eq. 5.10 to 5.12, by blocks).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from scipy.special import ndtr
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-_MEDIAN, _SPREAD = np.log(0.3), float(__import__("os").environ.get("SPREAD", "1.5"))
+_MEDIAN, _SPREAD = np.log(0.3), 1.0
 """Prior of the logarithm of each standard deviation: mean and standard deviation."""
 
 _INTERCEPT = 100.0
@@ -109,12 +109,21 @@ class MixedModel:
         noise = float(np.median(residual)) * self._scale
         return Posterior(means.mean(0) * self._scale, low * self._scale, high * self._scale, noise)
 
-    def half_widths(self, targets: Floats, times: float) -> Floats:
-        """Half the 95 % intervals if there were ``times`` as many trials of the same kind, at the most probable deviations."""
-        theta = self.mode.copy()
-        theta[self._components :] -= np.log(times) / 2
-        deviations: Floats = 1.96 * self._given(theta, targets)[1] * self._scale
-        return deviations
+    def half_widths(self, targets: Floats, information: Floats, times: float) -> Floats:
+        """Half of 95 % intervals at the most probable deviations, for trials other than these.
+
+        Args:
+            targets: weights of coefficients, shape (targets, columns).
+            information: products of the columns, the intercept's first, summed over the trials, shape (1 + columns, 1 + columns).
+            times: how often there are as many trials; each of them of a unit of its own.
+        """
+        variances = np.exp(2 * self.mode)
+        weights = np.column_stack([np.zeros(len(targets)), targets * self._unscale])
+        prior = np.concatenate([[_INTERCEPT], variances[self._component]])
+        unscale = np.concatenate([[1.0], self._unscale])
+        precision = np.diag(1 / prior) + times * information * np.outer(unscale, unscale) / variances[self._components :].sum()
+        deviations: Floats = np.sqrt((weights @ np.linalg.inv(precision) * weights).sum(1))
+        return 1.96 * deviations * self._scale
 
     @cached_property
     def held_out(self) -> HeldOut:
@@ -265,9 +274,9 @@ class _Sums:
             part = rows[times == kind]
             if len(part) > part.shape[1]:
                 spare[index] = len(part) - (part.shape[1] - 1)
-                part = np.linalg.qr(part, mode="r")
-                squares[index] = part[-1, -1] ** 2
-                part = part[:-1]
+                triangle: Floats = np.linalg.qr(part)[1]
+                squares[index] = triangle[-1, -1] ** 2
+                part = triangle[:-1]
             kept.append(np.column_stack([np.full(len(part), kind), part]))
         whole = np.concatenate(kept)
         return cls(whole[:, -1], whole[:, 2:-1], whole[:, 1], whole[:, 0], spare, squares, kinds)
