@@ -52,7 +52,7 @@ def effects_chart(facts: Facts, effects: Effects | None) -> str:
     for effect in sites:
         title = f"{clean(effect.group)}: {words.size(effect)}{words.cost(effect)}; trials with and without: {_counts(effect)}"
         ends = (factor * effect.estimate, factor * effect.low, factor * effect.high)
-        rows.append(Interval(clean(effect.group), *ends, "front" if effect.found else "trial", title, words.relative(effect)))
+        rows.append(Interval(clean(effect.group), *ends, "found" if effect.found else "unsure", title, words.relative(effect)))
     return intervals(
         rows,
         Axis(heading(f"{measured.name} gained", unit), low, high),

@@ -203,7 +203,7 @@ def _shape(kind: str, across: float, up: float) -> str:
         return f'<rect class="plain" x="{_n(across - 4.5)}" y="{_n(up - 4.5)}" width="9" height="9"/>'
     if kind == "paper":
         return f'<path class="paper" d="M{_n(across)} {_n(up - 6.2)}l6.2 6.2l-6.2 6.2l-6.2 -6.2z"/>'
-    return f'<circle class="{kind}" cx="{_n(across)}" cy="{_n(up)}" r="{4.2 if kind == "front" else 2.6}"/>'
+    return f'<circle class="{kind}" cx="{_n(across)}" cy="{_n(up)}" r="{4.2 if kind in ("front", "found") else 2.6}"/>'
 
 
 def _labels(dots: Sequence[Dot], places: Sequence[tuple[float, float]]) -> list[str]:

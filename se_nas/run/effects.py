@@ -106,7 +106,8 @@ class Effects:
         return None
 
     def to_json(self) -> dict[str, Any]:
-        return {"schema": SCHEMA, "conclusive": self.conclusive, **asdict(self)}
+        lists = {"sites": list(map(asdict, self.sites)), "values": list(map(asdict, self.values)), "plan": list(map(list, self.plan))}
+        return {"schema": SCHEMA, "conclusive": self.conclusive, **vars(self), **lists}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Effects:
