@@ -146,9 +146,9 @@ class _Words:
         return "0.00" if text == "-0.00" else text
 
     def cost(self, effect: Effect) -> str:
-        """`` for +0.3 % params``; empty if the run does not know."""
+        """`` for +0.3 % params``; empty if it costs nothing, or the run does not know."""
         ratio = self.relative(effect)
-        return "" if ratio is None else f" for {percent(ratio)} {heading('params')}"
+        return "" if not ratio else f" for {percent(ratio)} {heading('params')}"
 
     def relative(self, effect: Effect) -> float | None:
         """Its parameters relative to the plain backbone's; None if the run does not know."""

@@ -53,7 +53,7 @@ def test_where_it_pays_and_where_nothing_was_found(facts: Facts) -> None:
         "SE hurts at layer2.0 (-0.20 +- 0.10 points).",
         "At layer1.* and layer2.1 no effect of SE was found (within +-0.12 points).",
         "SE at all sites brings +0.60 +- 0.30 points for +3.0 % params.",
-        "At a typical site the interval is now +-0.40 points; about 134 more such trials would make it +-0.20.",
+        "At a typical site the interval is now +-0.40 points; about 130 more such trials would make it +-0.20.",
     ]
 
 
@@ -87,7 +87,7 @@ def test_when_the_data_cannot_say(facts: Facts) -> None:
     assert said(facts, found(wide, r2=-0.1)) == [
         "What each choice brings cannot be told from 48 trials of 44 architectures: together they do not predict an architecture "
         "left out (R2 -0.10).",
-        "At a typical site the interval is now +-0.40 points; about 134 more such trials would make it +-0.20.",
+        "At a typical site the interval is now +-0.40 points; about 130 more such trials would make it +-0.20.",
     ]
     (first, _) = said(facts, found(wide))
     assert first.endswith("every interval includes 0 (R2 of architectures left out 0.40).")
