@@ -93,7 +93,7 @@ def estimate(trials: Sequence[Trial], measured: Objective, config: Mapping[str, 
     if np.ptp(y) == 0:
         return found
     design, paired = make_design(trials, config), False
-    if not design.kept:
+    if not design.weights(design.kept).any():
         return found
     model = _model(y, design, units)
     if any(np.ptp(product) > 0 for product in _pairs(design)):
