@@ -61,8 +61,7 @@ def test_intervals_hold_the_truth() -> None:
 @pytest.mark.parametrize("n", [20, 50, 150])
 def test_intervals_hold_the_truth_in_every_space(n: int) -> None:
     rates = {name: covered(name, n, 40) for name in SPACES}
-    assert 0.90 <= sum(rates.values()) / len(rates) <= 0.98, rates
-    assert all(0.87 <= rate <= 0.99 for rate in rates.values()), rates
+    assert all(0.90 <= rate <= 0.98 for rate in rates.values()), rates
 
 
 @pytest.mark.parametrize("name", ["sites", "tied"])
