@@ -26,6 +26,7 @@ from se_nas.run.settings import SearchSettings, changeable, resolve_settings
 from se_nas.run.warmstart import load_earlier, read_earlier, save_earlier
 from se_nas.setting import with_settings
 from se_nas.space.architecture import Architecture
+from se_nas.space.group import mean_costs
 from se_nas.space.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -193,6 +194,7 @@ def _go(run: Run, plan: Plan, evaluator: Evaluator, engine: Engine, observer: Ob
         run.save_config()
         if isinstance(evaluator, TrainingEvaluator) and evaluator.data.test is not None:
             _score_front(run, evaluator, _scoring_device(run.config["search"]))
+        run.effects()  # kept in a file, so that views need not compute them
     finally:
         observer.search_finished(reason)
     return run
@@ -243,6 +245,7 @@ def _describe_backbone(space: SearchSpace) -> dict[str, Any]:
                 "stage": group.sites[0].stage,
                 "sites": len(group.sites),
                 "channels": group.sites[-1].attachments["standard"].channels,
+                "settings": mean_costs(group),
             }
             for group in space.groups
         },

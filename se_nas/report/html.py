@@ -8,6 +8,7 @@ from pathlib import Path
 from se_nas.errors import InputError
 from se_nas.report.charts import cost_chart, noise_band, outliers
 from se_nas.report.columns import Column, front_columns
+from se_nas.report.effects import effect_sentences, effects_chart
 from se_nas.report.facts import Facts
 from se_nas.report.grid import choices_grid
 from se_nas.report.sentences import commands, failures, findings, noise, progress, stopped_at
@@ -40,7 +41,7 @@ def page(facts: Facts) -> str:
     """The whole document as HTML."""
     style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
     title = f"SE search: {facts.subject}"
-    parts = (_summary, _figures, _front, _choices, _on, _made)
+    parts = (_summary, _figures, _effects, _front, _choices, _on, _made)
     body = "\n".join([_header(facts, title), *(part(facts) for part in parts)])
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -92,6 +93,15 @@ def _figures(facts: Facts) -> str:
     note = f"<p class='quiet'>{far} far-off architecture{'s' * (far > 1)} drawn at the edge.</p>" if far else ""
     figures = "".join(f"<figure>{chart}</figure>" for chart in charts)
     return _section("Front", f"<p class='legend'>{legend}</p><div class='figures'>{figures}</div>{note}")
+
+
+def _effects(facts: Facts) -> str:
+    effects = facts.run.effects()
+    lines = "".join(map(_sentence, effect_sentences(facts, effects)))
+    chart = effects_chart(facts, effects)
+    note = "Dots are estimates, lines 95 % intervals, from the input on; grey: not told from 0."
+    figure = f"<figure>{chart}</figure><p class='quiet'>{note}</p>" if chart else ""
+    return _section("What each choice brings", f"<ul class='summary'>{lines}</ul>{figure}" if lines else "")
 
 
 def _front(facts: Facts) -> str:

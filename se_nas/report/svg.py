@@ -123,6 +123,67 @@ def scatter(
     return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html.escape(label)}">\n{body}\n</svg>'
 
 
+@dataclass(frozen=True)
+class Interval:
+    """A row of `intervals`.
+
+    Attributes:
+        name: of the row.
+        middle: marked by a dot.
+        low: lower end.
+        high: upper end.
+        kind: shape and colour of the dot.
+        title: text shown on hover.
+        cost: length of the bar beside it; None: no bar.
+    """
+
+    name: str
+    middle: float
+    low: float
+    high: float
+    kind: str
+    title: str
+    cost: float | None = None
+
+
+def intervals(rows: Sequence[Interval], x: Axis, cost: str, write: Callable[[float], str], label: str) -> str:
+    """A chart of intervals, one row each, with a line at 0 and bars of cost at the right.
+
+    Args:
+        rows: from top to bottom.
+        x: horizontal axis.
+        cost: what the bars are.
+        write: how a cost is written.
+        label: what the chart shows, for screen readers.
+    """
+    names = min(6.6 * max(len(row.name) for row in rows) + 12, 190.0)
+    most = max((row.cost or 0.0 for row in rows), default=0.0)
+    right = WIDTH - (120.0 if most else 12.0)
+    bottom = _TOP + 20.0 * len(rows)
+
+    def at(value: float) -> float:
+        return names + (right - names) * _between(value, x)
+
+    parts = [_line(at(v), _TOP - 4, at(v), bottom, "grid") for v in nice_ticks(x.low, x.high)]
+    parts += [_text(at(v), bottom + 15, f"{v:g}", "middle") for v in nice_ticks(x.low, x.high)]
+    parts += [_line(at(0.0), _TOP - 4, at(0.0), bottom, "zero"), _text((names + right) / 2, bottom + 34, x.title, "middle", "axis")]
+    parts += [_text(right + 12, _TOP - 12, cost, "start", "axis")] if most else []
+    for number, row in enumerate(rows):
+        middle = _TOP + 20.0 * number + 10
+        dot = _shape(row.kind, at(row.middle), middle)
+        parts.append(_text(names - 8, middle + 4, row.name, "end", "axis"))
+        line = _line(at(row.low), middle, at(row.high), middle, f"interval {row.kind}")
+        parts.append(f'<g class="dot"><title>{html.escape(row.title)}</title>{line}{dot}</g>')
+        if most and row.cost is not None:
+            width = max(50 * row.cost / most, 0.0)
+            parts += [
+                _rectangle(right + 12, middle - 5, width, 10, "cost"),
+                _text(right + 16 + width, middle + 4, write(row.cost), "start"),
+            ]
+    body = "\n".join(parts)
+    return f'<svg viewBox="0 0 {WIDTH} {_n(bottom + 44)}" role="img" aria-label="{html.escape(label)}">\n{body}\n</svg>'
+
+
 def mark(kind: str) -> str:
     """The shape of a kind of point, for a legend."""
     return f'<svg class="mark" viewBox="0 0 14 14" aria-hidden="true">{_shape(kind, 7, 7)}</svg>'
@@ -142,7 +203,7 @@ def _shape(kind: str, across: float, up: float) -> str:
         return f'<rect class="plain" x="{_n(across - 4.5)}" y="{_n(up - 4.5)}" width="9" height="9"/>'
     if kind == "paper":
         return f'<path class="paper" d="M{_n(across)} {_n(up - 6.2)}l6.2 6.2l-6.2 6.2l-6.2 -6.2z"/>'
-    return f'<circle class="{kind}" cx="{_n(across)}" cy="{_n(up)}" r="{4.2 if kind == "front" else 2.6}"/>'
+    return f'<circle class="{kind}" cx="{_n(across)}" cy="{_n(up)}" r="{4.2 if kind in ("front", "found") else 2.6}"/>'
 
 
 def _labels(dots: Sequence[Dot], places: Sequence[tuple[float, float]]) -> list[str]:

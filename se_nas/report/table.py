@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from se_nas.report.columns import Column, front_columns
+from se_nas.report.effects import effect_sentences
 from se_nas.report.facts import Facts
 from se_nas.report.sentences import commands, failures, findings, noise, progress
 from se_nas.report.words import flat, wrapped
@@ -48,6 +49,8 @@ def show(run: Run, console: Console) -> None:
     for text in findings(facts):
         say(text)
     say(noise(facts, tie), "dim")
+    for text in effect_sentences(facts, run.effects(), "±" if tie == "≈" else "+-"):
+        say(text)
     for text in failures(facts):
         say(text, "red")
     console.print()
@@ -107,6 +110,7 @@ def as_json(run: Run) -> dict[str, Any]:
         "references": {name: _reference(facts, front.references.get(name)) for name in REFERENCES},
         "best": best.number if best else None,
         "front": [_row(facts, entry) for entry in front.front],
+        "effects": effects.to_json() if (effects := run.effects()) else None,
         "failed": [
             {"trial": trial.number, "role": trial.role, "id": trial.architecture.id, "error": trial.error} for trial in facts.failed
         ],

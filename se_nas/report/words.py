@@ -51,7 +51,7 @@ def count(number: float) -> str:
     for size, letter in [(1e12, "T"), (1e9, "G"), (1e6, "M")]:
         if abs(number) >= size:
             return f"{number / size:.2f}{NBSP}{letter}"
-    return f"{number:,.0f}" if number == int(number) else _digits(number, 4)
+    return f"{number:,.0f}" if number == int(number) else significant(number, 4)
 
 
 def is_share(metric: str) -> bool:
@@ -77,7 +77,7 @@ def gain(objective: Objective, difference: float, signed: bool = True) -> str:
     if is_share(objective.name):
         return _signed(100 * difference, 1, signed)
     sign = ("+" if difference > 0 else "-" if difference < 0 else "") if signed else ""
-    return sign + _digits(abs(difference), 3)
+    return sign + significant(abs(difference), 3)
 
 
 def percent(ratio: float) -> str:
@@ -91,7 +91,7 @@ def percent(ratio: float) -> str:
     return f"{_signed(number, decimals)}{NBSP}%"
 
 
-def _digits(number: float, digits: int) -> str:
+def significant(number: float, digits: int) -> str:
     """A number with this many significant digits; large numbers without an exponent."""
     return f"{number:,.0f}" if number == 0 or abs(number) >= 10 ** (digits - 1) else f"{number:.{digits}g}"
 

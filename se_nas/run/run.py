@@ -15,6 +15,7 @@ import yaml
 from se_nas.errors import InputError
 from se_nas.goals.objective import parse_objectives
 from se_nas.goals.trade import resolve_trade
+from se_nas.run.effects import LEAST, Effects, read_effects
 from se_nas.run.front import Front, make_front
 from se_nas.run.ledger import Ledger
 from se_nas.run.trial import Trial
@@ -35,6 +36,7 @@ class Run:
     - ``trials.jsonl``: the ledger.
     - ``weights/``: weights of the front and the references.
     - ``test.json``: the finished front's scores on the test split.
+    - ``effects.json``: what each choice brings, with the number of ledger lines that this was computed from.
 
     Attributes:
         path: the directory.
@@ -143,6 +145,29 @@ class Run:
         fidelity = {"epochs": self.config["search"]["epochs"]}
         trade = resolve_trade(self.config["search"], objectives, self.config.get("backbone") or {}, len(limits))
         return make_front(trials, objectives, limits, fidelity, self.config.get("validation_images"), trade)
+
+    def effects(self) -> Effects | None:
+        """What each choice brings, from all complete trials of the run's fidelity.
+
+        Read from ``effects.json`` if that is of the ledger as it is now; otherwise computed, and kept there. None if nothing is
+        measured: then all objectives are exact.
+        """
+        trials, path = self.trials, self.path / "effects.json"
+        front = self.front_of(trials)
+        if front.measured is None:
+            return None
+        known = read_effects(path)
+        if known is not None and (known.lines, known.metric) == (len(trials), front.measured.name):
+            return known
+        complete = [trial for entry in front.entries for trial in entry.trials]
+        if len(front.entries) < LEAST:
+            return Effects(front.measured.name, len(trials), len(complete), len(front.entries))
+        from se_nas.run.estimate import estimate
+
+        found = estimate(complete, front.measured, self.config, len(trials))
+        with contextlib.suppress(OSError):  # a directory that cannot be written: computed again next time
+            _write(path, json.dumps(found.to_json(), indent=1))
+        return found
 
     @cached_property
     def space(self) -> SearchSpace:

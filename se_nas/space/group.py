@@ -13,7 +13,7 @@ from se_nas.errors import InputError
 from se_nas.network.placement import Attachment, Site, attach, remove_existing
 from se_nas.se.block import make_block
 from se_nas.se.cost import Cost, se_cost
-from se_nas.se.spec import SEOptions, SESpec, hidden_width
+from se_nas.se.spec import FIELDS, SEOptions, SESpec, hidden_width
 from se_nas.space.architecture import Architecture
 
 
@@ -64,6 +64,25 @@ def make_group(name: str, sites: tuple[Site, ...], candidates: Iterable[Sequence
     for spec in itertools.starmap(SESpec, itertools.product(*candidates)):
         distinct.setdefault(_network(sites, spec, block), spec)
     return Group(name, sites, (*((None,) if allow_none else ()), *distinct.values()), block)
+
+
+def mean_costs(group: Group) -> dict[str, Any]:
+    """What SE adds at a group on average over its settings: ``{"number": 4, "params": 96.0, "macs": 120.0, "reduction": {4: {...}, ...}}``.
+
+    Of each field of `SESpec` that leaves a choice, the same for the settings with each value. "No SE" is no setting.
+    """
+    specs = [spec for spec in group.options if spec]
+    costs = {spec: group.cost(spec) for spec in specs}
+
+    def mean(some: Sequence[SESpec]) -> dict[str, Any]:
+        added = {name: sum(getattr(costs[spec], name) for spec in some) / len(some) for name in ("params", "macs")}
+        return {"number": len(some), **added}
+
+    means = mean(specs)
+    for name in FIELDS:
+        if len(values := list(dict.fromkeys(getattr(spec, name) for spec in specs))) > 1:
+            means[name] = {value: mean([spec for spec in specs if getattr(spec, name) == value]) for value in values}
+    return means
 
 
 def set_blocks(
