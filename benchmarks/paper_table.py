@@ -17,7 +17,8 @@ from torch import nn
 from se_nas.backbones import build_backbone
 from se_nas.errors import InputError
 from se_nas.network.cost import count
-from se_nas.network.placement import survey
+from se_nas.network.inputs import Inputs
+from se_nas.network.survey import survey
 from se_nas.se.spec import SESpec, hidden_width
 from se_nas.space.space import SearchSpace
 
@@ -184,7 +185,7 @@ def compute(row: Row) -> Computed:
             "running statistics": sum(2 * m.num_features for m in network.modules() if isinstance(m, nn.BatchNorm2d)),
         }
         if row.se is None:
-            cost, _ = count(network, images)
+            cost = count(network, Inputs((images,)))
             return Computed(cost.params, cost.macs, extras)
         spec = row.se
         candidates = {"reduction": [spec.reduction], "squeeze": [spec.squeeze], "placement": [spec.placement]}

@@ -159,15 +159,17 @@ def _check(args: argparse.Namespace) -> None:
 
 def _sites(args: argparse.Namespace) -> None:
     from se_nas.backbones import build_backbone
-    from se_nas.network.placement import survey
+    from se_nas.network.inputs import read_inputs
+    from se_nas.network.survey import survey
     from se_nas.report.sites_table import show_sites, site_rows
     from se_nas.space.spacefile import load_space
 
     from_file = load_space(args.model)[0] if args.model.endswith((".yaml", ".yml")) else {"backbone": args.model}
     size = args.input_size or from_file.get("input_size", [3, 224, 224])
-    found = survey(build_backbone(from_file["backbone"], from_file.get("backbone_args", {})), tuple(size))
+    inputs = read_inputs(from_file["example_inputs"]) if "example_inputs" in from_file else size
+    found = survey(build_backbone(from_file["backbone"], from_file.get("backbone_args", {})), inputs)
     if args.json:
-        print(json.dumps({"sites": site_rows(found), "left_out": dict(found.left_out)}, indent=1))
+        print(json.dumps({"sites": site_rows(found), "left_out": list(map(str, found.left_out))}, indent=1))
     else:
         show_sites(args.model, found)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from se_nas.se.spec import SESpec
@@ -13,17 +13,16 @@ class Dimensions:
     """A dimension for each thing that a group may choose, named ``group.field``.
 
     Args:
-        groups: their names.
-        candidates: the values of each field of `SESpec`; a reduction of ``None`` means no SE.
+        candidates: of each group, the values of each field of `SESpec`; a reduction of ``None`` means no SE.
 
     Attributes:
         values: name -> values; a field with one value has no dimension.
     """
 
-    def __init__(self, groups: Iterable[str], candidates: Mapping[str, tuple[Any, ...]]) -> None:
+    def __init__(self, candidates: Mapping[str, Mapping[str, tuple[Any, ...]]]) -> None:
         self._candidates = candidates
         self.values = {
-            f"{group}.{field}": values for group in groups for field, values in candidates.items() if len(values) > 1
+            f"{group}.{field}": values for group, own in candidates.items() for field, values in own.items() if len(values) > 1
         }  # fmt: skip
 
     def spec(self, group: str, values: Mapping[str, Any]) -> SESpec | None:
@@ -31,11 +30,11 @@ class Dimensions:
 
         def value(field: str) -> Any:
             name = f"{group}.{field}"
-            return values[name] if name in self.values else self._candidates[field][0]
+            return values[name] if name in self.values else self._candidates[group][field][0]
 
         if value("reduction") is None:
             return None
-        return SESpec(**{field: value(field) for field in self._candidates})
+        return SESpec(**{field: value(field) for field in self._candidates[group]})
 
     def of(self, architecture: Architecture) -> dict[str, Any]:
         """One value a dimension; those of a group without SE take their first value."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from functools import cached_property
@@ -18,9 +19,11 @@ from torch import nn
 from se_nas.backbones import make_backbone
 from se_nas.errors import InputError, known
 from se_nas.network.blocks import PLACEMENTS
-from se_nas.network.cost import count_quickly
-from se_nas.network.placement import Site, remove_existing, survey
+from se_nas.network.cost import count, count_params
+from se_nas.network.inputs import Inputs, read_inputs
+from se_nas.network.placement import Site, remove_existing
 from se_nas.network.sites import Selection, group_sites, select_sites
+from se_nas.network.survey import initialise, survey
 from se_nas.se.block import GATES, SQUEEZES
 from se_nas.se.cost import Cost
 from se_nas.se.spec import PAPER, SEOptions, SESpec
@@ -33,7 +36,7 @@ from se_nas.space.costtable import Costs, CostTable, misfit
 from se_nas.space.dimensions import Dimensions
 from se_nas.space.extra import Choice, check_choice, check_extra, check_names, choices, first_choice, other_values, words
 from se_nas.space.feasible import FeasibleSet
-from se_nas.space.group import check_sites, make_group, set_blocks
+from se_nas.space.group import make_group, narrowed, set_blocks
 from se_nas.space.spacefile import load_space
 from se_nas.space.variants import FeasibleUnion, Prefix, check_alike, costs_of_many, extreme_codes, feasible_sets
 
@@ -52,7 +55,8 @@ class SearchSpace:
     Args:
         backbone: a name (``resnet20``, ``torchvision:resnet50``, ``timm:NAME``, ``package.module:callable``), a
             plain ``nn.Module`` (its weights are kept), or a function that returns one.
-        input_size: (C, H, W) of an image.
+        input_size: (C, H, W) of an image, (C, L) of a signal, (C, D, H, W) of a volume.
+        example_inputs: of a network that takes more or other inputs, a batch of one: see `se_nas.network.inputs.read_inputs`.
         reduction: candidate reduction ratios.
         squeeze: candidate squeeze operators, names in `se_nas.se.block.SQUEEZES`.
         gate: candidate gates, names in `se_nas.se.block.GATES`.
@@ -79,6 +83,7 @@ class SearchSpace:
         backbone: str | nn.Module | Callable[..., nn.Module],
         input_size: Sequence[int] = (3, 32, 32),
         *,
+        example_inputs: Any = None,
         reduction: Sequence[int] = (16,),
         squeeze: Sequence[str] = ("avg",),
         gate: Sequence[str] = ("sigmoid",),
@@ -94,21 +99,23 @@ class SearchSpace:
         backbone_args: Mapping[str, Any] | None = None,
     ) -> None:
         known(init, ("default", "identity"), "init")
-        self.backbone = backbone
         self.backbone_args = dict(backbone_args or {})
         self.extra = check_extra({} if extra is None else extra, self.backbone_args)
-        self.input_size = check_size(input_size)
+        self.example_inputs = example_inputs
+        self.inputs = Inputs.of_size(check_size(input_size)) if example_inputs is None else read_inputs(example_inputs)
+        self.input_size: Any = self.inputs.size
+        self.backbone = initialise(backbone, self.inputs) if isinstance(backbone, nn.Module) else backbone
         self.reduction = check_candidates("reduction", reduction, "a ratio", lambda r: type(r) is int and r >= 1)
         self.squeeze = check_candidates("squeeze", squeeze, f"one of {', '.join(SQUEEZES)}", SQUEEZES.__contains__)
         self.gate = check_candidates("gate", gate, f"one of {', '.join(GATES)}", GATES.__contains__)
         self.placement = check_candidates("placement", placement, f"one of {', '.join(PLACEMENTS)}", PLACEMENTS.__contains__)
-        self.share = share
-        self.selection = sites
-        self.allow_none = allow_none
+        self.share, self.selection, self.allow_none = share, sites, allow_none
         self.options = SEOptions(bias, divisor, init)
 
         self._variants: dict[Choice, SearchSpace] = {}
         self._look()
+        for left_out in self.left_out:
+            warnings.warn(str(left_out), stacklevel=2)
         check_names(self.extra, [group.name for group in self.groups])
         for name, value in other_values(self.extra):  # what the builder refuses is said before anything begins
             make_backbone(backbone, self.backbone_args, {**dict(first_choice(self.extra)), name: value})
@@ -117,17 +124,16 @@ class SearchSpace:
     def _look(self) -> None:
         """Find the sites, groups and costs of the backbone (with extra dimensions: of their first values)."""
         plain = self.build_backbone()
-        found = survey(plain, self.input_size)
+        found = survey(plain, self.inputs)
         self.all_sites, self.left_out, self.classes = found.sites, found.left_out, found.classes
         self.sites = select_sites(self.all_sites, self.selection)
         for site in self.sites:  # SE blocks that it has there are no part of it
             remove_existing(plain, site)
-        self.plain_cost = count_quickly(plain, self.input_size)
-        check_sites(self.sites, self.placement, max(self.reduction))
+        self.plain_cost, self.trainable = count(plain, self.inputs), count_params(plain, trainable=True)
         candidates = (self.reduction, self.squeeze, self.gate, self.placement)
-        self.groups = tuple(
-            make_group(name, members, candidates, self.allow_none, self.options) for name, members in group_sites(self.sites, self.share)
-        )
+        tied = group_sites(self.sites, self.share)
+        self.groups = tuple(make_group(name, members, candidates, self.allow_none, self.options) for name, members in tied)
+        self.narrowed = narrowed(self.groups, self.reduction, self.placement)
 
     # Where a space comes from, and goes to.
 
@@ -154,6 +160,7 @@ class SearchSpace:
             "backbone": self.backbone if isinstance(self.backbone, str) else None,
             "backbone_args": {key: str(value) if isinstance(value, Enum) else value for key, value in self.backbone_args.items()},
             "input_size": list(self.input_size),
+            **({"example_inputs": self.example_inputs} if isinstance(self.example_inputs, str) else {}),
             "sites": self.selection if isinstance(self.selection, str) else copy.deepcopy(dict(self.selection)),
             "share": self.share,
             "reduction": list(self.reduction),
@@ -277,11 +284,9 @@ class SearchSpace:
 
         Settings that build the same network become one.
         """
-        missing = {group.name for group in self.groups} ^ set(choices)
-        if missing:
-            raise InputError(
-                f"the groups differ from the space's in {', '.join(sorted(missing))}", "give one setting for each group of the space"
-            )
+        if missing := {group.name for group in self.groups} ^ set(choices):
+            fix = "give one setting for each group of the space"
+            raise InputError(f"the groups differ from the space's in {', '.join(sorted(missing))}", fix)
         chosen = first_choice(self.extra) if extra is None else check_choice(self.extra, extra)
         groups = self.variant(chosen).groups
         return Architecture(tuple((group.name, group.canonical(choices[group.name])) for group in groups), chosen)
@@ -301,7 +306,7 @@ class SearchSpace:
     def from_dimensions(self, values: Mapping[str, Any]) -> Architecture:
         """The architecture of one value a dimension; those of a group without SE are ignored, and may be absent."""
         extra = {name: values[name] if name in self.coding.open else own[0] for name, own in self.extra.items()}
-        return self.canonical({group.name: self._dimensions.spec(group.name, values) for group in self.groups}, extra)
+        return self.canonical({group.name: group.fitting(self._dimensions.spec(group.name, values)) for group in self.groups}, extra)
 
     def to_dimensions(self, architecture: Architecture) -> dict[str, Any]:
         """One value a dimension; inverse of `from_dimensions` (dimensions of a group without SE take their first value)."""
@@ -309,9 +314,7 @@ class SearchSpace:
 
     @cached_property
     def _dimensions(self) -> Dimensions:
-        reductions = (None, *self.reduction) if self.allow_none else self.reduction
-        candidates = {"reduction": reductions, "squeeze": self.squeeze, "gate": self.gate, "placement": self.placement}
-        return Dimensions([group.name for group in self.groups], candidates)
+        return Dimensions({group.name: group.candidates for group in self.groups})
 
     # Costs.
 
@@ -324,10 +327,9 @@ class SearchSpace:
         if not self.extra:
             return self._table.of_codes(codes)
         extra = len(self.coding.open)
-        table = self._tables.get(tuple(map(int, codes[:extra])))
-        if table is None:
-            raise misfit(f"{list(codes)}", self.coding.sizes)
-        return table.of_codes(codes[extra:])
+        if table := self._tables.get(tuple(map(int, codes[:extra]))):
+            return table.of_codes(codes[extra:])
+        raise misfit(f"{list(codes)}", self.coding.sizes)
 
     def cost_many(self, codes: Codes) -> Costs:
         """Exact parameters and MACs of many architectures at once.
@@ -379,8 +381,7 @@ class SearchSpace:
         return FeasibleUnion(self._sets) if self.coding.open else self._sets[()]
 
     def _forget(self, *cached: str) -> None:  # of a copy, what it works out anew
-        for name in cached:
-            self.__dict__.pop(name, None)
+        self.__dict__ = {name: value for name, value in self.__dict__.items() if name not in cached}
 
     # Networks.
 
@@ -392,7 +393,7 @@ class SearchSpace:
 
     def build_backbone(self) -> nn.Module:
         """A fresh plain backbone (a copy, weights and all, of one that was given as a module), with the first extra values."""
-        return make_backbone(self.backbone, self.backbone_args, dict(first_choice(self.extra)))
+        return initialise(make_backbone(self.backbone, self.backbone_args, dict(first_choice(self.extra))), self.inputs)
 
     def __repr__(self) -> str:
         name = self.backbone if isinstance(self.backbone, str) else type(self.backbone).__name__
