@@ -8,6 +8,7 @@ import os
 import shlex
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.command_line = shlex.join(["se-nas", *arguments])
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads sleep: spinning ruins training on a busy machine
     sys.path.insert(0, os.getcwd())  # so that package.module:callable finds the person's own code
+    warnings.formatwarning = _warning
     try:
         args.run_command(args)
     except InputError as error:
@@ -35,6 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     return 0
+
+
+def _warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
+    """A warning of the package's own in one line; one of another as Python writes it."""
+    ours = Path(filename).is_relative_to(Path(__file__).parent)
+    return f"se-nas: {message}\n" if ours else f"{filename}:{lineno}: {category.__name__}: {message}\n"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -154,7 +162,10 @@ def _check(args: argparse.Namespace) -> None:
 
     arguments, section = load_space(args.space)
     resolve_settings(section, f"{args.space}, search", {})
-    show_space(SearchSpace.from_dict(arguments, args.space))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # what it says of blocks left out is shown below
+        space = SearchSpace.from_dict(arguments, args.space)
+    show_space(space)
 
 
 def _sites(args: argparse.Namespace) -> None:

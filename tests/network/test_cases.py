@@ -14,6 +14,7 @@ from network.cases import BLOCKS, CASES, IMAGE, Called, ImageAndNumbers, InlineS
 from torch import nn
 from torch.nn import functional as F
 
+from se_nas.cli import main
 from se_nas.errors import InputError
 from se_nas.network.inputs import Inputs, read_inputs
 from se_nas.network.placement import detach
@@ -267,3 +268,16 @@ def test_a_combination_that_fits_nowhere_becomes_the_nearest() -> None:
     space = SearchSpace(CASES["residual"][0](), IMAGE, reduction=[4, 32], placement=["standard", "pre"], sites={"match": ["b.0"]})
     chosen = space.from_dimensions({"b.0.reduction": 32, "b.0.placement": "pre"})
     assert chosen["b.0"] == SESpec(4, placement="pre") and space.contains(chosen)
+
+
+def test_check_and_sites_say_what_is_left_out(tmp_path, capsys) -> None:
+    (tmp_path / "space.yaml").write_text(
+        "backbone: network.cases:Called\ninput_size: [3, 16, 16]\nreduction: [4, 16]\nplacement: [pre, identity]\n"
+    )
+    assert main(["check", str(tmp_path / "space.yaml")]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "1 of 2 blocks cannot take SE" in said and "placement identity is left out at 1 of 1 choices (last)" in said
+    assert main(["sites", str(tmp_path / "space.yaml")]) == 0
+    assert "1 of 2 blocks cannot take SE" in " ".join(capsys.readouterr().out.split())
+    with pytest.warns(UserWarning, match="1 of 2 blocks cannot take SE"):
+        assert main(["cost", str(tmp_path / "space.yaml")]) == 0
