@@ -147,8 +147,10 @@ class _Discovery:
         if layers[0] == layers[1] or any(is_product(self.graph, value) for value in values):
             return None  # two branches mixed, no layer at all, or attention's scores
         branch, shortcut = values if layers[0] > layers[1] else values[::-1]
-        if min(layers) > MOST_IN_SHORTCUT or self._dives(start, branch) or not self.graph.convolves(start, branch):
-            return None  # streams fused, a U-Net's skip, or a transformer's: its maps need not have the channels in front
+        if min(layers) > MOST_IN_SHORTCUT or self._dives(start, branch) or self._joined(start, branch):
+            return None  # streams fused, a U-Net's skip, or outputs of several blocks added up
+        if not self.graph.convolves(start, branch):
+            return None  # a transformer's: its maps need not have the channels in front
         return op, start, branch, shortcut
 
     def _dives(self, start: int, end: int) -> bool:
@@ -163,6 +165,15 @@ class _Discovery:
         layers = [op for op in inner if op.name == "convolution" and op not in raised]
         low = [op for op in layers if self._is_low(op.output, size)]
         return bool(raised) and 2 * len(low) > len(layers) > 1
+
+    def _joined(self, start: int, end: int) -> bool:
+        """Whether a map that does not come from ``start`` is added in between: the way leads through the sum of another block."""
+        sums = [op for op in self._ops("add") if self.graph.between(start, op.output, end) and len(set(op.inputs)) == 2]
+        return any(
+            not self.graph.depends(value, start) and self.graph.shapes[value] == self.graph.shapes[op.output]
+            for op in sums
+            for value in op.inputs
+        )
 
     def _is_low(self, value: int, size: tuple[int, ...]) -> bool:
         """Whether a value is a map of a lower resolution, which more than one number a channel are."""

@@ -79,6 +79,8 @@ def read_inputs(value: Any) -> Inputs:
         inputs = Inputs((), dict(value))
     if inputs is None or not inputs.tensors or inputs.tensors[0].ndim not in (3, 4, 5):
         raise InputError(f"{type(value).__name__} holds no (N, C, L), (N, C, H, W) or (N, C, D, H, W) first", FIX, "example_inputs")
+    if len(inputs.tensors[0]) != 1:
+        raise InputError(f"they are a batch of {len(inputs.tensors[0])}", "give a batch of one: costs are of it", "example_inputs")
     return inputs
 
 

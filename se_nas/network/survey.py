@@ -119,6 +119,8 @@ def _refusal(network: nn.Module, inputs: Inputs | None, error: Exception) -> Inp
     if "cuda" in text.lower() or "NVIDIA" in text:
         fix = "let it work on the device of its input: x.device instead of .cuda()"
         return InputError(f"the backbone moves tensors to a GPU by itself ({reason})", fix, "backbone")
+    if "deepcopy" in text:
+        return InputError(f"the backbone cannot be copied ({reason})", "take torch.nn.utils.parametrizations for weight_norm", "backbone")
     given = [list(tensor.shape[1:]) for tensor in inputs.tensors] if inputs else []
     said = " and ".join(map(str, given))
     return InputError(

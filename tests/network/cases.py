@@ -333,6 +333,32 @@ class Signal(nn.Module):
         return self.head(self.body(self.stem(x)).mean(2))
 
 
+class Wave(nn.Module):
+    """Gated blocks, each with a second output; these are added up, as WaveNet's."""
+
+    class Block(nn.Module):
+        def __init__(self, c: int) -> None:
+            super().__init__()
+            self.filter, self.gate = nn.Conv1d(c, c, 3, padding=1), nn.Conv1d(c, c, 3, padding=1)
+            self.more, self.aside = nn.Conv1d(c, c, 1), nn.Conv1d(c, c, 1)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            z = torch.tanh(self.filter(x)) * torch.sigmoid(self.gate(x))
+            return x + self.more(z), self.aside(z)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.blocks = nn.Conv1d(2, 16, 1), nn.ModuleList(self.Block(16) for _ in range(3))
+        self.last, self.head = nn.Conv1d(16, 16, 1), nn.Linear(16, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, total = self.stem(x), 0
+        for block in self.blocks:
+            x, aside = block(x)
+            total = total + aside
+        return self.head(F.relu(total + self.last(x)).mean(2))
+
+
 class Volume(nn.Module):
     class Block(nn.Module):
         def __init__(self, c: int) -> None:
@@ -410,6 +436,7 @@ CASES: dict[str, Case] = {
     "depthwise down-sampling": (DepthwiseDown, IMAGE, ["body.4"], []),
     "streams": (Streams, IMAGE, ["high.0", "high.1", "low.0", "low.1"], []),
     "signals": (Signal, (12, 64), ["body.0", "body.1"], []),
+    "outputs added up": (Wave, (2, 32), ["blocks.0", "blocks.1", "blocks.2"], []),
     "volumes": (Volume, (1, 8, 8, 8), ["body.0", "body.1"], []),
     "two inputs": (ImageAndNumbers, image_and_numbers, BLOCKS, []),
     "lazy": (Lazy, IMAGE, ["block"], []),

@@ -172,7 +172,7 @@ def test_example_inputs_come_from_python_and_from_yaml(tmp_path) -> None:
     assert SearchSpace.from_yaml(tmp_path / "space.yaml").cost(space.dearest()) == space.cost(space.dearest())
     assert SearchSpace.from_dict(space.to_dict() | {"backbone": "network.cases:ImageAndNumbers"}, "x").size == space.size
     assert read_inputs((torch.zeros(1, 3, 4, 4), 2)).size == (3, 4, 4)
-    for bad in ("network.cases:nothing", "nothing", torch.zeros(3), {1: torch.zeros(1, 3, 4, 4)}, 3):
+    for bad in ("network.cases:nothing", "nothing", torch.zeros(3), torch.zeros(2, 3, 4, 4), {1: torch.zeros(1, 3, 4, 4)}, 3):
         with pytest.raises(InputError, match="example_inputs: "):
             read_inputs(bad)
 
@@ -192,6 +192,7 @@ class OnGPU(nn.Module):
         (lambda: torch.jit.trace(of(CASES["residual"][0]().a[0].__class__)().eval(), torch.zeros(1, *IMAGE)), "is a ScriptModule"),
         (lambda: CASES["residual"][0]().double(), r"parameters are torch.float64 \(stem.weight, ...\), and SE blocks are float32"),
         (lambda: CASES["residual"][0]().half(), "parameters are torch.float16"),
+        (lambda: nn.Sequential(torch.nn.utils.weight_norm(nn.Conv2d(3, 8, 3))), "backbone: the backbone cannot be copied"),
         (ImageAndNumbers, "example_inputs: the backbone needs more inputs than one"),
         pytest.param(
             OnGPU, "moves tensors to a GPU by itself", marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there it would work")
