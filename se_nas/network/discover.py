@@ -118,16 +118,15 @@ class _Discovery:
     # The four structures, and SE blocks that are there already.
 
     def _residuals(self) -> Iterator[Unit]:
-        sums = [found for op in self._ops("add") if (found := self._sum(op))]
+        sums = [found for op in self._ops("add") if (found := self._sum(op)) and not self._is_part(op)]
         self.spans += [(start, op.output) for op, start, _, _ in sums]
         for op, start, branch, shortcut in sums:
             around = [(s, o, b) for o, s, b, _ in sums if o is not op and o.module == op.module]
             if any(self.graph.depends(b, op.output) and s != op.output and self.graph.depends(op.output, s) for s, _, b in around):
                 continue  # a sum inside of a block
-            maker = self.graph.makers.get(branch)
-            if maker and maker.name in PARTS:
+            own, maker = self._own_within(start, branch), self.graph.makers.get(branch)
+            if own is None and maker and maker.name in PARTS:
                 continue  # a part of what is computed; the rest of it is concatenated
-            own = self._own_within(start, branch)
             standard = self._of(own) if own else self.places.standard(branch, op)
             if standard is None:
                 self._miss(op.module, "no module or expression of its own computes the end of the residual branch", branch, start)
@@ -152,6 +151,12 @@ class _Discovery:
         if not self.graph.convolves(start, branch):
             return None  # a transformer's: its maps need not have the channels in front
         return op, start, branch, shortcut
+
+    def _is_part(self, op: Op) -> bool:
+        """Whether a sum is one of several that its own module concatenates: a cell of a searched network, which is one block."""
+        joins = [reader for reader in self.graph.readers[op.output] if reader.name == "cat" and reader.module == op.module]
+        makers = (self.graph.makers.get(value) for join in joins for value in join.inputs)
+        return sum(maker is not None and maker.name == "add" for maker in makers) > 1
 
     def _dives(self, start: int, end: int) -> bool:
         """Whether most of what is between is done at a lower resolution, and brought back up: what one level of a U-Net skips."""
@@ -250,8 +255,10 @@ class _Discovery:
             inner = None if own else self.places.after(op)
             standard = self._of(own) if own else self._after_or_inside(pointwise)
             name = _common(op.module, pointwise.module)
-            if standard is None:
-                self._miss(name or op.module, "no module or expression of its own computes the unit's output", pointwise.output, op.output)
+            if standard is None or not self.graph.is_map(standard.value):
+                reason = "no module or expression of its own computes the unit's output"
+                reason = reason if self.graph.is_map(pointwise.output) else "its channels are not the second dimension of its output"
+                self._miss(name or op.module, reason, pointwise.output, op.output)
                 continue
             yield Unit(name, "separable", pointwise.output, {"standard": standard, **({"inner": inner} if inner else {})}, own)
 
@@ -326,17 +333,23 @@ def _common(a: str, b: str) -> str:
 def _distinct(units: list[Unit], names: set[str], values: set[int], name_of: Callable[[Unit], str]) -> list[Unit]:
     """Units in the order of the network, one a value, with names of their own.
 
-    One that would repeat another's name takes that of the module it wraps, or ``name_of`` it and a number.
+    A module's name goes to the unit that is what it returns. One that would repeat another's name takes that of the module
+    it wraps, or ``name_of`` it, and a number if need be.
     """
     names, values, named = set(names), set(values), []
+    returned = {unit.name: unit for unit in units if _place_of(unit) == (unit.name, "output")}
     for unit in sorted(units, key=lambda unit: unit.value):
         standard = unit.places["standard"]
-        name = unit.name if unit.name and unit.name not in names else standard.module
-        if standard.side == "inside" and (not name or name in names):
-            first = name or name_of(unit)
-            name = next(name for n in itertools.count(1) if (name := f"{first}_{n}" if n > 1 else first) not in names)
-        if name not in names and standard.value not in values:
-            names.add(name)
-            values.add(standard.value)
-            named.append(Unit(name, unit.kind, unit.value, unit.places, unit.own))
+        if standard.value in values:
+            continue
+        free = unit.name and unit.name not in names and returned.get(unit.name, unit) is unit
+        first = (unit.name if free else standard.module) or name_of(unit)
+        name = next(name for n in itertools.count(1) if (name := f"{first}_{n}" if n > 1 else first) not in names)
+        names.add(name)
+        values.add(standard.value)
+        named.append(Unit(name, unit.kind, unit.value, unit.places, unit.own))
     return named
+
+
+def _place_of(unit: Unit) -> tuple[str, str]:
+    return unit.places["standard"].module, unit.places["standard"].side

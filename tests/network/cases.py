@@ -229,6 +229,20 @@ class SplitSums(Residual):
         return F.relu(self.norm2(self.conv2(torch.cat([a, b], 1))) + self.skip(x))
 
 
+class Cell(Residual):
+    """Sums of pairs, concatenated, as in cells of NASNet and DARTS."""
+
+    def __init__(self, c: int, o: int, stride: int = 1) -> None:
+        super().__init__(c, o // 2, stride)
+        self.other = nn.Sequential(nn.Conv2d(c, o // 2, 5, stride, 2), nn.ReLU(), nn.Conv2d(o // 2, o // 2, 1))
+        self.pool, self.fit = nn.MaxPool2d(3, stride, 1), nn.Conv2d(c, o // 2, 1)
+        del self.skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = self.fit(self.pool(x))
+        return torch.cat([self.branch(x) + pooled, self.other(x) + pooled], 1)
+
+
 class DoubleConv(nn.Sequential):
     def __init__(self, c: int, o: int) -> None:
         super().__init__(
@@ -425,6 +439,7 @@ CASES: dict[str, Case] = {
     "re-parameterised": (of(Reparameterised), IMAGE, BLOCKS, []),
     "RepVGG": (of(RepVGG), IMAGE, ["stem", *BLOCKS], []),
     "sums of a split": (of(SplitSums), IMAGE, BLOCKS, []),
+    "cells": (of(Cell), IMAGE, BLOCKS, []),
     "attention": (of(Attention), (3, 8, 8), BLOCKS, []),
     "U-Net": (
         UNet,
