@@ -136,8 +136,12 @@ def find_sites(network: nn.Module, graph: Graph, classes: int, marks: Callable[[
             else:
                 missed.append(Missed(name, str(places.get("standard", "its table entry has no standard placement"))))
     found = discover(graph, tuple(site.name for _, site in known), kinds, marks)
-    units = [(unit.value, _site(unit, graph, network, marks, spare=False)) for unit in found.units]
-    units += [(unit.value, _site(unit, graph, network, marks, spare=True)) for unit in found.spare]
+    units: list[tuple[int, Site]] = []
+    for unit in (*found.units, *found.spare):
+        if site := _site(unit, graph, network, marks, spare=unit in found.spare):
+            units.append((unit.value, site))
+        else:
+            missed.append(Missed(unit.name, "its own SE block cannot be told from the rest of its forward"))
     sites = tuple(site for _, site in sorted([*known, *units], key=lambda pair: pair[0]))
     left_out = _grouped([*missed, *found.left_out], sites, kinds)
     if not any(not site.spare for site in sites):
@@ -185,19 +189,24 @@ def _anchored(name: str, block: nn.Module, anchor: Anchor, calls: Mapping[str, C
     return _attachment(Place(path, anchor.side, value), graph)
 
 
-def _site(unit: Unit, graph: Graph, network: nn.Module, marks: Callable[[], Marks], spare: bool) -> Site:
+def _site(unit: Unit, graph: Graph, network: nn.Module, marks: Callable[[], Marks], spare: bool) -> Site | None:
+    """None if the network's own SE block there cannot be taken out."""
     attachments = {placement: _attachment(place, graph) for placement, place in unit.places.items()}
     standard = attachments["standard"]
     existing = unit.own.path or "(network)" if unit.own else ""
-    inline = _inline(unit.own, standard, network, marks) if unit.own and unit.own.inline else None
+    inline = None
+    if unit.own and unit.own.inline and (inline := _inline(unit.own, standard, network, marks)) is None:
+        return None
     return Site(unit.name, "x".join(map(str, standard.size)), unit.kind, attachments, existing, spare, inline)
 
 
-def _inline(own: Own, place: Attachment, network: nn.Module, marks: Callable[[], Marks]) -> tuple[Edit, tuple[str, ...]]:
+def _inline(own: Own, place: Attachment, network: nn.Module, marks: Callable[[], Marks]) -> tuple[Edit, tuple[str, ...]] | None:
     """How an SE block that is written in a ``forward`` is taken out: what it scales stands for the product."""
+    if place.module != own.path:
+        return None
     scaled = [mark.node for mark in marks()[own.path] if mark.method == place.method and mark.value == own.scaled]
     keep = operand(network.get_submodule(own.path), place.method, place.node, scaled)
-    return Edit(place.method, place.node, keep=keep), own.modules
+    return (Edit(place.method, place.node, keep=keep), own.modules) if keep >= 0 else None
 
 
 def _attachment(place: Place, graph: Graph) -> Attachment:

@@ -117,12 +117,15 @@ def mark(module: nn.Module, note: Callable[[str, int, bool, Any], None]) -> None
 
 
 def operand(module: nn.Module, method: str, node: int, candidates: Iterable[int]) -> int:
-    """The number of that direct operand of an expression that is among the candidates; -1 if none is."""
+    """The number of that direct operand of an expression that is among the candidates; of ``out *= gate``, for ``out``, its own.
+
+    -1 if there is none.
+    """
     tree = _tree(getattr(base_of(module), method))
     numbers = _numbers(tree)
-    parents = [found for found in ast.walk(tree) if numbers[id(found)] == node]
-    direct = _operands(parents[0]) if parents else []
-    return next((numbers[id(found)] for found in direct if numbers[id(found)] in set(candidates)), -1)
+    parent = next(found for found in ast.walk(tree) if numbers[id(found)] == node)
+    among = [numbers[id(found)] for found in _operands(parent) if numbers[id(found)] in set(candidates)]
+    return among[0] if among else node if isinstance(parent, ast.AugAssign) else -1
 
 
 def methods_of(cls: type) -> Iterator[tuple[str, FunctionType]]:
@@ -184,6 +187,8 @@ def _operands(node: ast.AST) -> list[ast.expr]:
     """What ``a * b``, ``a.mul(b)`` and ``torch.mul(a, b)`` are made of; of ``a *= b``, ``b``."""
     if isinstance(node, ast.BinOp):
         return [node.left, node.right]
+    if isinstance(node, ast.AugAssign):
+        return [node.value]
     if isinstance(node, ast.Call):
         return [*([node.func.value] if isinstance(node.func, ast.Attribute) else []), *node.args]
     return []
@@ -249,10 +254,16 @@ class _Editor(ast.NodeTransformer):
         edit = self.edits.get(self.numbers.get(id(node), -1))
         if edit is None:
             return self.generic_visit(node)
+        kept: Any
         if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
             name = node.target.id
             gated = ast.Assign([ast.Name(name, ast.Store())], self._gated(edit.gate, ast.Name(name, ast.Load())))
-            kept: Any = ast.Pass() if edit.keep >= 0 else self.generic_visit(node)
+            if edit.keep == self.numbers[id(node)]:
+                kept = ast.Pass()
+            elif edit.keep >= 0:
+                kept = ast.Assign([node.target], self.visit(node.value))
+            else:
+                kept = self.generic_visit(node)
             return [kept, gated] if edit.gate else kept
         kept = next((found for found in _operands(node) if self.numbers[id(found)] == edit.keep), None) if edit.keep >= 0 else None
         changed = self.visit(kept) if kept is not None else self.generic_visit(node)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from counting import count_by_hooks
-from network.cases import BLOCKS, CASES, IMAGE, Called, ImageAndNumbers, InlineSE, Net, Signal, Volume, image_and_numbers, of
+from network.cases import BLOCKS, CASES, IMAGE, Called, ImageAndNumbers, InlineSE, Net, Residual, Signal, Volume, image_and_numbers, of
 from torch import nn
 from torch.nn import functional as F
 
@@ -101,6 +101,11 @@ def test_plain_has_no_se_of_the_networks_own(name: str) -> None:
     space = make_space(name, squeeze=["max"])
     names = [key for key in space.build(space.reference("plain")).state_dict() if "fc" in key or "attention" in key or ".se" in key]
     assert names == []
+    x, bare = torch.randn(2, *IMAGE), space.build(space.reference("plain")).eval()
+    without = Net(Residual).eval()  # what the block computes without its own SE
+    left = without.load_state_dict(bare.state_dict(), strict=False)
+    assert not left.missing_keys and not left.unexpected_keys
+    torch.testing.assert_close(bare(x), without(x))
     replaced = space.build(space.dearest())
     assert sum(isinstance(module, SEBlock) for module in replaced.modules()) == len(BLOCKS)
     kept = SearchSpace(CASES[name][0](), IMAGE, reduction=[4], sites={"drop": ["a.0"]})
