@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from torch import Tensor, nn
@@ -143,8 +143,10 @@ def find_sites(network: nn.Module, graph: Graph, classes: int, marks: Callable[[
         else:
             missed.append(Missed(unit.name, "its own SE block cannot be told from the rest of its forward"))
     sites = tuple(site for _, site in sorted([*known, *units], key=lambda pair: pair[0]))
+    if all(site.spare for site in sites):  # no block can be used: what else there is stands in
+        sites = tuple(replace(site, spare=False) for site in sites)
     left_out = _grouped([*missed, *found.left_out], sites, kinds)
-    if not any(not site.spare for site in sites):
+    if not sites:
         raise InputError(
             f"no site for an SE block found in {type(network).__name__}"
             + (f" ({'; '.join(map(str, left_out[:3]))})" if left_out else ": it has no convolution"),

@@ -125,7 +125,7 @@ def operand(module: nn.Module, method: str, node: int, candidates: Iterable[int]
     numbers = _numbers(tree)
     parent = next(found for found in ast.walk(tree) if numbers[id(found)] == node)
     among = [numbers[id(found)] for found in _operands(parent) if numbers[id(found)] in set(candidates)]
-    return among[0] if among else node if isinstance(parent, ast.AugAssign) else -1
+    return among[0] if among else node if _target(parent) else -1
 
 
 def methods_of(cls: type) -> Iterator[tuple[str, FunctionType]]:
@@ -183,8 +183,20 @@ def _inner(code: CodeType, name: str) -> CodeType:
     return next(const for const in code.co_consts if isinstance(const, CodeType) and const.co_name == name)
 
 
+def _target(node: ast.AST) -> str:
+    """The name that a statement changes in place: of ``out *= gate`` and ``out.mul_(gate)``, ``out``; "" for all others."""
+    if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+        return node.target.id
+    call = node.value if isinstance(node, ast.Expr) else None
+    if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name):
+        return call.func.value.id if call.func.attr.endswith("_") and not call.func.attr.endswith("__") else ""
+    return ""
+
+
 def _operands(node: ast.AST) -> list[ast.expr]:
-    """What ``a * b``, ``a.mul(b)`` and ``torch.mul(a, b)`` are made of; of ``a *= b``, ``b``."""
+    """What ``a * b``, ``a.mul(b)`` and ``torch.mul(a, b)`` are made of; of ``a *= b`` and ``a.mul_(b)`` as statements, ``b``."""
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        return node.value.args
     if isinstance(node, ast.BinOp):
         return [node.left, node.right]
     if isinstance(node, ast.AugAssign):
@@ -212,18 +224,17 @@ class _Marker(ast.NodeTransformer):
         if isinstance(node, ast.AnnAssign):
             node.value = self.visit(node.value) if node.value else None  # annotations are left alone
             return node
-        if isinstance(node, ast.Expr):  # what nobody reads is no place
-            for child in ast.iter_child_nodes(node.value):
-                self.visit(child)
-            return node
-        wrapped = isinstance(node, (ast.BinOp, ast.Call)) or (
+        target = _target(node)
+        if isinstance(node, ast.Expr):  # what nobody reads is no place, but what it changes may be one
+            return [node, ast.Expr(self._noted(number, False, ast.Name(target, ast.Load())))] if target else node
+        wrapped = isinstance(node, (ast.BinOp, ast.Call, ast.IfExp)) or (
             isinstance(node, (ast.Name, ast.Subscript))
             and isinstance(node.ctx, ast.Load)
             and getattr(node, "id", "") not in (self.me, "super")
         )
         self.generic_visit(node)
-        if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
-            return [node, ast.Expr(self._noted(number, False, ast.Name(node.target.id, ast.Load())))]
+        if target:
+            return [node, ast.Expr(self._noted(number, False, ast.Name(target, ast.Load())))]
         return self._noted(number, name, node) if wrapped else node
 
     def _noted(self, number: int, name: bool, node: Any) -> ast.Call:
@@ -255,15 +266,13 @@ class _Editor(ast.NodeTransformer):
         if edit is None:
             return self.generic_visit(node)
         kept: Any
-        if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
-            name = node.target.id
+        if name := _target(node):
             gated = ast.Assign([ast.Name(name, ast.Store())], self._gated(edit.gate, ast.Name(name, ast.Load())))
-            if edit.keep == self.numbers[id(node)]:
-                kept = ast.Pass()
-            elif edit.keep >= 0:
-                kept = ast.Assign([node.target], self.visit(node.value))
+            right = next((found for found in _operands(node) if self.numbers[id(found)] == edit.keep), None)
+            if right is not None:
+                kept = ast.Assign([ast.Name(name, ast.Store())], self.visit(right))
             else:
-                kept = self.generic_visit(node)
+                kept = ast.Pass() if edit.keep >= 0 else self.generic_visit(node)
             return [kept, gated] if edit.gate else kept
         kept = next((found for found in _operands(node) if self.numbers[id(found)] == edit.keep), None) if edit.keep >= 0 else None
         changed = self.visit(kept) if kept is not None else self.generic_visit(node)

@@ -129,6 +129,16 @@ class OptionalInlineSE(Residual):
         return F.relu(out + self.skip(x))
 
 
+class InPlaceSE(InlineSE):
+    """SE in place, as a statement."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.branch(x)
+        w = torch.sigmoid(self.fc2(F.relu(self.fc1(y.mean((2, 3), keepdim=True)))))
+        y.mul_(w)
+        return F.relu(y + self.skip(x))
+
+
 class GateModule(nn.Module):
     """Returns the gate alone, as CBAM's channel attention."""
 
@@ -432,6 +442,7 @@ CASES: dict[str, Case] = {
     "halves": (of(Halves), IMAGE, BLOCKS, []),
     "looped": (of(Looped), IMAGE, BLOCKS, []),
     "inline SE": (of(InlineSE), IMAGE, BLOCKS, BLOCKS),
+    "in-place SE": (of(InPlaceSE), IMAGE, BLOCKS, BLOCKS),
     "optional inline SE": (of(OptionalInlineSE), IMAGE, BLOCKS, BLOCKS),
     "gate by a module": (of(GatedByModule), IMAGE, BLOCKS, BLOCKS),
     "expand_as": (of(with_module(ExpandSE)), IMAGE, BLOCKS, [f"{block}.se" for block in BLOCKS]),

@@ -79,7 +79,7 @@ def test_what_is_built_there_is_what_is_said(name: str) -> None:
     assert [type(module) for module in again.modules()] == [type(module) for module in plain.modules()]
 
 
-@pytest.mark.parametrize("name", ["affine", "halves", "looped", "inline SE", "optional inline SE", "gate by a module"])
+@pytest.mark.parametrize("name", ["affine", "halves", "looped", "inline SE", "in-place SE", "optional inline SE", "gate by a module"])
 def test_what_is_inside_a_forward_compiles_exports_and_pickles(name: str) -> None:
     space = make_space(name)
     network, inputs = space.build(space.dearest()).eval(), random_inputs(space)
@@ -96,7 +96,7 @@ def _named(network: nn.Module) -> bool:
     return all("<locals>" not in type(module).__qualname__ for module in network.modules())
 
 
-@pytest.mark.parametrize("name", ["inline SE", "optional inline SE", "gate by a module", "expand_as", "ECA"])
+@pytest.mark.parametrize("name", ["inline SE", "in-place SE", "optional inline SE", "gate by a module", "expand_as", "ECA"])
 def test_plain_has_no_se_of_the_networks_own(name: str) -> None:
     space = make_space(name, squeeze=["max"])
     names = [key for key in space.build(space.reference("plain")).state_dict() if "fc" in key or "attention" in key or ".se" in key]
