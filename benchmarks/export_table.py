@@ -1,6 +1,6 @@
 """Lines of the exported file of many networks, beside those of the code that it was made from, and one file whole, as Markdown.
 
-    python benchmarks/export_table.py > docs/export.md
+    python benchmarks/export_table.py > docs/exported_files.md
 
 The original's lines are those of the module files in which the classes of its modules are, each file once, torch.nn's own
 left out; such a file often holds a whole family. Needs the extra `[timm]`.

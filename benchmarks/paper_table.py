@@ -2,7 +2,7 @@
 
     python benchmarks/paper_table.py > docs/paper.md
 
-Sources: arXiv 1709.01507v4, and the authors' released models. tests/test_paper.py checks every row.
+Sources: arXiv 1709.01507v4, and the authors' released models. tests/backbones/test_paper.py checks every row.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import nn
 from se_nas.backbones import build_backbone
 from se_nas.errors import InputError
 from se_nas.network.cost import count
-from se_nas.network.placement import survey
+from se_nas.network.placement import Site, survey
 from se_nas.se.spec import SESpec, hidden_width
 from se_nas.space.space import SearchSpace
 
@@ -179,13 +179,11 @@ def compute(row: Row) -> Computed:
     with torch.device("meta"):
         images = torch.empty(1, 3, row.size, row.size)
         network = build_backbone(row.backbone, {}).eval()
-        extras = {
-            "residual sums": _residual_sums(network, images),
-            "running statistics": sum(2 * m.num_features for m in network.modules() if isinstance(m, nn.BatchNorm2d)),
-        }
+        statistics = sum(2 * m.num_features for m in network.modules() if isinstance(m, nn.BatchNorm2d))
         if row.se is None:
             cost, _ = count(network, images)
-            return Computed(cost.params, cost.macs, extras)
+            sums = _residual_sums(survey(network, (3, row.size, row.size)).sites)
+            return Computed(cost.params, cost.macs, {"residual sums": sums, "running statistics": statistics})
         spec = row.se
         candidates = {"reduction": [spec.reduction], "squeeze": [spec.squeeze], "placement": [spec.placement]}
         space = SearchSpace(row.backbone, images.shape[1:], **candidates, **row.options)
@@ -193,13 +191,13 @@ def compute(row: Row) -> Computed:
     places = [site.attachments[spec.placement] for site in space.sites]
     elements = sum(place.channels * place.height * place.width for place in places)
     biases = sum(place.channels + hidden_width(place.channels, spec.reduction, 1) for place in places)
+    extras = {"residual sums": _residual_sums(space.all_sites), "running statistics": statistics}
     return Computed(cost.params, cost.macs, {**extras, "pooling": elements, "scaling": elements, "biases": biases})
 
 
-def _residual_sums(network: nn.Module, images: torch.Tensor) -> int:
+def _residual_sums(sites: Iterable[Site]) -> int:
     """Elements of the outputs of all blocks that have a shortcut."""
-    _, channels, height, width = images.shape
-    blocks = [site.attachments for site in survey(network, (channels, height, width)).sites]
+    blocks = [site.attachments for site in sites]
     return sum(a["post"].channels * a["post"].height * a["post"].width for a in blocks if "identity" in a)
 
 

@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from se_nas.api import export, resume, search
+    from se_nas.api import export, export_trial, resume, search
     from se_nas.backbones import register_backbone
     from se_nas.errors import InputError, TrialFailed
     from se_nas.evaluate import Evaluation
@@ -47,6 +47,7 @@ _HOMES = {
     "TrialFailed": "errors",
     "create_strategy": "strategies",
     "export": "api",
+    "export_trial": "api",
     "register_backbone": "backbones",
     "register_block": "network.blocks",
     "register_gate": "se.block",
@@ -74,6 +75,7 @@ __all__ = [
     "TrialFailed",
     "create_strategy",
     "export",
+    "export_trial",
     "register_backbone",
     "register_block",
     "register_gate",

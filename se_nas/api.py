@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -22,65 +22,34 @@ from se_nas.run.environment import describe_environment
 from se_nas.run.evaluator import make_evaluator
 from se_nas.run.observer import Observer
 from se_nas.run.run import Run
-from se_nas.run.settings import SearchSettings, resolve_settings
+from se_nas.run.settings import SearchSettings, changeable, resolve_settings
 from se_nas.run.warmstart import load_earlier, read_earlier, save_earlier
+from se_nas.setting import with_settings
 from se_nas.space.architecture import Architecture
 from se_nas.space.space import SearchSpace
 
 if TYPE_CHECKING:
     from se_nas.exporter import Exported
 
-CHANGEABLE = ("engine", "workers", "cpus_per_trial", "gpus_per_trial", "address", "storage", "trial_timeout", "nni_service", "nni_machines")
-"""Settings that `resume` may change beside ``trials`` and ``device``: where trials run decides nothing of what is found."""
 
-
+@with_settings(SearchSettings)
 def search(
     space: SearchSpace,
     *,
     out: str | Path | None = None,
-    data: str | None = None,
-    epochs: int | None = None,
-    trials: int | None = None,
-    seed: int | None = None,
-    strategy: str | None = None,
-    objectives: Sequence[str] | None = None,
-    trade: str | None = None,
-    targets: Mapping[str, Any] | None = None,
-    weight: float | None = None,
-    repeats: int | None = None,
-    front_seeds: int | None = None,
-    prior: str | None = None,
-    threads: int | None = None,
-    device: str | None = None,
-    keep_weights: str | None = None,
-    warm_start: str | None = None,
-    supernet_epochs: int | None = None,
-    cost_weight: float | None = None,
-    cost_metric: str | None = None,
-    cost_target: str | None = None,
-    engine: str | None = None,
-    workers: int | None = None,
-    cpus_per_trial: float | None = None,
-    gpus_per_trial: float | None = None,
-    address: str | None = None,
-    storage: str | None = None,
-    trial_timeout: float | None = None,
-    scheduler: str | None = None,
-    nni_service: str | None = None,
-    nni_machines: str | None = None,
-    train: Mapping[str, Any] | None = None,
     evaluator: Evaluator | str | None = None,
     observer: Observer | None = None,
+    **settings: Any,
 ) -> Run:
     """Search a space; the run's ``front`` is what was found.
 
     Args:
         space: what to search, its budgets included.
         out: the run's directory, new or empty; by default a new one below ``runs/``.
-        evaluator: what gives an architecture its metrics, instead of training on ``data``; ``"paper"`` estimates them
-            from the SENet paper's tables.
+        evaluator: what gives an architecture its metrics, in place of training on ``data``: a function, or ``"paper"`` for
+            estimates from the SENet paper's tables.
         observer: hears what happens; silent by default.
-        data and all others: see `se_nas.run.settings.SearchSettings`, whose defaults stand for None.
+        settings: ``data``, ``epochs``, ``trials`` and all others of docs/settings.md; None stands for the default.
 
     Returns:
         The run. After Ctrl-C it holds what was finished, and KeyboardInterrupt is raised again.
@@ -88,42 +57,9 @@ def search(
     Raises:
         InputError: for anything that does not fit, before anything is trained or written.
     """
-    flags = {
-        "data": data,
-        "epochs": epochs,
-        "trials": trials,
-        "seed": seed,
-        "strategy": strategy,
-        "objectives": objectives,
-        "trade": trade,
-        "targets": targets,
-        "weight": weight,
-        "repeats": repeats,
-        "front_seeds": front_seeds,
-        "prior": prior,
-        "threads": threads,
-        "device": device,
-        "keep_weights": keep_weights,
-        "warm_start": warm_start,
-        "evaluator": evaluator if isinstance(evaluator, str) else None,
-        "supernet_epochs": supernet_epochs,
-        "cost_weight": cost_weight,
-        "cost_metric": cost_metric,
-        "cost_target": cost_target,
-        "engine": engine,
-        "workers": workers,
-        "cpus_per_trial": cpus_per_trial,
-        "gpus_per_trial": gpus_per_trial,
-        "address": address,
-        "storage": storage,
-        "trial_timeout": trial_timeout,
-        "scheduler": scheduler,
-        "nni_service": nni_service,
-        "nni_machines": nni_machines,
-        "train": train,
-    }
-    own = None if isinstance(evaluator, str) else evaluator
-    return start(space, resolve_settings({}, "search", flags), out or default_directory("search"), own, observer)
+    if isinstance(evaluator, str):
+        evaluator, settings = None, {**settings, "evaluator": evaluator}
+    return start(space, resolve_settings({}, "search", settings), out or default_directory("search"), evaluator, observer)
 
 
 def start(
@@ -179,7 +115,8 @@ def resume(
         space: needed if the run's backbone was given as a module or a function, which has no name.
         evaluator: needed if the run had one of its own.
         observer: hears what happens.
-        changes: to where trials run: any of `CHANGEABLE`; None changes nothing.
+        changes: to where trials run: ``engine``, ``workers`` and all others that docs/settings.md says `resume` may change;
+            None changes nothing.
 
     Raises:
         InputError: if there is no such run, it is in use, its ledger is damaged, or one of the arguments is missing.
@@ -187,7 +124,7 @@ def resume(
     run = Run.open(path)
     observer = observer or Observer()
     for name in changes:
-        known(name, CHANGEABLE, "argument")
+        known(name, changeable(), "argument")
     settings = resolve_settings(run.config["search"], f"{run.path / 'run.yaml'}, search", {"trials": trials, "device": device, **changes})
     space = space or run.space
     if evaluator is None and run.config["evaluator"] == "own":

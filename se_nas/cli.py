@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from se_nas.errors import InputError
+from se_nas.run.settings import SECTIONS, SearchSettings, changeable, resolve_settings
+from se_nas.setting import add_flags, flags_of, settings_of
 
 DESCRIPTION = "Find where Squeeze-and-Excitation blocks pay in a network, and with which settings."
 
@@ -42,8 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    def command(name: str, run: Any, text: str, operand: str, operand_text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
+    def command(name: str, run: Any, text: str, operand: str, operand_text: str, more: str = "") -> argparse.ArgumentParser:
+        usage = f"se-nas {name} {operand} {more}[flags]"
+        sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", usage=usage, allow_abbrev=False)
         sub.add_argument(operand.lower(), metavar=operand, help=operand_text)
         sub.set_defaults(run_command=run)
         return sub
@@ -59,61 +62,28 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", action="store_true", help="print JSON")
 
     sub = command("search", _search, "search a space and show the front; flags override the file's search section", "SPACE", space)
-    sub.add_argument("--out", metavar="DIR", help="directory of the run, new or empty (default: a new one below runs/)")
-    sub.add_argument(
-        "--evaluator", metavar="NAME", help="training (default), or paper: estimates from the SENet paper's tables, no training"
-    )
-    sub.add_argument("--data", metavar="DATA", help="digits, cifar10, ..., folder:PATH or package.module:callable")
-    sub.add_argument("--data-root", metavar="DIR", help="where torchvision's data sets lie or are downloaded to (default: data)")
-    sub.add_argument("--trials", type=int, metavar="N", help="trials to have at the end, both references among them")
-    sub.add_argument("--epochs", type=int, metavar="N", help="epochs of each trial")
-    sub.add_argument("--seed", type=int, metavar="N", help="of the strategy and of each trial")
-    sub.add_argument(
-        "--strategy",
-        metavar="NAME",
-        help="known-cost (default), random, grid, nsga2, evolution, local-search or tpe; with --engine nni also rl",
-    )
-    sub.add_argument("--warm-start", metavar="RUN", help="an earlier run on the same data, whose trials are taken as data")
-    sub.add_argument(
-        "--objective", action="append", metavar="NAME", dest="objectives", help="accuracy, loss, params, macs; may be given again"
-    )
-    sub.add_argument(
-        "--trade", metavar="NAME", help="pareto (default), weighted: accuracy x (cost/target)^w, or constrained: by accuracy alone"
-    )
-    sub.add_argument("--target", action="append", metavar="TARGET", dest="targets", help="of weighted: 'params=300k', 'macs=+5%%'")
-    sub.add_argument("--weight", type=float, metavar="W", help="of weighted: the exponent, below 0 (default: -0.07)")
-    sub.add_argument(
+    groups: dict[str, Any] = {section: sub.add_argument_group(section) for section in SECTIONS}
+    groups["goals"].add_argument(
         "--budget",
         action="append",
         metavar="LIMIT",
         default=[],
-        help="'params<=+5%%' of the plain backbone, 'macs<=42M'; may be given again",
+        help="a hard limit: 'params<=+5%%' of the plain backbone, or 'macs<=42M'; may be given again (default: the file's)",
     )
-    sub.add_argument("--repeats", type=int, metavar="N", help="seeds for the references; 2 or more measure the noise between seeds")
-    sub.add_argument("--front-seeds", type=int, metavar="N", help="most seeds of one architecture; 2 or more: the front is tried again")
-    sub.add_argument("--prior", metavar="NAME", help="paper: begin with what the paper's ImageNet tables say of SE-ResNet-50 (known-cost)")
-    sub.add_argument("--threads", type=int, metavar="N", help="of the CPU in training (default: by how much work a step is)")
-    sub.add_argument("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N")
-    sub.add_argument("--keep-weights", metavar="WHICH", help="front (and references), all or none")
-    sub.add_argument("--scheduler", metavar="NAME", help="ends bad trials early: asha, hyperband or pbt (default: none)")
-    sub.add_argument("--supernet-epochs", type=int, metavar="N", help="of a one-shot search's supernet (default: as of a trial)")
-    sub.add_argument("--cost-weight", type=float, metavar="X", help="of the mean cost in a one-shot search's loss (default: 0)")
-    sub.add_argument("--cost-metric", metavar="NAME", help="which cost that is: params (default) or macs")
-    sub.add_argument("--cost-target", metavar="LIMIT", help="what may be spent without loss: '+2%%' of the plain backbone, or 1.2M")
-    _add_engine(sub)
-    sub.add_argument("--quiet", action="store_true", help="show nothing but errors")
+    add_flags(groups, settings_of(SearchSettings).values())
+    groups["output"].add_argument("--out", metavar="DIR", help="directory of the run, new or empty (default: a new one below runs/)")
+    groups["output"].add_argument("--quiet", action="store_true", help="show nothing but errors")
 
     sub = command("resume", _resume, "go on with a search that was stopped, or add trials to one", "RUN", run)
-    sub.add_argument("--trials", type=int, metavar="N", help="a new total of trials")
-    sub.add_argument("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N")
-    _add_engine(sub)
     sub.add_argument("--quiet", action="store_true", help="show nothing but errors")
+    groups = {section: sub for section in SECTIONS}
+    add_flags(groups, (row for name, row in settings_of(SearchSettings).items() if name in changeable()), "as it was")
 
     sub = command("show", _show, "show a run's front, with both references and their gains and costs", "RUN", run)
     sub.add_argument("--json", action="store_true", help="print JSON")
 
     text = "write architectures as PyTorch code that runs without se-nas, proven to be the searched ones, and their weights"
-    sub = command("export", _export, text, "RUN", "directory of a search, or a space's YAML file")
+    sub = command("export", _export, text, "RUN", "directory of a search, or a space's YAML file", "-o PATH ")
     sub.add_argument("--trial", metavar="N", help="of a run: number of a trial, best (default) or all-front, each into a folder of its own")
     sub.add_argument(
         "--architecture", metavar="FILE", help="of a space: plain, paper, or a JSON file such as architecture.json of an export"
@@ -133,22 +103,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_engine(sub: argparse.ArgumentParser) -> None:
-    """Flags of where trials run; each is a field of `se_nas.run.settings.SearchSettings`."""
-    sub.add_argument("--engine", metavar="NAME", help="where trials run: local (this process), ray or nni")
-    sub.add_argument("--workers", type=int, metavar="N", help="trials at a time (default: as many as fit)")
-    sub.add_argument("--cpus-per-trial", type=float, metavar="X", help="CPU cores of each (default: its threads)")
-    sub.add_argument("--gpus-per-trial", type=float, metavar="X", help="GPUs of each, or a share of one such as 0.25")
-    sub.add_argument("--address", metavar="ADDRESS", help="of a cluster: auto or HOST:PORT (default: workers on this machine)")
-    sub.add_argument("--storage", metavar="DIR", help="for partial trainings, seen by all machines (default: the run's directory)")
-    sub.add_argument("--nni-service", metavar="WHERE", help="with --engine nni: none (this process), local or remote processes")
-    sub.add_argument("--nni-machines", metavar="FILE", help="YAML file of the machines of --nni-service remote")
-    sub.add_argument("--trial-timeout", type=float, metavar="SECONDS", help="a trial that takes longer is ended as failed")
-
-
 def _check(args: argparse.Namespace) -> None:
     from se_nas.report.space_table import show_space
-    from se_nas.run.settings import resolve_settings
     from se_nas.space.space import SearchSpace
     from se_nas.space.spacefile import load_space
 
@@ -186,15 +142,12 @@ def _cost(args: argparse.Namespace) -> None:
 def _search(args: argparse.Namespace) -> None:
     from se_nas.api import default_directory, start
     from se_nas.run.run import Run
-    from se_nas.run.settings import SearchSettings, resolve_settings
-    from se_nas.space.budget import split_budget, split_target
+    from se_nas.space.budget import split_budget
     from se_nas.space.space import SearchSpace
     from se_nas.space.spacefile import load_space
 
     arguments, section = load_space(args.space)
-    flags = {key: value for key, value in vars(args).items() if key in SearchSettings.__dataclass_fields__}
-    if flags["targets"]:
-        flags["targets"] = dict(map(split_target, flags["targets"]))
+    flags = flags_of(args, settings_of(SearchSettings).values())
     settings = resolve_settings(section, f"{args.space}, search", flags)
     out = Path(args.out) if args.out else default_directory(Path(args.space).stem)
     Run.check_free(out)
@@ -213,10 +166,9 @@ def _resume(args: argparse.Namespace) -> None:
     Run.open(args.run)
 
     def go(view: Any) -> None:
-        from se_nas.api import CHANGEABLE, resume
+        from se_nas.api import resume
 
-        changes = {name: getattr(args, name) for name in CHANGEABLE}
-        resume(args.run, trials=args.trials, device=args.device, observer=view, **changes)
+        resume(args.run, observer=view, **{name: getattr(args, name) for name in changeable()})
 
     _watch(Path(args.run), args.quiet, go)
 

@@ -1,4 +1,4 @@
-"""The one exception for what a person can put right."""
+"""Exceptions: `InputError` for bad input, `TrialFailed` for a trial without a result."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Collection
 
 
 class InputError(ValueError):
-    """Bad input: says the value, the rule it breaks, the fix, and where it came from.
+    """Bad input. The message names the value, the rule that it breaks, the fix, and the source of the value.
 
-    The command line prints it as one line and exits with code 2; anything else that escapes is a bug in se-nas.
+    The command line prints it as one line and exits with code 2. Any other exception that escapes is a bug in se-nas.
 
     Args:
-        problem: the value and the rule that it breaks.
+        problem: the value, and the rule that it breaks.
         fix: what to do instead.
-        source: the file and key, or the flag, that the value came from.
+        source: where the value came from: file and key, or flag.
     """
 
     def __init__(self, problem: str, fix: str, source: str | None = None) -> None:
@@ -25,19 +25,19 @@ class InputError(ValueError):
         return f"{where}{self.problem}; {self.fix}"
 
     def at(self, source: str) -> InputError:
-        """The same error, its source put in front: ``at("space.yaml")`` turns ``reduction`` into ``space.yaml, reduction``."""
+        """The same error with a longer source: ``at("space.yaml")`` turns ``reduction`` into ``space.yaml, reduction``."""
         return type(self)(self.problem, self.fix, f"{source}, {self.source}" if self.source else source)
 
 
 class TrialFailed(RuntimeError):
-    """A trial that cannot give metrics (its loss diverged, say): recorded as failed with this reason, never retried."""
+    """A trial has no metrics, for example because its loss diverged. It is recorded as failed, with this reason, and not retried."""
 
 
 class OutOfMemory(TrialFailed):
-    """A trial for which the device's memory was too small; with less beside it, it may fit."""
+    """A trial did not fit into the device's memory. It may fit when fewer trials run beside it."""
 
 
 def known(name: object, names: Collection[str], kind: str) -> None:
-    """Raise `InputError` unless ``name`` is one of ``names``; ``kind`` says what they are names of."""
+    """Raise `InputError` unless ``name`` is one of ``names``. The message calls it a ``kind``: "unknown gate 'softmax'"."""
     if not isinstance(name, str) or name not in names:
         raise InputError(f"unknown {kind} {name!r}", f"take one of {', '.join(names)}", kind)

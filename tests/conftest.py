@@ -16,6 +16,23 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "benchmarks")]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--budget-minutes", type=float, metavar="N", help="quick tests first; skip those that would end after N minutes")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    from budget import Budget
+
+    minutes = config.getoption("--budget-minutes")
+    if minutes is not None:
+        config.pluginmanager.register(Budget(config, minutes))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+
+
 def digits_space(**changes: object) -> SearchSpace:
     """A small space over ResNet-8 for the digit images."""
     arguments = {"reduction": [4, 8], "squeeze": ["avg", "max"], "backbone_args": {"in_channels": 1}, **changes}

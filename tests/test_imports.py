@@ -13,6 +13,7 @@ from conftest import ROOT
 
 FLOORS = [
     ["errors"],
+    ["setting"],
     ["backbones", "se"],
     ["network"],
     ["space"],
@@ -69,27 +70,32 @@ def test_no_file_grows_past_what_one_can_hold_in_mind(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 400
 
 
-def loaded_after(*arguments: str) -> set[str]:
-    code = f"import sys; from se_nas.cli import main\ntry: main({list(arguments)!r})\nexcept SystemExit: pass\n"
-    code += "print(*sys.modules, file=sys.stderr)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    return set(done.stderr.split())
-
-
 HEAVY = {"torch", "numpy", "optuna", "torchvision", "ray", "nni"}
 
+STEPS = """
+import sys
+from importlib import import_module
 
-def test_help_and_import_load_nothing_heavy() -> None:
-    assert not loaded_after("--help") & (HEAVY | {"rich", "yaml"})
-    assert not loaded_after("search", "--help") & (HEAVY | {"rich", "yaml"})
-    code = "import sys, se_nas; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert not set(done.stdout.split()) & HEAVY
+for step in sys.argv[1:]:
+    kind, _, rest = step.partition(" ")
+    try:
+        import_module(rest) if kind == "import" else import_module("se_nas.cli").main(rest.split("|"))
+    except SystemExit:
+        pass
+    print(*sys.modules, file=sys.stderr)
+"""
 
 
-def test_show_loads_no_torch(finished_run) -> None:
-    for arguments in (["show", str(finished_run.path)], ["show", str(finished_run.path), "--json"], ["report", str(finished_run.path)]):
-        assert not loaded_after(*arguments) & HEAVY
+def test_help_show_and_report_load_nothing_heavy(finished_run) -> None:
+    """One process goes through all steps, from the lightest on, and says after each which modules are loaded."""
+    run = str(finished_run.path)
+    light = ["import se_nas", "run --help", "run search|--help"]
+    others = [f"run show|{run}", f"run show|{run}|--json", f"run report|{run}", "import se_nas.report.live"]
+    done = subprocess.run([sys.executable, "-c", STEPS, *light, *others], capture_output=True, text=True, check=True, cwd=ROOT)
+    loaded = dict(zip([*light, *others], map(str.split, done.stderr.splitlines()), strict=True))
+    for step, modules in loaded.items():
+        assert not set(modules) & (HEAVY | {"rich", "yaml"} if step in light else HEAVY), step
+    assert {"se_nas.cli", "se_nas.report.table", "se_nas.report.html", "se_nas.report.live"} <= set(loaded[others[-1]])
 
 
 def test_the_public_face_is_whole() -> None:

@@ -20,8 +20,8 @@ from mnasnet import DIMS, Ints
 from se_nas.goals.objective import Objective
 from se_nas.space.categorical import CategoricalSpace
 from se_nas.strategies import STRATEGIES, create_strategy
-from se_nas.strategies.domains import make_domain
-from se_nas.strategies.known_cost import KnownCostStrategy
+from se_nas.strategies.domain import make_domain
+from se_nas.strategies.known_cost.strategy import KnownCostStrategy
 
 TRIAL_SECONDS = 60
 """Of a short trial, which an ask is held against."""
@@ -120,7 +120,7 @@ def budgets(space: CategoricalSpace, strategies: Sequence[str], proposals: int) 
 
 def uniform(draws: int = 200_000) -> None:
     """The drawing by sums of costs, where listing would do as well, so that every architecture can be counted."""
-    import se_nas.strategies.named as named
+    import se_nas.strategies.domain.categorical as named
 
     dims = {f"d{i}": range(3) for i in range(10)}
     weights = np.random.default_rng(1).random(10) + 0.5

@@ -19,9 +19,9 @@ from peers import PEERS
 from problems import Problem, make_problem
 from sklearn.ensemble import ExtraTreesRegressor
 
-from se_nas.strategies.improvement import expected_improvement
-from se_nas.strategies.known_cost import CHUNK, KINDS, KnownCostStrategy
-from se_nas.strategies.surrogate import Surrogate
+from se_nas.strategies.known_cost.improvement import expected_improvement
+from se_nas.strategies.known_cost.strategy import CHUNK, KINDS, KnownCostStrategy
+from se_nas.strategies.known_cost.surrogate import Surrogate
 
 MARKS = (25, 50, 75, 100, 150)
 

@@ -19,17 +19,21 @@ BACKBONES: dict[str, Builder] = {name: builder for family in FAMILIES for name, 
 
 
 def register_backbone(name: str, builder: Builder) -> None:
-    """Add a backbone that YAML and Python can then name; ``builder(**backbone_args)`` returns the plain network."""
+    """Register a backbone under a name, for YAML and Python. ``builder(**backbone_args)`` returns the plain network.
+
+    Raises:
+        InputError: if the name is taken.
+    """
     if name in BACKBONES:
         raise InputError(f"backbone {name!r} exists already", "choose another name")
     BACKBONES[name] = builder
 
 
 def find_builder(name: str) -> Builder:
-    """The builder behind a backbone's name.
+    """The builder of the backbone with this name.
 
     Raises:
-        InputError: for a name that nothing answers to.
+        InputError: for an unknown name.
     """
     if name in BACKBONES:
         return BACKBONES[name]
@@ -61,7 +65,11 @@ def _timm_builder(name: str) -> Builder:
 
 
 def import_callable(name: str, source: str) -> Callable[..., Any]:
-    """What ``package.module:callable`` names. This runs the person's code: only for names that the person wrote."""
+    """Import ``package.module:callable``. The import runs that module's code, so pass only names that the user wrote.
+
+    Raises:
+        InputError: if it cannot be imported or called; ``source`` is the key that the name came from.
+    """
     module, _, attribute = name.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)
@@ -70,17 +78,17 @@ def import_callable(name: str, source: str) -> Callable[..., Any]:
     except AttributeError:
         raise InputError(f"{module} has no {attribute!r}", "name a function of that module", source) from None
     if not callable(found):
-        raise InputError(f"{name!r} is no callable", "name a function of that module", source)
+        raise InputError(f"{name!r} is not callable", "name a function of that module", source)
     return found  # type: ignore[no-any-return]
 
 
 def make_backbone(backbone: str | nn.Module | Builder, args: Mapping[str, Any], extra: Mapping[str, Any]) -> nn.Module:
-    """A fresh plain network (a copy, weights and all, of one that was given as a module).
+    """Make a plain network.
 
     Args:
-        backbone: a name, a module, or a function that returns one.
-        args: of its builder.
-        extra: more of those, values of a space's extra dimensions.
+        backbone: a name, a function that returns a module, or a module (of which this makes a copy, with its weights).
+        args: arguments of the builder.
+        extra: further arguments of the builder: the values of a space's extra dimensions.
 
     Raises:
         InputError: for an unknown name, or arguments that the builder refuses.
@@ -97,12 +105,12 @@ def make_backbone(backbone: str | nn.Module | Builder, args: Mapping[str, Any], 
     except InputError as error:
         if not extra or error.source != "backbone_args":
             raise
-        raise InputError(error.problem, "give values that the builder takes as keyword arguments", "extra") from error
+        raise InputError(error.problem, "give values that the builder accepts as keyword arguments", "extra") from error
     return backbone(**args)
 
 
 def build_backbone(name: str, args: Mapping[str, Any]) -> nn.Module:
-    """The plain network of that name.
+    """Make the plain network of this name.
 
     Raises:
         InputError: for an unknown name, or arguments that the builder refuses.
@@ -111,10 +119,10 @@ def build_backbone(name: str, args: Mapping[str, Any]) -> nn.Module:
 
 
 def call_builder(builder: Builder, name: str, args: Mapping[str, Any]) -> nn.Module:
-    """The network that a builder makes of these arguments.
+    """Call a builder. ``name`` is the builder's name in errors.
 
     Raises:
-        InputError: if it refuses them, or makes no module; ``name`` is what a person calls it.
+        InputError: if the builder raises, or returns something else than a module.
     """
     try:
         network = builder(**args)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from se_nas.backbones.layers import ConvNorm, Parallel, init_convolutions
 
 Widths = tuple[int, tuple[int, int], tuple[int, int], int]
-"""Of an inception module: 1x1 (0 for none), 3x3 and the 1x1 before it, two 3x3 and the 1x1 before them, the 1x1 after the pool."""
+"""Widths of an inception module's branches: 1x1 (0 for no such branch); (1x1, 3x3); (1x1, both 3x3); 1x1 after the pooling."""
 
 STAGES: dict[str, dict[str, Widths]] = {
     "inception3": {
@@ -31,9 +31,9 @@ STAGES: dict[str, dict[str, Widths]] = {
 
 
 class Inception(Parallel):
-    """Convolutions of several sizes and a pooling, side by side; the output is their concatenation.
+    """Branches of convolutions and a branch of pooling, concatenated.
 
-    A module without a 1x1 branch halves height and width, and its pooling hands on all channels.
+    A module without the 1x1 branch halves height and width; its pooling keeps all channels.
     Shapes: (N, in_channels, H, W) -> (N, out_channels, H', W').
     """
 
@@ -56,7 +56,7 @@ class Inception(Parallel):
 class BNInception(nn.Module):
     """Stem, ten inception modules, mean over height and width, one linear layer.
 
-    Shapes: (N, in_channels, H, W) -> (N, num_classes); H and W multiples of 32.
+    Shapes: (N, in_channels, H, W) -> (N, num_classes); H and W are multiples of 32.
     """
 
     def __init__(self, num_classes: int = 1000, in_channels: int = 3) -> None:

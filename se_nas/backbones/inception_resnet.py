@@ -1,7 +1,6 @@
 """Inception-ResNet-v2 (Szegedy et al., arXiv 1602.07261) as its authors released it: 10, 20 and 10 residual blocks.
 
-The release differs from the article's figures in its stem and in its widths, and the SENet paper does not say which of
-them it used.
+The release has another stem and other widths than the article's figures. The SENet paper does not say which it used.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ Conv = partial(ConvNorm, eps=1e-3)
 
 
 class InceptionResidual(nn.Module):
-    """relu(x + scale * branch(x)); the branch is some towers, joined, and a 1x1 convolution back to the input's channels.
+    """relu(x + scale * branch(x)). The branch concatenates several towers; a 1x1 convolution restores the input's channels.
 
     Shapes: (N, channels, H, W) -> the same.
 
     Args:
-        channels: of input and output.
-        towers: of each tower the kernels and widths of its convolutions, in order.
+        channels: channels of input and output.
+        towers: for each tower, (kernel, width) of its convolutions in order.
         scale: factor of the branch (section 3.3).
         act: whether the block ends in a ReLU.
     """
@@ -64,7 +63,7 @@ def _block8(scale: float = 0.2, act: bool = True) -> InceptionResidual:
 class InceptionResNetV2(nn.Module):
     """Stem, three stages of residual blocks with a reduction before the second and third, mean, one linear layer.
 
-    Shapes: (N, in_channels, H, W) -> (N, num_classes); made for 299x299, H and W at least 75.
+    Shapes: (N, in_channels, H, W) -> (N, num_classes); designed for 299x299, H and W are at least 75.
     """
 
     def __init__(self, num_classes: int = 1000, in_channels: int = 3) -> None:

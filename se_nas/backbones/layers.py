@@ -1,6 +1,8 @@
-"""What several backbones are made of."""
+"""Layers that several backbones share."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -9,17 +11,17 @@ from torch import Tensor, nn
 class ConvNorm(nn.Sequential):
     """Convolution, batch norm and, unless ``act`` is false, ReLU.
 
-    Shapes: (N, in_channels, H, W) -> (N, out_channels, H', W'); at stride 1 height and width stay, unless ``valid``.
+    Shapes: (N, in_channels, H, W) -> (N, out_channels, H', W'). At stride 1, H and W do not change, unless ``valid``.
 
     Args:
-        in_channels: of the input.
-        out_channels: of the output.
-        kernel: size, one number or (height, width).
-        stride: of the convolution.
-        groups: of the convolution.
-        act: whether a ReLU follows.
-        valid: no padding.
-        eps: of the batch norm.
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel: size of the kernel, odd: one number, or (height, width).
+        stride: stride of the convolution.
+        groups: groups of the convolution.
+        act: whether to end with a ReLU.
+        valid: whether to leave out the padding.
+        eps: epsilon of the batch norm.
     """
 
     def __init__(
@@ -43,14 +45,30 @@ class ConvNorm(nn.Sequential):
 
 
 class Parallel(nn.ModuleList):
-    """Branches that see the same input; their outputs, joined along the channels."""
+    """Branches on the same input; concatenates their outputs along the channels."""
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([branch(x) for branch in self], 1)
 
 
+def make_stage(
+    block: Callable[[int, int, int], nn.Module], in_channels: int, width: int, depth: int, stride: int, expansion: int = 1
+) -> nn.Sequential:
+    """A stage of blocks. The first block takes the stage's stride and changes the channels.
+
+    Args:
+        block: makes a block from (in_channels, width, stride); the block has ``width * expansion`` output channels.
+        in_channels: channels of the stage's input.
+        width: width of the blocks.
+        depth: number of blocks.
+        stride: stride of the first block.
+        expansion: output channels of a block, divided by its width.
+    """
+    return nn.Sequential(*(block(width * expansion if i else in_channels, width, 1 if i else stride) for i in range(depth)))
+
+
 def init_convolutions(network: nn.Module) -> None:
-    """He et al.'s initialisation (arXiv 1502.01852) of every convolution."""
+    """Initialise every convolution as He et al. do (arXiv 1502.01852)."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -5,16 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from se_nas.backbones.layers import ConvNorm, init_convolutions
+from se_nas.backbones.layers import ConvNorm, init_convolutions, make_stage
 
 STAGES = {"stage1": (64, 1), "stage2": (128, 2), "stage3": (256, 2), "stage4": (512, 6), "stage5": (1024, 2)}
-"""Width and blocks of each stage; every stage after the first halves height and width (table 1)."""
+"""(width, number of blocks) of each stage. Every stage but the first halves height and width (table 1)."""
 
 
 class SeparableBlock(nn.Module):
     """Depthwise 3x3 and pointwise 1x1 convolution, each with batch norm and ReLU.
 
-    The SENet paper does not say where its blocks sit; its 4.7M parameters fit the pointwise output alone.
+    The SENet paper does not say where its SE blocks sit. Its 4.7M parameters fit only blocks after the pointwise convolution.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
@@ -37,11 +37,8 @@ class MobileNetV1(nn.Module):
         self.stem = ConvNorm(in_channels, 32, 3, 2)
         channels = 32
         for name, (width, depth) in STAGES.items():
-            blocks = []
-            for i in range(depth):
-                blocks.append(SeparableBlock(channels, width, 2 if i == 0 and name != "stage1" else 1))
-                channels = width
-            self.add_module(name, nn.Sequential(*blocks))
+            self.add_module(name, make_stage(SeparableBlock, channels, width, depth, 1 if name == "stage1" else 2))
+            channels = width
         self.fc = nn.Linear(channels, num_classes)
         init_convolutions(self)
 

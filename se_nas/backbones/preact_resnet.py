@@ -8,11 +8,11 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from se_nas.backbones.layers import init_convolutions
+from se_nas.backbones.layers import init_convolutions, make_stage
 
 
 class PreactBasicBlock(nn.Module):
-    """Two 3x3 convolutions, batch norm and ReLU before each; a projection sees the activated input."""
+    """Two 3x3 convolutions, each after batch norm and ReLU. A projection shortcut takes the activated input."""
 
     expansion = 1
 
@@ -32,7 +32,7 @@ class PreactBasicBlock(nn.Module):
 
 
 class PreactBottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions, batch norm and ReLU before each; a projection sees the activated input."""
+    """1x1, 3x3 and 1x1 convolutions, each after batch norm and ReLU. A projection shortcut takes the activated input."""
 
     expansion = 4
 
@@ -62,9 +62,9 @@ class PreactResNet(nn.Module):
 
     Args:
         block: `PreactBasicBlock` or `PreactBottleneck`.
-        depth: blocks a stage.
-        factor: widths are 16, 32 and 64 times it.
-        num_classes: outputs.
+        depth: number of blocks of each stage.
+        factor: the stages' widths are 16, 32 and 64 times this.
+        num_classes: number of outputs.
         in_channels: channels of the images.
     """
 
@@ -76,11 +76,8 @@ class PreactResNet(nn.Module):
         channels = 16
         self.stages = ["layer1", "layer2", "layer3"]
         for name, width in zip(self.stages, (16 * factor, 32 * factor, 64 * factor), strict=True):
-            blocks = []
-            for i in range(depth):
-                blocks.append(block(channels, width, 2 if i == 0 and name != "layer1" else 1))
-                channels = width * block.expansion
-            self.add_module(name, nn.Sequential(*blocks))
+            self.add_module(name, make_stage(block, channels, width, depth, 1 if name == "layer1" else 2, block.expansion))
+            channels = width * block.expansion
         self.bn = nn.BatchNorm2d(channels)
         self.fc = nn.Linear(channels, num_classes)
         init_convolutions(self)

@@ -1,9 +1,10 @@
 """Residual networks: He et al.'s CIFAR networks (6n+2), their ImageNet networks and ResNeXt, as the SENet paper used them.
 
-Module names are torchvision's, so that torchvision's weights load. They differ from it in two ways: in the ImageNet
-ResNets the stride sits on the first 1x1 convolution (arXiv 1512.03385, and the paper's own networks; its ResNeXts have it
-on the 3x3, as torchvision's), and the CIFAR networks have shortcuts without parameters (option A: subsample, pad with
-zero channels).
+Module names are torchvision's, so that torchvision's weights load. Two things differ from torchvision:
+
+- In the ImageNet ResNets the stride is on the first 1x1 convolution, as in arXiv 1512.03385 and in the SENet paper's own
+  networks. (In the ResNeXts it is on the 3x3, as in torchvision.)
+- The CIFAR networks have shortcuts without parameters (option A: subsample, and pad with zero channels).
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from se_nas.backbones.layers import init_convolutions
+from se_nas.backbones.layers import init_convolutions, make_stage
 
 
 class PadShortcut(nn.Module):
-    """Shortcut without parameters: every ``stride``-th pixel, new channels filled with zeros (option A)."""
+    """Shortcut without parameters (option A): take every ``stride``-th pixel, and pad with channels of zeros."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
@@ -57,7 +58,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions and a shortcut; the stride is on the first 1x1, or with ``late_stride`` on the 3x3."""
+    """1x1, 3x3 and 1x1 convolutions and a shortcut. The stride is on the first 1x1; with ``late_stride``, on the 3x3."""
 
     expansion = 4
     groups = 1
@@ -84,7 +85,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNeXtBottleneck(Bottleneck):
-    """Bottleneck of 32 groups, half as wide as its output; the stride is on the 3x3 (arXiv 1611.05431)."""
+    """Bottleneck with 32 groups, half as wide as its output. The stride is on the 3x3 (arXiv 1611.05431)."""
 
     expansion = 2
     groups = 32
@@ -98,13 +99,16 @@ class ResNet(nn.Module):
 
     Args:
         block: `BasicBlock`, `Bottleneck` or `ResNeXtBottleneck`.
-        depths: blocks of each stage; every stage after the first halves height and width.
+        depths: number of blocks of each stage. Every stage but the first halves height and width.
         widths: width of each stage, before the block's expansion.
-        shortcut: what stands where the shape changes.
-        imagenet_stem: 7x7 convolution of stride 2 and max pooling; otherwise one 3x3 convolution.
-        num_classes: outputs.
+        shortcut: shortcut of the blocks that change the shape; others have the identity.
+        imagenet_stem: whether the stem is a 7x7 convolution of stride 2 and max pooling; otherwise it is one 3x3 convolution.
+        num_classes: number of outputs.
         in_channels: channels of the images.
-        kernel: size of the blocks' 3x3 convolutions, odd.
+        kernel: kernel size of the blocks' 3x3 convolutions, odd.
+
+    Raises:
+        ValueError: for an even kernel.
     """
 
     def __init__(
@@ -131,12 +135,9 @@ class ResNet(nn.Module):
         self.bn1 = nn.BatchNorm2d(channels)
         self.stages = [f"layer{i}" for i in range(1, len(depths) + 1)]
         for i, (name, depth, width) in enumerate(zip(self.stages, depths, widths, strict=True)):
-            blocks = []
-            for j in range(depth):
-                stride = 2 if i > 0 and j == 0 else 1
-                blocks.append(block(channels, width, stride, shortcut, kernel))
-                channels = width * block.expansion
-            self.add_module(name, nn.Sequential(*blocks))
+            make = partial(block, shortcut=shortcut, kernel=kernel)
+            self.add_module(name, make_stage(make, channels, width, depth, 2 if i > 0 else 1, block.expansion))
+            channels = width * block.expansion
         self.fc = nn.Linear(channels, num_classes)
         init_convolutions(self)
 
@@ -150,7 +151,10 @@ class ResNet(nn.Module):
 def cifar_resnet(
     depth: int, num_classes: int = 10, in_channels: int = 3, widths: tuple[int, int, int] = (16, 32, 64), width: float = 1, kernel: int = 3
 ) -> ResNet:
-    """ResNet of depth 6n + 2 for small images (arXiv 1512.03385, section 4.2): 3 stages of n basic blocks; ``width`` times as wide."""
+    """ResNet of depth 6n + 2 for small images (arXiv 1512.03385, section 4.2): 3 stages of n basic blocks.
+
+    ``width`` is a factor of the stages' ``widths``.
+    """
     blocks, widths = (depth - 2) // 6, tuple(round(width * each) for each in widths)  # type: ignore[assignment]
     return ResNet(BasicBlock, (blocks,) * 3, widths, PadShortcut, False, num_classes, in_channels, kernel)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from se_nas.backbones.layers import ConvNorm, init_convolutions
+from se_nas.backbones.layers import ConvNorm, init_convolutions, make_stage
 
 STAGES = {"layer1": (256, 3), "layer2": (512, 8), "layer3": (1024, 36), "layer4": (2048, 3)}
-"""Channels and blocks of each stage; every stage after the first halves height and width."""
+"""(channels, number of blocks) of each stage. Every stage but the first halves height and width."""
 
 
 class SENetBottleneck(nn.Module):
-    """ResNeXt 64x4d bottleneck whose first 1x1 is half as wide; the stride is on the 3x3s, the shortcut's included."""
+    """ResNeXt 64x4d bottleneck whose first 1x1 is half as wide. The stride is on the 3x3 convolution, and on the shortcut's 3x3."""
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
@@ -39,11 +39,8 @@ class SENet154(nn.Module):
         )
         before = 128
         for name, (channels, depth) in STAGES.items():
-            blocks = []
-            for i in range(depth):
-                blocks.append(SENetBottleneck(before, channels, 2 if i == 0 and name != "layer1" else 1))
-                before = channels
-            self.add_module(name, nn.Sequential(*blocks))
+            self.add_module(name, make_stage(SENetBottleneck, before, channels, depth, 1 if name == "layer1" else 2))
+            before = channels
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(before, num_classes)
         init_convolutions(self)

@@ -1,4 +1,4 @@
-"""Shake-Shake 26 2x96d for 32x32 images (Gastaldi, arXiv 1705.07485): two branches a block, mixed at random in training."""
+"""Shake-Shake 26 2x96d for 32x32 images (Gastaldi, arXiv 1705.07485): blocks of two branches, mixed at random in training."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from se_nas.backbones.layers import init_convolutions
+from se_nas.backbones.layers import init_convolutions, make_stage
 
 STAGES = {"layer1": 96, "layer2": 192, "layer3": 384}
+"""Channels of each stage. Every stage but the first halves height and width."""
+
 BLOCKS = 4
-"""A stage."""
+"""Number of blocks of each stage."""
 
 
 class ShakeBranches(nn.Module):
-    """Two branches, mixed: in training by one random share an image, another in the backward pass; else half and half.
+    """Two branches, mixed. In training each image has a random share in the forward pass and another in the backward pass; in
+    evaluation each branch has half.
 
     Shapes: (N, in_channels, H, W) -> (N, channels, H / stride, W / stride).
     """
@@ -45,7 +48,7 @@ def _branch(in_channels: int, channels: int, stride: int) -> nn.Sequential:
 
 
 class ShiftedShortcut(nn.Module):
-    """Two 1x1 convolutions on every ``stride``-th pixel, the second's shifted by one; joined, and a batch norm."""
+    """Two 1x1 convolutions on every ``stride``-th pixel (for the second, shifted by one pixel), concatenated; then batch norm."""
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
@@ -64,7 +67,7 @@ class ShiftedShortcut(nn.Module):
 class ShakeBlock(nn.Module):
     """Shortcut plus mixed branches.
 
-    The SENet paper does not say whether each branch has an SE block or their mixture; here it is the mixture, before
+    The SENet paper does not say whether each branch has an SE block, or the mixture has one. Here the mixture has it, before
     the sum with the shortcut.
     """
 
@@ -88,11 +91,8 @@ class ShakeShake(nn.Module):
         self.stem = nn.Sequential(nn.Conv2d(in_channels, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16))
         before = 16
         for name, channels in STAGES.items():
-            blocks = []
-            for i in range(BLOCKS):
-                blocks.append(ShakeBlock(before, channels, 2 if i == 0 and name != "layer1" else 1))
-                before = channels
-            self.add_module(name, nn.Sequential(*blocks))
+            self.add_module(name, make_stage(ShakeBlock, before, channels, BLOCKS, 1 if name == "layer1" else 2))
+            before = channels
         self.fc = nn.Linear(before, num_classes)
         init_convolutions(self)
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from se_nas.backbones.layers import ConvNorm, init_convolutions
+from se_nas.backbones.layers import ConvNorm, init_convolutions, make_stage
+
+STEM = 24
+"""Channels after the stem."""
 
 GROUPS = 3
 STAGES = {"stage2": (240, 4), "stage3": (480, 8), "stage4": (960, 4)}
-"""Channels and units of each stage; the first unit halves height and width (table 1)."""
+"""(channels, number of units) of each stage. A stage's first unit halves height and width (table 1)."""
 
 
 class ChannelShuffle(nn.Module):
-    """Deals the channels of each group to all groups. Shapes: (N, C, H, W) -> the same."""
+    """Distributes the channels of each group over all groups. Shapes: (N, C, H, W) -> the same."""
 
     def forward(self, x: Tensor) -> Tensor:
         n, channels, height, width = x.shape
@@ -23,13 +26,14 @@ class ChannelShuffle(nn.Module):
 class ShuffleUnit(nn.Module):
     """Grouped 1x1, shuffle, depthwise 3x3, grouped 1x1, and a shortcut (figure 2).
 
-    At stride 1 the branch is added to its input; at stride 2 it is joined to the pooled input.
-    The SENet paper does not say where its blocks sit; its 2.4M parameters fit the branch's end best.
+    At stride 1 the branch is added to its input; at stride 2 it is concatenated with the pooled input.
+    The SENet paper does not say where its SE blocks sit. Its 2.4M parameters fit blocks at the end of the branch best.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int, groups: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
         width = out_channels // 4
+        groups = 1 if in_channels == STEM else GROUPS  # the stem gives too few channels for groups (section 3.2)
         branch_channels = out_channels if stride == 1 else out_channels - in_channels
         self.compress = ConvNorm(in_channels, width, 1, groups=groups)
         self.shuffle = ChannelShuffle()
@@ -52,15 +56,11 @@ class ShuffleNetV1(nn.Module):
 
     def __init__(self, num_classes: int = 1000, in_channels: int = 3) -> None:
         super().__init__()
-        self.stem = nn.Sequential(ConvNorm(in_channels, 24, 3, 2), nn.MaxPool2d(3, 2, 1))
-        channels = 24
+        self.stem = nn.Sequential(ConvNorm(in_channels, STEM, 3, 2), nn.MaxPool2d(3, 2, 1))
+        channels = STEM
         for name, (width, depth) in STAGES.items():
-            units = []
-            for i in range(depth):
-                groups = 1 if channels == 24 else GROUPS  # the first 1x1 has few inputs: not grouped (section 3.2)
-                units.append(ShuffleUnit(channels, width, 2 if i == 0 else 1, groups))
-                channels = width
-            self.add_module(name, nn.Sequential(*units))
+            self.add_module(name, make_stage(ShuffleUnit, channels, width, depth, 2))
+            channels = width
         self.fc = nn.Linear(channels, num_classes)
         init_convolutions(self)
 

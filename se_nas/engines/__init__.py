@@ -1,6 +1,6 @@
-"""Engines: where trials run. Each takes jobs from a `Plan` and fills the run's ledger.
+"""Engines: where trials run. An engine takes jobs from a `Plan` and records finished trials in the run's ledger.
 
-The ledger is the truth: an engine keeps nothing that is needed to go on, so that a run begun on one is finished on any other.
+All state is in the ledger, so a run begun on one engine can be resumed on any other.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from se_nas.run.settings import SearchSettings
 
 
 class Engine(Protocol):
-    """Runs a plan; made by name, called once."""
+    """Runs a plan. It is made by name and called once."""
 
     def __call__(self, run: Run, plan: Plan, observer: Observer) -> str:
-        """Run the plan's jobs until none is left; each finished trial is in the ledger before the plan is told of it.
+        """Run jobs until the plan has no more. Each finished trial is in the ledger before the plan hears of it.
 
         Returns:
             ``complete``, or ``exhausted`` if the strategy had nothing left to propose.
@@ -34,14 +34,14 @@ ENGINES = {
     "ray": "se_nas.engines.ray_tune:RayEngine",
     "nni": "se_nas.engines.nni_engine:NNIEngine",
 }
-"""Name -> class, called with (evaluator, settings)."""
+"""Name -> ``module:class``. The class takes (evaluator, settings); its module is imported only when it is used."""
 
 
 def create_engine(evaluator: Evaluator, settings: SearchSettings) -> Engine:
-    """The engine of the settings.
+    """Make the engine that the settings name. Nothing is started or written yet.
 
     Raises:
-        InputError: for an unknown name, a missing extra, or settings that the engine cannot follow; nothing has begun then.
+        InputError: for an unknown name, a missing extra, or settings that the engine cannot follow.
     """
     known(settings.engine, ENGINES, "engine")
     check_name(settings.strategy, settings.engine)

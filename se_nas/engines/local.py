@@ -1,8 +1,10 @@
-"""The engine in this process: one trial after another, on the CPU or one GPU."""
+"""The local engine: runs one trial after another in this process, on the CPU or one GPU."""
 
 from __future__ import annotations
 
-from se_nas.engines.attempt import attempt
+from functools import partial
+
+from se_nas.engines.outcome import evaluate_job
 from se_nas.engines.plan import Plan
 from se_nas.engines.recorder import Recorder
 from se_nas.evaluate import Evaluator
@@ -30,12 +32,13 @@ class LocalEngine:
         recorder = Recorder(run, plan, observer)
         while (job := plan.next()) is not None:
             recorder.started(job)
-            trial, evaluation = attempt(self._evaluator, job, self._device, observer.epoch_finished, f"local:{self._device}")
-            recorder.finished(trial, evaluation.weights if evaluation else None)
+            report = partial(observer.epoch_finished, job.number)
+            outcome = evaluate_job(self._evaluator, job, self._device, report, f"local:{self._device}")
+            recorder.finished(outcome.trial(job), outcome.weights)
         return recorder.reason
 
 
 def not_used_in_one_process(settings: SearchSettings) -> list[str]:
-    """Names of the settings given that need workers."""
+    """Names of the settings that were given but need workers."""
     given = {"workers": settings.workers > 1, "trial_timeout": settings.trial_timeout, "scheduler": settings.scheduler != "none"}
     return [name for name, there in given.items() if there]

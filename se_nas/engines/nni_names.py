@@ -1,4 +1,4 @@
-"""Which strategies are NNI's own, and how they are told from ours of the same name. Needs neither NNI nor torch."""
+"""Names of NNI's own strategies, and how to tell them from ours of the same name. Loads neither NNI nor torch."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from se_nas.strategies import STRATEGIES
 from se_nas.strategies.elsewhere import PREFIX, is_elsewhere
 
 OURS = "se-nas:"
-"""Before the name of a strategy: it is ours, whatever the engine."""
+"""Prefix that always means our strategy: ``se-nas:random`` is ours on any engine."""
 
 OWN = ("random", "grid", "evolution", "tpe", "rl", *ONE_SHOT)
-"""NNI's own strategies, by the names that a person gives."""
+"""NNI's own strategies, by the names that users give."""
 
 
 def full_name(strategy: str, engine: str) -> str:
-    """The name under which a run keeps its strategy: ``random`` for ours, ``nni:random`` for NNI's.
+    """The name that a run stores: ``random`` for ours, ``nni:random`` for NNI's.
 
-    With the engine ``nni``, a name that NNI's own and ours share means NNI's.
+    On the engine ``nni``, a name that both have means NNI's.
     """
     if strategy.startswith(OURS):
         return strategy.removeprefix(OURS)
@@ -31,5 +31,5 @@ def check_name(strategy: str, engine: str) -> None:
             known(strategy, (*OWN, *(name if name not in OWN else OURS + name for name in STRATEGIES)), "strategy")
         return
     if engine != "nni":
-        raise InputError(f"NNI proposes for {strategy}, and the engine is {engine}", "take --engine nni", "engine")
+        raise InputError(f"{strategy} is NNI's own strategy, and the engine is {engine}", "take --engine nni", "engine")
     known(strategy, [PREFIX + name for name in OWN], "strategy")

@@ -1,26 +1,26 @@
-"""What a search still has to try: both references first, then what the strategy proposes."""
+"""What a search still has to try: the references first, then what the strategy proposes."""
 
 from __future__ import annotations
 
 import itertools
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from se_nas.goals.objective import Objective
 from se_nas.goals.trade import resolve_trade
 from se_nas.run.settings import SearchSettings
 from se_nas.run.trial import Trial
-from se_nas.space.architecture import Architecture
-from se_nas.space.space import REFERENCES, SearchSpace
+from se_nas.space.architecture import REFERENCES, Architecture
+from se_nas.space.space import SearchSpace
 from se_nas.strategies import Strategy, create_strategy, replay, tell
 from se_nas.strategies.elsewhere import Elsewhere, is_elsewhere
 
 
 @dataclass(frozen=True)
 class Job:
-    """A trial to be run; its fields are those of `Trial`."""
+    """A trial still to be run. Its fields are those of `Trial`."""
 
     number: int
     role: str
@@ -30,25 +30,34 @@ class Job:
     costs: Mapping[str, int]
     after: int
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, for another process."""
+        return {**asdict(self), "architecture": self.architecture.to_json()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Job:
+        """Inverse of `to_json`."""
+        return cls(**{**data, "architecture": Architecture.from_json(data["architecture"])})
+
 
 class Plan:
     """Hands out jobs in order, and takes back finished trials.
 
-    Trials 0 and 1 are the references; with ``repeats`` they come again with the next seeds. All later ones are the
-    strategy's; what it proposes again is tried with the next seed. A plan made from a ledger goes on just where the search
-    that wrote it stopped.
+    Trials 0 and 1 are the references ``plain`` and ``paper``. With ``repeats``, they come again with the next seeds. All
+    later trials come from the strategy; an architecture that it proposes again gets the next seed. A plan made from a
+    ledger continues exactly where the search that wrote it stopped.
 
     Args:
-        space: what is searched.
-        settings: how.
-        objectives: what for.
+        space: the search space.
+        settings: of the search.
+        objectives: of the search.
         trials: the ledger so far, in the order in which the trials ended.
-        earlier: trials of another run, of which the strategy is told first.
+        earlier: trials of another run; the strategy is told of them first.
 
     Attributes:
-        space: as given.
-        trade: of the objectives.
-        replayed: whether the strategy proposes what the ledger holds, see `se_nas.strategies.replay`.
+        space: the search space.
+        trade: how the objectives are traded.
+        replayed: whether the strategy proposes again what the ledger holds, see `se_nas.strategies.replay`.
     """
 
     def __init__(
@@ -82,7 +91,7 @@ class Plan:
 
     @property
     def left(self) -> int:
-        """How many jobs are not handed out yet."""
+        """Number of jobs not handed out yet."""
         return len(self._numbers)
 
     @property
@@ -91,10 +100,10 @@ class Plan:
         return bool(self._numbers) and self._numbers[0] < 2 * self._settings.repeats
 
     def next(self, proposed: Architecture | None = None) -> Job | None:
-        """The next job; None when all are handed out or no architecture is left.
+        """The next job, or None if all are handed out or the strategy proposes nothing more.
 
         Args:
-            proposed: by a strategy that is not this plan's; in place of what its own would propose.
+            proposed: an architecture from another library's strategy; None to ask the plan's own strategy.
         """
         if not self._numbers:
             return None
@@ -106,14 +115,14 @@ class Plan:
         return self._job(number, "proposal", asked[0], self._new_seed(asked[0])) if asked else None
 
     def _new_seed(self, architecture: Architecture) -> int:
-        """The first, from the search's own on, that no trial of the architecture had."""
+        """The first seed, from the search's own up, that no trial of the architecture has used."""
         seeds = self._seeds.get(architecture, set())
         return next(seed for seed in itertools.count(self._settings.seed) if seed not in seeds)
 
     def copy(self, job: Job) -> Job | None:
-        """A further trial that goes on from where another is, with other settings of its training; None when none is left.
+        """A new job that continues another one's training with other settings, or None if no job is left.
 
-        Its fidelity is none that a search asks for: it is compared with nothing, and no strategy hears of it.
+        Its fidelity is marked ``copied``, so it is compared with no other trial, and the strategy is not told of it.
         """
         if not self._numbers:
             return None
@@ -126,13 +135,13 @@ class Plan:
         return Job(number, role, architecture, seed, {"epochs": self._settings.epochs}, costs, self._finished)
 
     def finished(self, trial: Trial) -> None:
-        """Tell the strategy of a trial that is in the ledger."""
+        """Tell the strategy of a trial. The trial must be in the ledger already."""
         tell(self._strategy, trial)
         self._finished += 1
 
 
 def _options(space: SearchSpace, settings: SearchSettings) -> dict[str, Any]:
-    """What settings say to a strategy of its own."""
+    """Arguments for the strategy that follow from the settings."""
     options: dict[str, Any] = {}
     if settings.front_seeds > 1:
         options["repeats"] = settings.front_seeds

@@ -1,14 +1,13 @@
-"""Puts finished trials on record: weights, then the ledger's line, then the plan, the front and the view."""
+"""Records finished trials: saves the weights, appends to the ledger, then tells the plan and the observer."""
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from se_nas.engines.plan import Job, Plan
-from se_nas.errors import InputError, TrialFailed
+from se_nas.errors import InputError
 from se_nas.run.observer import Observer
 from se_nas.run.run import Run
 from se_nas.run.trial import Trial
@@ -18,12 +17,12 @@ if TYPE_CHECKING:
 
 
 class Recorder:
-    """The one way of a finished trial into a run, whatever engine ran it.
+    """Every engine records its trials through this.
 
     Attributes:
         path: the run's directory.
-        keep: which weights are kept: ``front``, ``all`` or ``none``.
-        observer: the view.
+        keep: which weights to keep: ``front``, ``all`` or ``none``.
+        observer: is told of each start and end.
     """
 
     def __init__(self, run: Run, plan: Plan, observer: Observer) -> None:
@@ -33,13 +32,14 @@ class Recorder:
         self.keep = run.config["search"]["keep_weights"]
 
     def started(self, job: Job) -> None:
+        """Tell the observer that a job has begun."""
         self.observer.trial_started(job.number, job.role, job.architecture, job.costs)
 
     def finished(self, trial: Trial, weights: Mapping[str, Tensor] | None = None) -> None:
-        """Weights are on disk before the trial's line is in the ledger, and its line before anything else goes on.
+        """Record a trial. Weights reach the disk before the ledger's line does, and the line before anything else happens.
 
         Raises:
-            InputError: if the disk does not take them; what was finished before stays whole.
+            InputError: if the disk takes no more. What was recorded before stays whole.
         """
         try:
             if weights and self.keep != "none":
@@ -57,12 +57,5 @@ class Recorder:
 
     @property
     def reason(self) -> str:
-        """How a search that has no more jobs has ended."""
+        """How a search without further jobs ended: ``complete`` or ``exhausted``."""
         return "complete" if len(self._trials) >= self._run.config["search"]["trials"] else "exhausted"
-
-
-def check_finite(metrics: Mapping[str, float]) -> None:
-    """Raise `TrialFailed` for a metric that is no finite number."""
-    for name, value in metrics.items():
-        if not math.isfinite(value):
-            raise TrialFailed(f"{name} is {value}")

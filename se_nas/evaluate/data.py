@@ -13,7 +13,7 @@ from se_nas.errors import InputError
 from se_nas.evaluate.augment import Augment
 from se_nas.evaluate.folder import load_folder
 from se_nas.evaluate.images import resize
-from se_nas.evaluate.sources import load_callable, load_digits, load_imagenet, load_torchvision
+from se_nas.evaluate.sources import load_callable, load_cued, load_digits, load_imagenet, load_torchvision
 from se_nas.evaluate.split import Files, Images, Size, Split, Splits, cut
 
 __all__ = ["SOURCES", "Data", "Files", "Split", "load_data"]
@@ -72,6 +72,7 @@ def _torchvision(kind: str, key: str, augment: Augment) -> Source:
 
 SOURCES = {
     "digits": Source(lambda root, size: load_digits(), Augment(), val=0.25, test=0.2),
+    "cued-digits": Source(lambda root, size: load_cued(), Augment()),
     "cifar10": _torchvision("CIFAR10", "train", Augment(flip=True, pad=4)),
     "cifar100": _torchvision("CIFAR100", "train", Augment(flip=True, pad=4)),
     "mnist": _torchvision("MNIST", "train", Augment(flip=False, pad=2)),

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from se_nas.errors import InputError
+from se_nas.setting import check_settings, setting
+
+TRAINING = "training"
 
 
 def one_cycle(progress: float) -> float:
@@ -29,55 +32,22 @@ SCHEDULES: dict[str, Callable[[float], float]] = {"one-cycle": one_cycle, "cosin
 class TrainSettings:
     """Stochastic gradient descent with Nesterov momentum.
 
-    Attributes:
-        batch_size: images a step.
-        lr: highest learning rate.
-        momentum: 0 for none.
-        weight_decay: of weights; not of biases and norms.
-        schedule: a name in `SCHEDULES`.
-        label_smoothing: in training only.
-        augment: whether training images are augmented.
-        amp: mixed precision on CUDA.
-        channels_last: memory layout on CUDA.
-
     Raises:
-        InputError: for a value out of range; its source is ``train.`` and the name.
+        InputError: for a value out of its limits; its source is ``train.`` and the name.
     """
 
-    batch_size: int = 64
-    lr: float = 0.2
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    schedule: str = "one-cycle"
-    label_smoothing: float = 0.1
-    augment: bool = True
-    amp: bool = True
-    channels_last: bool = True
+    batch_size: int = setting(64, "images of a step", TRAINING, least=1)
+    lr: float = setting(0.2, "highest learning rate", TRAINING, above=0, example="0.1")
+    momentum: float = setting(0.9, "of the gradients; 0 for none", TRAINING, least=0, below=1)
+    weight_decay: float = setting(5e-4, "of weights; biases and norms have none", TRAINING, least=0)
+    schedule: str = setting("one-cycle", "of the learning rate", TRAINING, choices=tuple(SCHEDULES))
+    label_smoothing: float = setting(0.1, "in training only", TRAINING, least=0, below=1)
+    augment: bool = setting(True, "vary training images at random", TRAINING)
+    amp: bool = setting(True, "mixed precision on CUDA", TRAINING)
+    channels_last: bool = setting(True, "that memory layout on CUDA", TRAINING)
 
     def __post_init__(self) -> None:
-        for name, (valid, rule) in _RULES.items():
-            value = getattr(self, name)
-            if not valid(value):
-                raise InputError(f"{value!r} is not {rule[0]}", rule[1], f"train.{name}")
-
-
-def _number(valid: Callable[[float], bool]) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and valid(value)
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-_FLAG = (lambda value: isinstance(value, bool), ("true or false", "write true or false"))
-_RULES: dict[str, tuple[Callable[[object], bool], tuple[str, str]]] = {
-    "batch_size": (_is_count, ("a number of images", "write an integer from 1")),
-    "lr": (_number(lambda value: value > 0), ("a learning rate", "write a number above 0, such as 0.1")),
-    "momentum": (_number(lambda value: 0 <= value < 1), ("a momentum", "write a number from 0 to below 1, such as 0.9")),
-    "weight_decay": (_number(lambda value: value >= 0), ("a weight decay", "write a number from 0, such as 0.0005")),
-    "schedule": (lambda value: isinstance(value, str) and value in SCHEDULES, ("a schedule", f"take one of {', '.join(SCHEDULES)}")),
-    "label_smoothing": (_number(lambda value: 0 <= value < 1), ("a label smoothing", "write a number from 0 to below 1, such as 0.1")),
-    "augment": _FLAG,
-    "amp": _FLAG,
-    "channels_last": _FLAG,
-}
+        try:
+            check_settings(self)
+        except InputError as error:
+            raise InputError(error.problem, error.fix, f"train.{error.source}") from None

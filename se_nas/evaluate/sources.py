@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from torch import Tensor
 from se_nas.backbones import import_callable
 from se_nas.errors import InputError
 from se_nas.evaluate.augment import Augment
-from se_nas.evaluate.split import Files, Size, Split, Splits
+from se_nas.evaluate.split import Files, Images, Size, Split, Splits, cut
 
 
 def load_digits() -> Splits:
@@ -26,6 +27,44 @@ def load_digits() -> Splits:
         levels, labels = arrays["images"], arrays["labels"]
     images = np.rint(levels * (255 / 16)).astype(np.uint8)[:, None]
     return Splits(Split(torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64))), None, None, tuple("0123456789"))
+
+
+CUED = {"train": 2000, "val": 1000, "test": 1000}
+"""Images of each split of `load_cued`."""
+
+CUE = 2
+"""Height and width of the cue, in pixels."""
+
+
+def load_cued() -> Splits:
+    """Pairs of the shipped digits, of which a cue names the one to read: a synthetic task that needs gating of channels.
+
+    Channels 0 and 1 hold a digit each. Channel 2 or 3 holds a small bright square at a random place: in channel 2 the label
+    is the first digit, in channel 3 the second. A convolution sees the cue only near it; a squeeze sees it from everywhere.
+    The digits are split before they are paired, so that no digit is in two splits.
+    """
+    digits = load_digits()
+    pool, test = cut(digits.train, 0.2, digits.classes, 0)
+    train, val = cut(pool, 0.25, digits.classes, 0)
+    parts = {"train": train, "val": val, "test": test}
+    pairs = [_cued(parts[name], count, seed) for seed, (name, count) in enumerate(CUED.items())]
+    return Splits(*pairs, digits.classes)
+
+
+def _cued(digits: Images, count: int, seed: int) -> Split:
+    assert isinstance(digits, Split)
+    generator = torch.Generator().manual_seed(seed)
+    height, width = digits.images.shape[2:]
+
+    def draw(below: int) -> Tensor:
+        return torch.randint(below, (count,), generator=generator)
+
+    first, second, cued, top, left = draw(len(digits)), draw(len(digits)), draw(2), draw(height - CUE + 1), draw(width - CUE + 1)
+    images = torch.zeros(count, 4, height, width, dtype=torch.uint8)
+    images[:, 0], images[:, 1] = digits.images[first, 0], digits.images[second, 0]
+    for down, right in itertools.product(range(CUE), repeat=2):
+        images[torch.arange(count), 2 + cued, top + down, left + right] = 255
+    return Split(images, torch.where(cued == 0, digits.labels[first], digits.labels[second]))
 
 
 def load_torchvision(kind: str, key: str, root: str) -> Splits:

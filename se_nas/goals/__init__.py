@@ -1,1 +1,1 @@
-"""What is better: objectives, how they are traded, how much a front is worth."""
+"""What a search optimises: objectives, how they are traded, and the hypervolume of a front."""

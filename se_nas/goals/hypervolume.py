@@ -1,4 +1,4 @@
-"""How much of the space of objectives a set of points dominates (Zitzler and Thiele, 1998). Needs neither torch nor numpy."""
+"""Hypervolume of a set of points (Zitzler and Thiele, 1998). Needs neither torch nor numpy."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from se_nas.goals.objective import Objective
 
 
 def hypervolume(points: Iterable[Mapping[str, float]], objectives: Sequence[Objective], reference: Mapping[str, float]) -> float:
-    """Volume dominated by the points and bounded by the reference point, in the product of the objectives' units.
+    """Volume that the points dominate, bounded by a reference point; its unit is the product of the objectives' units.
 
     Args:
-        points: values by objective's name.
-        objectives: any number of them; many points and more than four take long.
-        reference: a value for each objective; a point that is not better than it in every objective counts nothing.
+        points: objective's name -> value, for each point.
+        objectives: any number. With many points, more than four objectives take long.
+        reference: objective's name -> value. A point counts only if it is better in every objective.
     """
     return dominated_volume([[o.loss(reference[o.name]) - o.loss(point[o.name]) for o in objectives] for point in points])
 
 
 def dominated_volume(gains: Iterable[Sequence[float]]) -> float:
-    """Volume between the origin and the points, more being better, exactly.
+    """Exact volume that the points dominate, bounded by the origin. Larger gains are better.
 
     Args:
-        gains: a value of each objective for each point.
+        gains: one gain for each objective, for each point.
     """
     points = sorted({tuple(map(float, point)) for point in gains if all(gain > 0 for gain in point)}, key=lambda p: p[::-1], reverse=True)
     if not points:
@@ -32,7 +32,7 @@ def dominated_volume(gains: Iterable[Sequence[float]]) -> float:
     volume, highest = 0.0, 0.0
     below = [*(point[-1] for point in points[1:]), 0.0]
     front: list[tuple[float, ...]] = []
-    for point, end in zip(points, below, strict=True):  # slices between one point's last objective and the next's
+    for point, end in zip(points, below, strict=True):  # slice between the last objective of this point and of the next
         if len(point) == 2:
             highest = max(highest, point[0])
             volume += highest * (point[1] - end)

@@ -1,4 +1,4 @@
-"""What a search makes better: metrics with a direction, and which points no other beats. Needs no torch."""
+"""Objectives: metrics with a direction, and the Pareto front under them. Needs no torch."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from se_nas.errors import InputError
 
 @dataclass(frozen=True)
 class Objective:
-    """A metric and which way is better.
+    """A metric, and whether to maximise or minimise it.
 
     Attributes:
-        name: of a metric of the evaluator, or of a cost.
+        name: name of a metric of the evaluator, or of a cost.
         direction: ``max`` or ``min``.
-        budget: what a value may not be worse than, in the metric's own unit: an upper limit of what is minimised, a lower
-            limit of what is maximised. If the objective is known, nothing beyond it is proposed; if it is measured, only
-            what is within it counts as an improvement.
-        known: whether it is a function of the architecture alone, free before training.
-        unit: what it is counted in, for display.
-        compared: whether strategies prefer better values; if not, only its budget holds (`se_nas.goals.trade`).
+        budget: limit in the metric's unit: an upper limit if it is minimised, a lower limit if it is maximised. For a known
+            objective, nothing beyond the budget is proposed. For a measured one, values beyond it count as no improvement.
+        known: whether the architecture alone determines the value, so that it costs nothing to compute before training.
+        unit: unit for display.
+        compared: whether strategies prefer better values. If not, the objective only sets a budget (`se_nas.goals.trade`).
     """
 
     name: str
@@ -39,18 +38,18 @@ class Objective:
             raise InputError(f"budget {self.budget!r} of objective {self.name} is not a number", "give a number, or None", "objectives")
 
     def loss(self, value: float) -> float:
-        """The value, turned so that smaller is better."""
+        """The value, negated if it is maximised: smaller is better."""
         return -value if self.direction == "max" else value
 
 
 @dataclass(frozen=True)
 class Reward(Objective):
-    """One value made of several: quality x (cost / target) ^ weight for each cost, see `se_nas.goals.trade`.
+    """A weighted product of several objectives: quality x (cost / target) ^ weight for each cost, see `se_nas.goals.trade`.
 
     Attributes:
-        quality: what is maximised, 0 or more.
-        costs: each with its target, above 0; of one that is maximised, the inverse is the cost.
-        weight: below 0.
+        quality: the objective that is maximised; its values are 0 or more.
+        costs: (objective, target) pairs, targets above 0. For an objective that is maximised, the inverse counts as the cost.
+        weight: exponent, below 0.
     """
 
     quality: Objective = field(kw_only=True)
@@ -59,11 +58,11 @@ class Reward(Objective):
 
     @property
     def parts(self) -> tuple[Objective, ...]:
-        """What it is made of."""
+        """The objectives that it combines, the quality first."""
         return self.quality, *(cost for cost, _ in self.costs)
 
     def of(self, values: Mapping[str, float]) -> float:
-        """The value of an architecture.
+        """The reward of an architecture with these values (objective's name -> value).
 
         Raises:
             InputError: for a negative quality, or a cost that is not above 0.
@@ -81,7 +80,7 @@ class Reward(Objective):
 
 
 def is_number(value: object) -> bool:
-    """Whether it can be calculated with; truth values are no numbers."""
+    """Whether this is a real number. A bool is not."""
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
@@ -100,10 +99,10 @@ STANDARD = {
 
 
 def parse_objectives(names: Sequence[str]) -> tuple[Objective, ...]:
-    """Standard objectives by name, or ``max:NAME`` and ``min:NAME`` for a metric of one's own evaluator.
+    """The objectives with these names: a name in `STANDARD`, or ``max:NAME`` or ``min:NAME`` for a metric of your own evaluator.
 
     Raises:
-        InputError: for an unknown name, a repeated one, or none at all.
+        InputError: for an unknown name, a repeated name, or an empty list.
     """
     parsed = []
     for text in names:
@@ -123,10 +122,13 @@ def parse_objectives(names: Sequence[str]) -> tuple[Objective, ...]:
 
 
 def pareto(points: Sequence[Mapping[str, float]], objectives: Sequence[Objective]) -> list[int]:
-    """Indices of the points that none dominates (nowhere worse, somewhere better), in their order; equal points all stay."""
+    """Indices of the points that no other point dominates, in order. Of equal points, all are kept.
+
+    One point dominates another if it is nowhere worse and somewhere better.
+    """
     losses = [tuple(o.loss(point[o.name]) for o in objectives) for point in points]
     front: list[tuple[float, ...]] = []
-    for loss in sorted(set(losses)):  # what dominates a point sorts before it, and is dominated by nothing or by one of the front
+    for loss in sorted(set(losses)):  # a point that dominates another sorts before it
         if not any(all(a <= b for a, b in zip(other, loss, strict=True)) for other in front):
             front.append(loss)
     kept = set(front)

@@ -1,1 +1,1 @@
-"""Drop-ins for pipelines of one's own: a line or two. Each imports its library only in its own file."""
+"""SE blocks and search spaces in your own NNI, Optuna or Ray code. Each library is imported only in its own file."""

@@ -1,11 +1,11 @@
-"""SE blocks in an NNI `ModelSpace` of one's own, and spaces of ours as NNI's.
+"""SE blocks in your own NNI `ModelSpace`, and our search spaces as NNI's.
 
 Example:
     >>> self.se = se_choice(channels, label="stage3")  # in the ModelSpace's __init__; call it in forward
 
 `se_choice` is a `LayerChoice` of plain blocks, so it works in every strategy of NNI, multi-trial and one-shot. With
-``shared=True`` the blocks share one set of weights and squeeze, gate and reduction are choices of their own: that takes a
-`ModelSpace` with `SEHooks` in one-shot strategies. `ENAS` and `Proxyless` are NNI's, but for faults of NNI 3.0 that
+``shared=True`` the blocks share one set of weights, and squeeze, gate and reduction are separate choices; in one-shot
+strategies this needs a `ModelSpace` with `SEHooks`. `ENAS` and `Proxyless` are NNI's without the faults of NNI 3.0 that
 `se_nas.oneshot.faults` names.
 """
 
@@ -19,8 +19,8 @@ from torch import nn
 
 from se_nas.errors import InputError
 from se_nas.oneshot.faults import ENAS, Proxyless
-from se_nas.oneshot.imported import LayerChoice, MutableModule
 from se_nas.oneshot.mixed import Hook, SEChoice, hooks
+from se_nas.oneshot.nni_imports import LayerChoice, MutableModule
 from se_nas.oneshot.supernet import SEModelSpace
 from se_nas.se.block import GATES, SQUEEZES, make_block
 from se_nas.se.cost import Cost
@@ -45,28 +45,28 @@ def se_choice(
     init: str = "default",
     shared: bool = False,
 ) -> MutableModule:
-    """A module (N, C, H, W) -> (N, C, H, W) that NNI's strategies choose: an SE block with one of the settings, or none.
+    """A module (N, C, H, W) -> (N, C, H, W): a choice among SE blocks, or none, for NNI's strategies.
 
     Args:
         channels: C.
-        label: same label, same choice; NNI takes no slash in it.
-        reductions: candidate ratios, up to the channels.
-        squeezes: names in `se_nas.se.block.SQUEEZES`.
-        gates: names in `se_nas.se.block.GATES`.
-        allow_none: whether no SE is a candidate, called ``none``; blocks are called ``r16-avg-sigmoid``.
-        bias, divisor, init: as of `se_nas.se.block.SEBlock`.
-        shared: one set of weights for all candidates; see above.
+        label: modules with the same label make the same choice. NNI takes no slash in it.
+        reductions: candidate reduction ratios, each at most ``channels``.
+        squeezes: candidates, names in `se_nas.se.block.SQUEEZES`.
+        gates: candidates, names in `se_nas.se.block.GATES`.
+        allow_none: whether "no SE block" is a candidate. It is called ``none``; a block is called ``r16-avg-sigmoid``.
+        bias, divisor, init: see `se_nas.se.block.SEBlock`.
+        shared: whether all candidates share one set of weights; see above.
 
     Raises:
-        InputError: for values that cannot be; its source is the argument's name.
+        InputError: for a wrong value. Its source is the argument's name.
     """
     check_candidates("reductions", reductions, f"a ratio of 1 to {channels}", lambda r: type(r) is int and 1 <= r <= channels)
     check_candidates("squeezes", squeezes, f"one of {', '.join(SQUEEZES)}", SQUEEZES.__contains__)
     check_candidates("gates", gates, f"one of {', '.join(GATES)}", GATES.__contains__)
     if not label or "/" in label:
-        raise InputError(f"{label!r} is no label for NNI", "write one without a slash", "label")
+        raise InputError(f"NNI cannot take {label!r} as a label", "write one without a slash", "label")
     options = SEOptions(bias, divisor, init)
-    widths = {hidden_width(channels, r, divisor): r for r in reversed(reductions)}  # of ratios that build the same, the first
+    widths = {hidden_width(channels, r, divisor): r for r in reversed(reductions)}  # if several ratios build the same block, keep the first
     reductions = [r for r in reductions if widths[hidden_width(channels, r, divisor)] == r]
     if shared:
         with_none = (None, *reductions) if allow_none else reductions
@@ -79,22 +79,22 @@ def se_choice(
 
 
 class SEHooks:
-    """Base of a `ModelSpace` with ``se_choice(..., shared=True)``: ``class Mine(SEHooks, ModelSpace)``."""
+    """Base class of a `ModelSpace` with ``se_choice(..., shared=True)``: ``class Mine(SEHooks, ModelSpace)``."""
 
     def extra_oneshot_hooks(self, strategy: Any) -> list[Hook]:
-        """NNI's one-shot strategies ask for them."""
+        """NNI's one-shot strategies call this."""
         return hooks(strategy)
 
 
 def to_model_space(space: SearchSpace | nn.Module, **arguments: Any) -> SEModelSpace:
-    """An NNI `ModelSpace`: of a space, or of any network with sites for SE blocks, whose weights are kept.
+    """An NNI `ModelSpace` of a search space, or of any network with sites for SE blocks. A network keeps its weights.
 
     Args:
-        space: a space; or a network, of which ``SearchSpace(network, **arguments)`` is made.
-        arguments: of `SearchSpace`, with a network alone: ``input_size``, ``reduction``, ``share`` and others.
+        space: a space, or a network; of a network, ``SearchSpace(network, **arguments)`` is made.
+        arguments: of `SearchSpace`, only with a network: ``input_size``, ``reduction``, ``share`` and others.
 
     Raises:
-        InputError: if they make no space.
+        InputError: if the network and arguments make no space, or there are arguments beside a space.
     """
     if isinstance(space, SearchSpace):
         if arguments:
@@ -104,15 +104,15 @@ def to_model_space(space: SearchSpace | nn.Module, **arguments: Any) -> SEModelS
 
 
 def architecture(space: SearchSpace, sample: Mapping[str, Any]) -> Architecture:
-    """What a sample of NNI's (``model.sample``, or an element of ``export_top_models(formatter="dict")``) stands for."""
+    """The architecture of an NNI sample: ``model.sample``, or an element of ``export_top_models(formatter="dict")``."""
     return space.from_dimensions(sample)
 
 
 def cost(space: SearchSpace, sample: Mapping[str, Any]) -> Cost:
-    """Exact parameters and MACs of a sample, before anything is built."""
+    """Exact parameters and MACs of a sample. No network is built."""
     return space.cost(architecture(space, sample))
 
 
 def within_budgets(space: SearchSpace) -> Callable[[Any], bool]:
-    """For NNI's middleware: ``Chain(strategy, Filter(within_budgets(space)))`` tries nothing over the space's budgets."""
+    """A condition for NNI's filter. ``Chain(strategy, Filter(within_budgets(space)))`` tries nothing over budget."""
     return lambda model: space.is_feasible(architecture(space, model.sample))

@@ -1,4 +1,4 @@
-"""SE choices in an Optuna objective of one's own, and runs as Optuna studies.
+"""SE choices in your own Optuna objective, and runs as Optuna studies.
 
     from se_nas.integrations.optuna import suggest
 
@@ -6,7 +6,7 @@
         network = space.build(suggest(trial, space))
         ...
 
-Any sampler, pruner and storage will do.
+Works with any sampler, pruner and storage.
 """
 
 from __future__ import annotations
@@ -26,26 +26,27 @@ from se_nas.space.space import SearchSpace
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-EXCESS = "se_nas.excess"
-"""Attribute of a trial: by how much its architecture is over each budget, a share of the budget; at most 0 is within it."""
+__all__ = ["constraints", "suggest", "to_study"]
 
+EXCESS = "se_nas.excess"
+"""User attribute of a trial: for each budget, cost / limit - 1. At most 0 is within the budget."""
 
 _STATES = {"complete": TrialState.COMPLETE, "failed": TrialState.FAIL, "stopped": TrialState.PRUNED}
 
 
 def suggest(trial: optuna.Trial, space: SearchSpace, *, prune: bool = True) -> Architecture:
-    """An architecture of the space, one parameter for each thing that a site may choose (``layer1.0.reduction``).
+    """Suggest an architecture, with one Optuna parameter for each dimension of the space (``layer1.0.reduction``).
 
-    The choice is conditional: a site without SE (reduction None) has no further parameters. Exact parameters and MACs and
-    the architecture's id become attributes of the trial.
+    If a group's reduction is None (no SE block), its other dimensions are not suggested. The architecture's id and its
+    exact parameters and MACs become user attributes of the trial.
 
     Args:
-        trial: of a study.
-        space: with its budgets.
-        prune: whether a trial over budget ends here; if not, let `constraints` tell the sampler of it.
+        trial: the trial of a study.
+        space: the search space with its budgets.
+        prune: whether to prune an architecture over budget. If not, give `constraints` to the sampler.
 
     Raises:
-        optuna.TrialPruned: if the architecture is over budget, before anything is trained.
+        optuna.TrialPruned: if ``prune`` and the architecture is over budget; nothing has been trained then.
     """
     values = {}
     without: set[str] = set()
@@ -69,21 +70,21 @@ def suggest(trial: optuna.Trial, space: SearchSpace, *, prune: bool = True) -> A
 
 
 def constraints(trial: FrozenTrial) -> Sequence[float]:
-    """For ``constraints_func`` of Optuna's samplers, with ``suggest(..., prune=False)``."""
+    """The ``constraints_func`` of Optuna's samplers for ``suggest(..., prune=False)``."""
     excess: list[float] = trial.user_attrs.get(EXCESS, [])
     return excess
 
 
 def to_study(run: Run, storage: str | None = None, name: str | None = None) -> optuna.Study:
-    """A run's ledger as an Optuna study, to look at with optuna-dashboard (``optuna-dashboard sqlite:///study.db``).
+    """Write a run's ledger as an Optuna study, for optuna-dashboard (``optuna-dashboard sqlite:///study.db``).
 
     Args:
-        run: of se-nas.
-        storage: URL of the storage, ``sqlite:///study.db``; in memory if None.
-        name: of the study, the run's directory's name if None.
+        run: the run.
+        storage: URL of the storage, ``sqlite:///study.db`` for instance; None for memory.
+        name: name of the study; None for that of the run's directory.
 
     Raises:
-        optuna.exceptions.DuplicatedStudyError: if the storage has such a study already.
+        optuna.exceptions.DuplicatedStudyError: if the storage has a study of this name.
     """
     objectives = parse_objectives(run.config["search"]["objectives"])
     study = optuna.create_study(
@@ -96,7 +97,7 @@ def to_study(run: Run, storage: str | None = None, name: str | None = None) -> o
         study.set_metric_names([objective.name for objective in objectives])
     study.set_user_attr("objectives", [objective.name for objective in objectives])
     trials = run.trials
-    fields: dict[str, dict[Any, None]] = {}  # of each parameter, every value that the run has
+    fields: dict[str, dict[Any, None]] = {}  # parameter -> all its values in the run, in order
     parameters = [_parameters(trial.architecture) for trial in trials]
     for chosen in parameters:
         for key, value in chosen.items():
@@ -119,5 +120,5 @@ def to_study(run: Run, storage: str | None = None, name: str | None = None) -> o
 
 
 def _parameters(architecture: Architecture) -> dict[str, Any]:
-    """Setting of each group as text, and extra values as they are: what all architectures of a ledger have, references included."""
+    """Each group's setting as text, and extra values as they are. All trials of a ledger have these, the references too."""
     return {**dict(architecture.extra), **{group: str(spec or "no SE") for group, spec in architecture}}

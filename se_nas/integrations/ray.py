@@ -1,11 +1,11 @@
-"""SE blocks in a Ray Tune experiment of one's own.
+"""SE blocks in your own Ray Tune experiment.
 
 Example:
     >>> param_space = {"lr": tune.loguniform(1e-3, 1e-1), "se": param_space(space)}
-    >>> model = build(space, config["se"])  # in the function that trains
+    >>> model = build(space, config["se"])  # in the training function
 
-`param_space` works with every search algorithm and scheduler of Tune. A plain one knows no budgets: `cost` is free, so a
-function that trains can report an architecture over budget without training it. `SeSearcher` proposes none.
+`param_space` works with every search algorithm and scheduler of Tune. Those know no budgets, but `cost` takes no training:
+let the training function report an architecture over budget at once. `SeSearcher` proposes nothing over budget.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ __all__ = ["SeSearcher", "architecture", "build", "cost", "define_by_run", "para
 
 
 def param_space(space: SearchSpace) -> dict[str, Categorical]:
-    """A space for Tune: a ``tune.choice`` for each thing that a group of sites may choose."""
+    """A param_space for Tune: one ``tune.choice`` for each dimension of the space."""
     return {name: tune.choice(list(values)) for name, values in space.dimensions.items()}
 
 
 def define_by_run(space: SearchSpace, trial: Any, key: str = "se") -> None:
-    """Let an Optuna trial choose, squeeze, gate and placement only where there is an SE block.
+    """Suggest an architecture in the ``space`` function of Tune's `OptunaSearch`.
 
-    For `OptunaSearch`'s ``space``: a function that calls this and suggests what else there is.
+    If a group's reduction is None (no SE block), its other dimensions are not suggested.
 
     Args:
-        space: what to choose from.
-        trial: `optuna.Trial`.
-        key: of the config that the choices go to.
+        space: the search space.
+        trial: an `optuna.Trial`.
+        key: key of the config that holds the choices.
     """
     absent = set()
     for name, values in space.dimensions.items():
@@ -58,37 +58,37 @@ def define_by_run(space: SearchSpace, trial: Any, key: str = "se") -> None:
 
 
 def architecture(space: SearchSpace, choices: Mapping[str, Any]) -> Architecture:
-    """The architecture of ``config["se"]``; choices that build the same network give equal ones."""
+    """The architecture of ``config["se"]``. Choices that build the same network give equal architectures."""
     return space.from_dimensions(choices)
 
 
 def cost(space: SearchSpace, choices: Mapping[str, Any]) -> Cost:
-    """Exact parameters and MACs of ``config["se"]``, before anything is built."""
+    """Exact parameters and MACs of ``config["se"]``. No network is built."""
     return space.cost(architecture(space, choices))
 
 
 def build(space: SearchSpace, choices: Mapping[str, Any]) -> nn.Module:
-    """A fresh network with the SE blocks of ``config["se"]``."""
+    """A new network with the SE blocks of ``config["se"]``."""
     return space.build(architecture(space, choices))
 
 
 class SeSearcher(Searcher):
     """One of our strategies as Tune's ``search_alg``: several objectives, nothing over budget, nothing twice.
 
-    Reports must hold the measured objectives by name; known ones (``params``, ``macs``) are filled in. Everything else in
-    the ``param_space`` is drawn at random. Limit what runs at a time with ``TuneConfig(max_concurrent_trials=...)``.
+    Each report must hold the measured objectives by name; known ones (``params``, ``macs``) are filled in. Everything else in
+    the ``param_space`` is drawn at random. Limit the parallel trials with ``TuneConfig(max_concurrent_trials=...)``.
 
     Args:
-        space: what to search.
+        space: the search space with its budgets.
         objectives: as on the command line, ``["accuracy", "params"]`` or ``["max:f1"]``.
         strategy: a name in `se_nas.strategies.STRATEGIES`.
-        seed: of the strategy and of what is drawn.
-        key: of the config that choices go to.
-        iterations: ``training_iteration`` of a whole trial; with a scheduler that stops trials early, results of fewer are
-            no results. None takes each.
+        seed: of the strategy and of random draws.
+        key: key of the config that holds the choices.
+        iterations: ``training_iteration`` of a whole trial. If a scheduler stops a trial before that, its result is not
+            used. None uses every result.
 
     Raises:
-        InputError: for unknown names, or a metric in ``TuneConfig``, which would make the search one of a single objective.
+        InputError: for unknown names, or a metric in ``TuneConfig``: the search would then have that one objective.
     """
 
     def __init__(
@@ -154,12 +154,13 @@ class SeSearcher(Searcher):
         return numbers if all(abs(number) < float("inf") for number in numbers.values()) else None
 
     def save(self, checkpoint_path: str) -> None:
-        """What was asked and told, in order, as JSON: a strategy is made again from it, never pickled."""
+        """Write what was asked and told, in order, as JSON. The strategy is replayed from it; nothing is pickled."""
         state = {"history": self._history, "live": list(self._live), "random": _numbers(self._rng.get_state())}
         with open(checkpoint_path, "w") as file:
             json.dump(state, file)
 
     def restore(self, checkpoint_path: str) -> None:
+        """Make the strategy again, and replay what was asked and told."""
         with open(checkpoint_path) as file:
             state = json.load(file)
         strategy, seed = self._make

@@ -1,6 +1,6 @@
-"""A named choice of a supernet: a weight for each of its values. What tells NNI's one-shot strategies apart is how these are made.
+"""Choices of a supernet: each gives its values weights. NNI's one-shot strategies differ in how they make these weights.
 
-One choice stands at every place that shares its label, so sites that share a setting also share every random draw.
+All places with the same label hold the same choice, so sites that share a setting also share every random draw.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 
 class Choice(nn.Module):
-    """A choice that somebody else makes, or chance: one value has weight 1 (RandomOneShot, ENAS).
+    """One value has weight 1; it is set from outside or drawn uniformly (RandomOneShot, ENAS).
 
     Args:
-        label: its name in a sample.
-        values: what there is to choose from.
+        label: name of the choice in a sample.
+        values: the candidates.
     """
 
     def __init__(self, label: str, values: Sequence[Any]) -> None:
@@ -26,32 +26,33 @@ class Choice(nn.Module):
         self.index = 0
 
     def draw(self, sample: Mapping[str, Any]) -> dict[str, Any]:
-        """Choose what ``sample`` says, or by chance; what was chosen, by label."""
+        """Take the value that ``sample`` holds, or else draw one. Returns {label: value}."""
         self.index = self.values.index(sample[self.label]) if self.label in sample else self.chance()
         return {self.label: self.values[self.index]}
 
     def chance(self) -> int:
+        """The index of a value drawn at random."""
         return int(torch.randint(len(self.values), ()))
 
     def weights(self) -> list[float] | Tensor:
-        """What each value counts for now, a sum of 1; shape (values,)."""
+        """The weights of the values in this step, with sum 1; shape (values,)."""
         return [float(i == self.index) for i in range(len(self.values))]
 
     def given(self, some: slice) -> list[float] | Tensor:
-        """The same of some of the values, given that it is one of them; a sum of 1."""
+        """The weights of the values ``some``, given that one of them is chosen; with sum 1."""
         weights = [float(i == self.index) for i in range(len(self.values))[some]]
         return weights if any(weights) else [1.0, *weights[1:]]
 
     def probabilities(self) -> Tensor:
-        """What the search believes in, without what is random in a step; float64, shape (values,)."""
+        """The learned probabilities, without the randomness of a step; float64, shape (values,)."""
         return torch.full((len(self.values),), 1 / len(self.values), dtype=torch.float64)
 
 
 class Mixed(Choice):
-    """All values at once, each with its probability (DARTS, arXiv 1806.09055).
+    """All values at once, weighted by their probabilities (DARTS, arXiv 1806.09055).
 
     Args:
-        alpha: the logits that the strategy learns, shape (values,).
+        alpha: logits that the strategy learns, shape (values,).
     """
 
     def __init__(self, label: str, values: Sequence[Any], alpha: nn.Parameter) -> None:
@@ -72,10 +73,10 @@ class Mixed(Choice):
 
 
 class Gumbel(Mixed):
-    """Nearly one value, drawn with Gumbel noise that a step keeps (FBNet, arXiv 1812.03443).
+    """Nearly one value, drawn with Gumbel noise that stays the same within a step (FBNet, arXiv 1812.03443).
 
     Args:
-        softmax: NNI's, whose temperature ``tau`` NNI lowers.
+        softmax: NNI's module; NNI lowers its temperature ``tau``.
     """
 
     def __init__(self, label: str, values: Sequence[Any], alpha: nn.Parameter, softmax: Any) -> None:
@@ -99,7 +100,7 @@ class Gumbel(Mixed):
 
 
 class OnePath(Mixed):
-    """One value, drawn by its probability; the gradient is that of a weighted sum (ProxylessNAS, arXiv 1812.00332, eq. 4)."""
+    """One value, drawn by its probability, with the gradient of the weighted sum (ProxylessNAS, arXiv 1812.00332, eq. 4)."""
 
     def draw(self, sample: Mapping[str, Any]) -> dict[str, Any]:
         return Choice.draw(self, sample)
@@ -117,7 +118,7 @@ class OnePath(Mixed):
 
 
 def _one_hot(shares: Tensor, index: int) -> Tensor:
-    """1 at ``index`` and 0 elsewhere, with the gradient of ``shares``; exactly so, or what is not drawn would leak in."""
+    """1 at ``index`` and exactly 0 elsewhere, with the gradient of ``shares``."""
     hard = torch.zeros_like(shares)
     hard[index] = 1
     return hard + (shares - shares.detach())

@@ -1,14 +1,14 @@
-"""Faults of NNI 3.0 (and of Lightning in its hands) in one-shot search, and what is done about each: from outside, NNI is left as it is.
+"""Faults of NNI 3.0 (and of Lightning as NNI uses it) in one-shot search, and how each is worked around.
 
-Written for that version and no other; NNI is archived and there will be none.
+All are worked around from outside, for this version only. NNI is archived; there will be no other.
 
-1. ENAS takes Lightning 2's (images, labels) for its own (batch, mode) and fails: `ENAS` says of each batch what it is for.
-2. ENAS repeats its last update of the policy for every batch of weights that follows it: `ENAS` updates once.
-3. Proxyless exports a random draw: `Proxyless` exports what is most probable.
-4. The penalty of DARTS, GumbelDARTS and Proxyless has no gradient (the probabilities that it is given are plain numbers), so it
-   changes nothing; and its profiler fails over `nn.Identity`: the cost term here is part of the loss, from our own tables.
-5. On Ctrl-C Lightning ends the interpreter and leaves the signal ignored: `interruptible` makes it a KeyboardInterrupt.
-6. Lightning and NNI talk while they work: `quiet`. (While they are imported: `se_nas.oneshot.silence`.)
+1. ENAS takes Lightning 2's (images, labels) for its own (batch, mode) and fails. `ENAS` tags each batch with its mode.
+2. ENAS repeats its last update of the policy for every later batch of weights. `ENAS` updates once.
+3. Proxyless exports a random draw. `Proxyless` exports the most probable values.
+4. The penalty of DARTS, GumbelDARTS and Proxyless has no gradient, since it gets probabilities as plain numbers; so it changes
+   nothing. Its profiler fails on `nn.Identity`. Here the cost term is part of the loss, from our own tables.
+5. On Ctrl-C, Lightning ends the interpreter and leaves the signal ignored. `interruptible` raises KeyboardInterrupt instead.
+6. Lightning and NNI log while they work: `quiet`. For their imports see `se_nas.oneshot.nni_setup`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from se_nas.oneshot.imported import (
+from se_nas.oneshot.nni_imports import (
     DifferentiableMixedInput,
     DifferentiableMixedLayer,
     EnasLightningModule,
@@ -31,11 +31,11 @@ from se_nas.oneshot.imported import (
     strategies,
     suppress_already_mutated,
 )
-from se_nas.oneshot.silence import quiet_logs
+from se_nas.oneshot.nni_setup import quiet_logs
 
 
-class Tagged:
-    """One epoch of weights' batches, then one of the choices', each as (batch, mode)."""
+class TaggedBatches:
+    """An epoch of batches for the weights, then one for the choices, each batch as (batch, mode)."""
 
     def __init__(self, train: Any, val: Any) -> None:
         self._train, self._val = train, val
@@ -56,7 +56,7 @@ class _EnasModule(EnasLightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         told = self._trajectory_counter
         if batch[1] == "train":
-            self._trajectory_counter = 0  # no new reward, no new update
+            self._trajectory_counter = 0  # without a new reward, no new update
         output = super().training_step(batch, batch_idx)
         if batch[1] == "train":
             self._trajectory_counter = told
@@ -66,12 +66,12 @@ class _EnasModule(EnasLightningModule):
 class ENAS(strategies.ENAS):
     """NNI's ENAS without faults 1 and 2."""
 
-    def train_dataloader(self, train: Callable[[], Any], val: Callable[[], Any]) -> Tagged:
-        return Tagged(train(), val())
+    def train_dataloader(self, train: Callable[[], Any], val: Callable[[], Any]) -> TaggedBatches:
+        return TaggedBatches(train(), val())
 
     def configure_oneshot_module(self, training_module: Any) -> Any:
         made = super().configure_oneshot_module(training_module)
-        made.__class__ = _EnasModule  # the same but for its step
+        made.__class__ = _EnasModule  # the same class with another step
         return made
 
 
@@ -92,7 +92,7 @@ class Proxyless(strategies.Proxyless):
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Ctrl-C inside ``with`` is a KeyboardInterrupt, and the signals' handlers are as before afterwards."""
+    """Make Ctrl-C a KeyboardInterrupt, and restore the signal handlers afterwards."""
     here = threading.current_thread() is threading.main_thread()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -106,6 +106,6 @@ def interruptible() -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Lightning and NNI say nothing below an error."""
+    """Let Lightning and NNI log errors only."""
     with quiet_logs(logging.ERROR, "pytorch_lightning", "lightning_fabric", "nni"):
         yield

@@ -1,4 +1,4 @@
-"""An SE block as an NNI mutable, and what it becomes in each of NNI's one-shot strategies."""
+"""An SE block as an NNI mutable, and its replacement in NNI's one-shot strategies."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from se_nas.oneshot.choice import Choice, Gumbel, Mixed, OnePath
-from se_nas.oneshot.imported import BaseSuperNetModule, Categorical, MutableModule, strategies
+from se_nas.oneshot.nni_imports import BaseSuperNetModule, Categorical, MutableModule, strategies
 from se_nas.oneshot.shared import SharedSE, Weights
 from se_nas.se.spec import SEOptions, SESpec
 
 Candidates = Mapping[str, Sequence[Any]]
-"""Values of each field of `SESpec`; a reduction of None, which comes first, is no SE."""
+"""Field of `SESpec` -> its candidate values. A reduction of None means no SE block; it comes first."""
 
 Hook = Callable[[nn.Module, str, dict[str, Any], dict[str, Any]], "MixedSE | None"]
 
 
 class SEChoice(MutableModule):
-    """A choice among SE blocks and none: an NNI categorical ``LABEL.FIELD`` for each field that has more than one value.
+    """A choice among SE blocks, or none. Each field with several values is an NNI categorical ``LABEL.FIELD``.
 
-    Outside of a strategy it computes its first values; frozen it is a plain `SEBlock` or the identity.
+    Outside a strategy it computes the first value of each field. Frozen, it is a plain `SEBlock` or the identity.
 
     Args:
-        channels: C of the gated tensor.
+        channels: C of the gated tensor (N, C, H, W).
         candidates: see `Candidates`.
-        label: same label, same choice; without a slash.
-        options: as of the blocks.
-        place: the placement that it stands at, where the placement is chosen as well: any other leaves it out.
+        label: modules with the same label make the same choice. It has no slash.
+        options: of the SE blocks.
+        place: the placement of this module, if placements are searched. If another one is chosen, it is the identity.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class SEChoice(MutableModule):
 
     @classmethod
     def create_fixed_module(cls, sample: dict[str, Any], *args: Any, **named: Any) -> nn.Module:
-        """In a model that is built for one sample there is only the chosen block."""
+        """NNI calls this when a model is built for one sample; it returns the chosen block."""
         made: SEChoice = cls._unfixed(*args, **named)
         return made.freeze(sample)
 
@@ -53,7 +53,7 @@ class SEChoice(MutableModule):
         return made
 
     def spec(self, sample: Mapping[str, Any]) -> SESpec | None:
-        """The setting of a sample; None where there is no SE, or it is at another placement."""
+        """The block's setting in a sample. None: no SE block, or one at another placement."""
         chosen = {field: sample[self.searched[field].label] if field in self.searched else v[0] for field, v in self.candidates.items()}
         elsewhere = self.place is not None and chosen["placement"] != self.place
         return None if chosen["reduction"] is None or elsewhere else SESpec(**chosen)
@@ -69,11 +69,11 @@ class SEChoice(MutableModule):
 
 
 class MixedSE(SEChoice, BaseSuperNetModule):
-    """An `SEChoice` in a supernet.
+    """An `SEChoice` in a supernet: computes all settings together, weighted by its choices.
 
     Args:
-        source: what it stands for.
-        choices: of each searched field.
+        source: the module that it replaces.
+        choices: searched field -> its choice.
     """
 
     def __init__(self, source: SEChoice, choices: Mapping[str, Choice]) -> None:
@@ -104,7 +104,7 @@ class MixedSE(SEChoice, BaseSuperNetModule):
     def _choices(self) -> dict[str, Choice]:
         return dict(cast(Iterable[tuple[str, Choice]], self.choices.items()))
 
-    # What NNI asks of a module of a supernet.
+    # NNI calls these on each module of a supernet.
 
     def resample(self, memo: dict[str, Any]) -> dict[str, Any]:
         drawn: dict[str, Any] = {}
@@ -113,7 +113,7 @@ class MixedSE(SEChoice, BaseSuperNetModule):
         return drawn
 
     def export(self, memo: dict[str, Any]) -> dict[str, Any]:
-        """The most probable value of each choice that others have not exported yet; of equals the first."""
+        """The most probable value of each choice that is not in ``memo``; the first if several are equal."""
         new = [choice for choice in self._choices.values() if choice.label not in memo]
         return {choice.label: choice.values[int(choice.probabilities().argmax())] for choice in new}
 
@@ -133,18 +133,18 @@ CHOICES: dict[str, Make] = {
     "DARTS": lambda label, values, memo, extra: Mixed(label, values, memo[label]),
     "RandomOneShot": lambda label, values, memo, extra: Choice(label, values),
 }
-"""NNI's class of strategy (ENAS is a RandomOneShot) -> what makes a choice of it; the first that fits."""
+"""Class of NNI's strategy -> makes its choices. The first class that fits counts; ENAS is a RandomOneShot."""
 
 
 def hooks(strategy: Any) -> list[Hook]:
-    """NNI's mutation hooks that put `MixedSE` in the place of `SEChoice`.
+    """Mutation hooks for NNI that replace each `SEChoice` by a `MixedSE`.
 
     Raises:
-        TypeError: for a strategy that is none of NNI's.
+        TypeError: if the strategy is not one of NNI's one-shot strategies.
     """
     make = next((make for name, make in CHOICES.items() if isinstance(strategy, getattr(strategies, name))), None)
     if make is None:
-        raise TypeError(f"{type(strategy).__name__} is none of NNI's one-shot strategies: {', '.join(CHOICES)}, ENAS")
+        raise TypeError(f"{type(strategy).__name__} is not one of NNI's one-shot strategies: {', '.join(CHOICES)}, ENAS")
 
     def hook(module: nn.Module, name: str, memo: dict[str, Any], extra: dict[str, Any]) -> MixedSE | None:
         if type(module) is not SEChoice:

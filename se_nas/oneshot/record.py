@@ -1,4 +1,4 @@
-"""A one-shot search as part of a run: done once, kept in its directory, and read from there when the run goes on."""
+"""The one-shot search of a run: done once, kept in the run's directory, and read from there on resume."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from safetensors.torch import save_file
 from se_nas.evaluate import Evaluator, Report
 from se_nas.evaluate.training import TrainingEvaluator
 from se_nas.oneshot import check_one_shot
-from se_nas.oneshot.search import Found, search_one_shot
+from se_nas.oneshot.search import OneShotResult, search_one_shot
 from se_nas.run.settings import SearchSettings
 from se_nas.space.architecture import Architecture
 
 
 def ranking(path: Path, evaluator: Evaluator, settings: SearchSettings, device: str, report: Report) -> tuple[Architecture, ...]:
-    """Architectures to train alone, the most promising first: as many as the run has trials, fewer if the space has no more.
+    """Architectures to train alone, most promising first: one for each trial of the run, or fewer if the space has no more.
 
-    The run's directory then holds ``one_shot.json`` (architectures, probabilities) and ``one_shot.safetensors`` (the
-    supernet's weights). A run with more trials than before trains the supernet again: with the same seed, to the same end.
+    Writes ``one_shot.json`` (architectures, probabilities) and ``one_shot.safetensors`` (the supernet's weights) into the
+    run's directory. If the run is resumed with more trials, the supernet is trained again with the same seed and result.
 
     Args:
         path: the run's directory.
-        evaluator: whose space, data and training the supernet takes.
+        evaluator: gives the space, the data and how to train.
         settings: of the run.
         device: ``cpu`` or ``cuda:N``.
-        report: told of each epoch of the supernet.
+        report: called after each epoch of the supernet.
 
     Raises:
-        InputError: for an evaluator that does not train, and see `search_one_shot`.
+        InputError: if the evaluator does not train; and see `search_one_shot`.
     """
     check_one_shot(evaluator, settings)
     assert isinstance(evaluator, TrainingEvaluator)
@@ -43,8 +43,8 @@ def ranking(path: Path, evaluator: Evaluator, settings: SearchSettings, device: 
     return found.architectures
 
 
-def _keep(found: Found, file: Path, asked: int) -> None:
-    """Weights first, and then the file that says that all is there."""
+def _keep(found: OneShotResult, file: Path, asked: int) -> None:
+    """Write the weights first: once the JSON file exists, both are whole."""
     weights = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in found.supernet.network.state_dict().items()}
     save_file(weights, file.with_suffix(".safetensors"))
     probabilities = {label: [[value, share] for value, share in shares.items()] for label, shares in found.probabilities.items()}

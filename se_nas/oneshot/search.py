@@ -1,4 +1,4 @@
-"""One-shot search: train a supernet in one of NNI's strategies, then rank the space's architectures by what it learned."""
+"""One-shot search: trains a supernet with one of NNI's strategies, then ranks the space's architectures by it."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ from se_nas.evaluate.data import Data
 from se_nas.evaluate.device import choose_threads, find_device, reproducible
 from se_nas.evaluate.training import scores_of
 from se_nas.oneshot import ONE_SHOT, faults
-from se_nas.oneshot.cost import Expectation
-from se_nas.oneshot.imported import Lightning, RawFormatModelSpace, SequentialExecutionEngine, Trainer, strategies
-from se_nas.oneshot.installed import NEEDED_FOR_RL, check_installed
+from se_nas.oneshot.expected_cost import ExpectedCost
+from se_nas.oneshot.nni_imports import Lightning, RawFormatModelSpace, SequentialExecutionEngine, Trainer, strategies
+from se_nas.oneshot.nni_setup import NEEDED_FOR_RL, check_installed
 from se_nas.oneshot.supernet import SEModelSpace
-from se_nas.oneshot.training import Batches, Progress, SupernetTraining
+from se_nas.oneshot.training import Batches, EpochCallback, SupernetTraining
 from se_nas.run.settings import SearchSettings
 from se_nas.space.architecture import Architecture
 from se_nas.space.space import SearchSpace
 
 REACH = 6.0
-"""How far a logit can go in a search: its learning rate times its steps. In the DARTS paper's search it is 3e-4 times 50 epochs of 390."""
+"""How far a logit can move: its learning rate times the number of steps. In the DARTS paper it is 3e-4 x 50 epochs x 390."""
 
 WARM_UP = 4
-"""The first 1 in so many epochs trains weights alone."""
+"""The first quarter of the epochs trains only weights, no choices."""
 
 SAMPLED = 64
-"""Architectures that a supernet of random paths is tried with, at least."""
+"""At least so many architectures are drawn to rank a supernet trained on random paths."""
 
 
 @dataclass(frozen=True)
-class Found:
+class OneShotResult:
     """What a one-shot search found.
 
     Attributes:
-        architectures: within the budgets, the most promising first.
-        probabilities: of each dimension of the space, value by value; empty where the strategy learns none.
-        supernet: trained; ``supernet.frozen(architecture)`` is a network with its part of the weights.
+        architectures: within the budgets, most promising first.
+        probabilities: dimension of the space -> value -> probability; empty if the strategy learns none.
+        supernet: the trained supernet. ``supernet.frozen(architecture)`` is a network with its part of the weights.
     """
 
     architectures: tuple[Architecture, ...]
@@ -57,30 +57,30 @@ class Found:
 
 def search_one_shot(
     space: SearchSpace, settings: SearchSettings, data: Data, count: int, device: str = "cpu", report: Report | None = None
-) -> Found:
-    """Train a supernet of the space on ``data.train``, its choices on ``data.val``, and rank.
+) -> OneShotResult:
+    """Train a supernet's weights on ``data.train`` and its choices on ``data.val``, then rank architectures.
 
-    DARTS, GumbelDARTS, Proxyless and ENAS learn probabilities: architectures come by their product, the most probable one
-    within the budgets first. RandomOneShot learns none: of architectures drawn within the budgets, those come first that
-    are best on ``data.val`` with the supernet's weights.
+    DARTS, GumbelDARTS, Proxyless and ENAS learn probabilities. They rank architectures within the budgets by the product of
+    their probabilities. RandomOneShot learns none. It draws architectures within the budgets, and ranks them by accuracy
+    on ``data.val`` with the supernet's weights.
 
     Args:
-        space: with its budgets.
-        settings: strategy, seed, epochs of the supernet, cost term, training.
-        data: at the space's input size.
-        count: how many architectures to give, fewer if the space has no more.
+        space: the search space with its budgets.
+        settings: ``strategy``, ``seed``, ``supernet_epochs``, ``cost_*``, ``threads`` and ``train`` are used.
+        data: images of the space's input size.
+        count: number of architectures to return; fewer if the space has no more.
         device: ``cpu`` or ``cuda:N``.
-        report: told of each epoch.
+        report: called after each epoch.
 
     Raises:
-        InputError: for a strategy that is no one-shot one, a missing extra, or a cost term that cannot be.
+        InputError: for a strategy that is not one-shot, a missing extra, or a wrong cost setting.
     """
-    name = settings.strategy.rpartition(":")[2]  # a run keeps it as nni:NAME
+    name = settings.strategy.rpartition(":")[2]  # a run stores nni:NAME
     known(name, ONE_SHOT, "strategy")
     check_installed()
     place = find_device(device)
     epochs = settings.supernet_epochs or settings.epochs
-    cost = Expectation(space, settings.cost_metric, settings.cost_target)
+    cost = ExpectedCost(space, settings.cost_metric, settings.cost_target)
     threads = settings.threads or choose_threads(space.plain_cost.macs, settings.train.batch_size)
     with reproducible(settings.seed, place, threads), _seeded(settings.seed), faults.quiet(), faults.interruptible():
         model = SEModelSpace(space)
@@ -91,7 +91,7 @@ def search_one_shot(
             max_epochs=epochs,
             accelerator="gpu" if place.type == "cuda" else "cpu",
             devices=[place.index] if place.type == "cuda" else 1,
-            callbacks=[Progress(report)] if report else [],
+            callbacks=[EpochCallback(report)] if report else [],
             num_sanity_val_steps=0,
             limit_val_batches=0,
             logger=False,
@@ -104,18 +104,18 @@ def search_one_shot(
         strategy(RawFormatModelSpace(model, evaluator), SequentialExecutionEngine())
         model.to(place)  # Lightning leaves it on the CPU
         if name == "random-one-shot":
-            return Found(_best_drawn(model, near, cost, settings, count, place), {}, model)
+            return OneShotResult(_best_drawn(model, near, cost, settings, count, place), {}, model)
         learned = model.probabilities() if name != "enas" else _policy(strategy)
     ranking = tuple(islice(space.ranked(cost.worth(learned)), count))
     named = {label: dict(zip(values, learned[label].tolist(), strict=True)) for label, values in space.dimensions.items()}
-    return Found(ranking, named, model)
+    return OneShotResult(ranking, named, model)
 
 
 def _enas(lr: float, warm_up: int) -> Any:
     check_installed(NEEDED_FOR_RL, "nni-rl")
     from nni.nas.strategy._rl_impl import default_policy_fn
 
-    # NNI's defaults, a rate of 1e-4 and an update every 20 batches, are for tens of thousands of batches
+    # NNI's defaults (learning rate 1e-4, an update every 20 batches) need tens of thousands of batches
     policy = partial(default_policy_fn, lr=1e-3)
     return faults.ENAS(batches_per_update=10, reward_metric_name="reward", warmup_epochs=warm_up, policy_fn=policy)
 
@@ -130,10 +130,10 @@ _MAKE: dict[str, Callable[[float, int], Any]] = {
 
 
 def _policy(strategy: Any) -> dict[str, Tensor]:
-    """The probabilities of ENAS's controller along its most probable choices: each given those before it."""
+    """The probabilities of ENAS's controller along its most probable choices, each given those before it."""
     generator = strategy.oneshot_module.generator
     generator.policy.eval()
-    generator.policy._deterministic_eval, generator.policy.action_type = True, "discrete"  # which tianshou does not see in gym
+    generator.policy._deterministic_eval, generator.policy.action_type = True, "discrete"  # tianshou does not recognise gym's
     with torch.no_grad():
         generator.next_sample()
     logits = {label: torch.tensor(values, dtype=torch.float64) for label, values in generator.sample_logits.items()}
@@ -142,9 +142,9 @@ def _policy(strategy: Any) -> dict[str, Tensor]:
 
 @torch.inference_mode()
 def _best_drawn(
-    model: SEModelSpace, data: Data, cost: Expectation, settings: SearchSettings, count: int, device: torch.device
+    model: SEModelSpace, data: Data, cost: ExpectedCost, settings: SearchSettings, count: int, device: torch.device
 ) -> tuple[Architecture, ...]:
-    """Of architectures drawn within the budgets, the best by accuracy on ``data.val`` less the cost term, then by loss."""
+    """Draw architectures within the budgets; return the best by accuracy on ``data.val`` minus the cost term, then by loss."""
     space = model.space
     codes = space.sample_many(settings.seed, max(SAMPLED, 4 * count))
     drawn = {architecture.id: architecture for architecture in map(space.decode, codes)}
@@ -165,7 +165,7 @@ def _best_drawn(
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """NNI and tianshou draw from Python's and numpy's global numbers; they are as before afterwards."""
+    """Seed Python's and numpy's global generators, which NNI and tianshou use, and restore them afterwards."""
     before, numpy_before = random.getstate(), np.random.get_state()
     random.seed(seed)
     np.random.seed(seed % 2**32)

@@ -1,4 +1,4 @@
-"""One SE block that is every setting of it: the weights are the widest block's, and each setting takes its part of them."""
+"""SE blocks that share weights: the weights are those of the widest block, and each setting uses a part of them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from se_nas.se.block import GATES, SQUEEZES, SEBlock, make_block
 from se_nas.se.spec import SEOptions, SESpec, hidden_width
 
 Weights = Sequence[tuple[Any, Tensor | float]]
-"""(value, what it counts for) pairs; a float of 0 is left out of the computation, a tensor never is."""
+"""(value, weight) pairs. A weight that is the float 0 is skipped; a tensor never is."""
 
 
 class SharedSE(nn.Module):
-    """SE blocks of several reductions, squeezes and gates with one set of weights, computed together as a weighted mean.
+    """SE blocks of several reductions, squeezes and gates with one set of weights, mixed by weights.
 
-    Hidden unit i is there as far as the reductions that have it count, pooled inputs are mixed, and so are gates; with one
-    value each, it computes what that value's block computes.
+    Hidden unit i is scaled by the total weight of the reductions that have it. The squeezed inputs are mixed, and so are the
+    gates. If one value has all the weight, the result is that of its block.
 
     Args:
-        channels: C of the gated tensor.
-        reductions: all that it may stand for; the smallest has the most hidden units.
-        options: as of the blocks.
+        channels: C of the gated tensor (N, C, H, W).
+        reductions: all candidates; the smallest has the most hidden units.
+        options: of the SE blocks.
     """
 
     def __init__(self, channels: int, reductions: Iterable[int], options: SEOptions) -> None:
@@ -42,10 +42,10 @@ class SharedSE(nn.Module):
 
         Args:
             x: the gated tensor.
-            reductions: what each counts for.
-            squeezes: names likewise.
-            gates: names likewise.
-            share: of the block in the result, the rest is x; 0..1.
+            reductions: weight of each reduction.
+            squeezes: weight of each squeeze, by name.
+            gates: weight of each gate, by name.
+            share: weight of the block in the result, 0..1; the rest is x.
         """
         if not _counts(share):
             return x
@@ -63,7 +63,7 @@ class SharedSE(nn.Module):
         return x * (scale if spatial else scale[:, :, None, None])
 
     def frozen(self, spec: SESpec) -> SEBlock:
-        """The plain block of one setting, with its part of the weights."""
+        """The plain block of one setting, with a copy of its part of the weights."""
         block = make_block(self.channels, spec, self.options)
         hidden = self.widths[spec.reduction]
         parts = {"fc1.weight": self.fc1.weight[:hidden], "fc2.weight": self.fc2.weight[:, :hidden]}
@@ -82,7 +82,7 @@ def _counts(weight: Tensor | float) -> bool:
 
 
 def _total(terms: Iterable[tuple[Tensor | float, Tensor]]) -> Tensor:
-    """The weighted sum; a float of 1 costs no multiplication."""
+    """The weighted sum. A weight that is the float 1 costs no multiplication."""
     products = [value if not isinstance(weight, Tensor) and weight == 1 else weight * value for weight, value in terms]
     return products[0] if len(products) == 1 else torch.stack(products).sum(0)
 
@@ -93,5 +93,5 @@ def _squeeze(x: Tensor, name: str, spatial: bool) -> Tensor:
 
 
 def _linear(x: Tensor, layer: nn.Linear) -> Tensor:
-    """A linear layer at each position of (N, C) or (N, C, H, W)."""
+    """Apply a linear layer to (N, C), or to each position of (N, C, H, W)."""
     return F.conv2d(x, layer.weight[:, :, None, None], layer.bias) if x.ndim == 4 else layer(x)

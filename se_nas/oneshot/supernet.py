@@ -1,4 +1,4 @@
-"""A search space as an NNI `ModelSpace`, which NNI's one-shot strategies turn into a supernet."""
+"""A search space as an NNI `ModelSpace`. NNI's one-shot strategies turn it into a supernet."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from se_nas.errors import InputError
 from se_nas.network.placement import Attachment, Site, attach, remove_existing
 from se_nas.oneshot import refuse_extra
 from se_nas.oneshot.choice import Choice
-from se_nas.oneshot.imported import ModelSpace, current_model
 from se_nas.oneshot.mixed import Hook, SEChoice, hooks
+from se_nas.oneshot.nni_imports import ModelSpace, current_model
 from se_nas.se.spec import SESpec
 from se_nas.space.architecture import Architecture
 from se_nas.space.space import SearchSpace
 
 
 class SEModelSpace(ModelSpace):
-    """The backbone of a space with an `SEChoice` at every placement of every site; labels are the space's dimensions.
+    """The space's backbone with an `SEChoice` at every placement of every site. Labels are the space's dimensions.
 
-    It works in every strategy of NNI, multi-trial and one-shot. NNI knows no budgets: give `within_budgets` to its filter.
+    It works in every strategy of NNI, multi-trial and one-shot. NNI knows no budgets; use its ``Filter`` with
+    `se_nas.integrations.nni.within_budgets`.
 
     Args:
-        space: what there is to choose; sites that share a setting share a label.
+        space: the search space. Sites that share a setting share a label.
 
     Raises:
-        InputError: for extra dimensions, which are other backbones, and for a group whose name NNI does not take.
+        InputError: if the space has extra dimensions, or a group's name has a slash.
     """
 
     def __init__(self, space: SearchSpace) -> None:
@@ -34,7 +35,7 @@ class SEModelSpace(ModelSpace):
         super().__init__()
         self.space = space
         self._names: dict[int, tuple[str, str]] = {}
-        if (sample := current_model()) is not None:  # inside NNI's model_context there is one model only
+        if (sample := current_model()) is not None:  # inside NNI's model_context: build one model, no choices
             self.network = space.build(space.from_dimensions(sample))
             return
         self.network = space.build_backbone()
@@ -52,21 +53,21 @@ class SEModelSpace(ModelSpace):
                     at = placement if len(space.placement) > 1 else None
                     choice = SEChoice(place.channels, candidates, group.name, space.options, at)
                     places.append((place, site.name, placement, choice))
-        for place, _, _, choice in sorted(places, key=lambda entry: -entry[0].module.count(".")):  # what lies inside first
+        for place, _, _, choice in sorted(places, key=lambda entry: -entry[0].module.count(".")):  # inner modules first
             attach(self.network, place, choice)
         self._names = {id(choice.shared): (site, placement) for _, site, placement, choice in places}
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) -> what the backbone returns."""
+        """(N, C, H, W) -> the backbone's output."""
         scores: Tensor = self.network(images)
         return scores
 
     def extra_oneshot_hooks(self, strategy: Any) -> list[Hook]:
-        """NNI asks for them when it makes the supernet."""
+        """NNI calls this when it makes the supernet."""
         return hooks(strategy)
 
     def frozen(self, architecture: Architecture) -> nn.Module:
-        """The network of an architecture, built as ``space.build`` does, with its part of the weights."""
+        """The network of an architecture, as ``space.build`` makes it, with a copy of its part of the weights."""
         shared = {self._names[id(m.shared)]: m.shared for m in self.modules() if isinstance(m, SEChoice)}
 
         def make(site: Site, spec: SESpec) -> nn.Module:
@@ -74,30 +75,30 @@ class SEModelSpace(ModelSpace):
             return block
 
         network = self.space.build(architecture, make)
-        network.load_state_dict(self.network.state_dict(), strict=False)  # the backbone's; SE blocks have other names here
+        network.load_state_dict(self.network.state_dict(), strict=False)  # the backbone's weights; SE blocks have other names here
         return network
 
     def freeze(self, sample: dict[str, Any]) -> nn.Module:
         self.validate(sample)
         return self.frozen(self.space.from_dimensions(sample))
 
-    # What a strategy has made of it.
+    # After a strategy has made it a supernet.
 
     @property
     def choices(self) -> dict[str, Choice]:
-        """Of a supernet, the choices by label."""
+        """Label -> choice."""
         return {module.label: module for module in self.modules() if isinstance(module, Choice)}
 
     def probabilities(self) -> dict[str, Tensor]:
-        """Of each dimension of the space, in the order of its values."""
+        """Dimension of the space -> probabilities of its values, shape (values,)."""
         return {label: choice.probabilities() for label, choice in self.choices.items()}
 
     def draw(self, architecture: Architecture) -> None:
-        """Let a supernet of single paths (RandomOneShot, ENAS) compute this architecture."""
+        """Make a single-path supernet (RandomOneShot, ENAS) compute this architecture."""
         sample = self.space.to_dimensions(architecture)
         for choice in self.choices.values():
             choice.draw(sample)
 
     def drawn(self) -> Architecture:
-        """The architecture that a supernet of single paths computes."""
+        """The architecture that a single-path supernet computes now."""
         return self.space.from_dimensions({label: choice.values[choice.index] for label, choice in self.choices.items()})

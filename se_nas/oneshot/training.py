@@ -1,4 +1,4 @@
-"""How a supernet is trained: as single networks are (data, augmentation, optimizer, schedule), told to Lightning for NNI."""
+"""Trains a supernet in Lightning, as NNI wants, with the data, augmentation, optimizer and schedule of single networks."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from se_nas.evaluate.batches import Batch, steps_per_epoch, train_batches
 from se_nas.evaluate.data import Data
 from se_nas.evaluate.settings import SCHEDULES, TrainSettings
 from se_nas.evaluate.training import make_optimizer, scores_of
-from se_nas.oneshot.cost import Expectation
-from se_nas.oneshot.imported import Callback, LightningModule
+from se_nas.oneshot.expected_cost import ExpectedCost
+from se_nas.oneshot.nni_imports import Callback, LightningModule
 from se_nas.oneshot.supernet import SEModelSpace
 
 
 class Batches:
-    """Batches of a split, shuffled anew in each epoch; made for Lightning, which asks for a length.
+    """Batches of a split for Lightning, shuffled again in each epoch.
 
     Args:
-        data: on its device or in memory.
-        split: ``train``, augmented as the settings say, or ``val``, never augmented.
+        data: on the device or in memory.
+        split: ``train`` (augmented if the settings say so) or ``val`` (never augmented).
         settings: batch size and augmentation.
         device: where the batches go.
     """
@@ -46,18 +46,18 @@ class Batches:
 
 
 class SupernetTraining(LightningModule):
-    """The loss of a batch: cross entropy, and what the choices cost over the target, times a weight.
+    """The loss is cross entropy plus ``weight`` times the excess of the expected cost over the target.
 
-    Strategies with probabilities get the cost's gradient from the loss; ENAS gets the cost of what it drew with the reward,
-    which is the accuracy of a batch less the same term.
+    Strategies that learn probabilities get the gradient of this loss. ENAS gets a reward instead: the accuracy of a batch
+    minus ``weight`` times the excess of the architecture that it drew.
 
     Args:
         settings: how to train.
-        cost: in the mean, and of one architecture.
-        weight: loss for each unit of excess, see `Expectation.excess`.
+        cost: computes the cost and its excess.
+        weight: loss for each unit of excess, see `ExpectedCost.excess`.
     """
 
-    def __init__(self, settings: TrainSettings, cost: Expectation, weight: float) -> None:
+    def __init__(self, settings: TrainSettings, cost: ExpectedCost, weight: float) -> None:
         super().__init__()
         self.settings, self.cost, self.weight = settings, cost, weight
 
@@ -80,14 +80,14 @@ class SupernetTraining(LightningModule):
         self.log("reward", accuracy - self.weight * float(self.cost.excess(float(spent))), on_step=True, on_epoch=False)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        optimizer = make_optimizer(self.model, self.settings, fused=False)  # fused cannot leave out what a path leaves out
+        optimizer = make_optimizer(self.model, self.settings, fused=False)  # fused optimizers cannot skip parameters without gradients
         steps, schedule = int(self.trainer.estimated_stepping_batches), SCHEDULES[self.settings.schedule]
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule(min(1.0, step / steps)))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
-class Progress(Callback):
-    """Tells of each epoch."""
+class EpochCallback(Callback):
+    """Reports each epoch with its training loss."""
 
     def __init__(self, report: Report) -> None:
         self._report = report

@@ -1,1 +1,1 @@
-"""What a person sees of a search: the live view, ``se-nas show`` and the HTML report. Nothing here needs torch."""
+"""What a user sees of a search: the live view, ``se-nas show``, the HTML report, and tables of spaces. Only the last need torch."""

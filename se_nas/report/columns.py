@@ -1,18 +1,26 @@
-"""The table of the front as columns of words, most important first; the terminal and the HTML report draw them."""
+"""The table of the front, as columns of text, most important first. The terminal and the HTML report draw it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from se_nas.report.facts import COSTS, REFERENCES, Facts
+from se_nas.report.facts import Facts
 from se_nas.report.words import amount, count, gain, heading, is_share, percent, summary
 from se_nas.run.front import Entry
+from se_nas.space.architecture import REFERENCES
+from se_nas.space.budget import METRICS
 
 
 @dataclass(frozen=True)
 class Column:
-    """A heading (of up to three lines) and a cell for each architecture; only words may be broken, never numbers."""
+    """One column of a table.
+
+    Attributes:
+        heading: up to three lines.
+        cells: one cell for each row.
+        words: whether cells are words, which may be broken into lines. Numbers never are.
+    """
 
     heading: str
     cells: tuple[str, ...]
@@ -20,12 +28,12 @@ class Column:
 
 
 def front_columns(facts: Facts, entries: Sequence[Entry], tie: str = "≈") -> list[Column]:
-    """What there is to say of each architecture.
+    """The columns of the table.
 
     Args:
         facts: the run.
-        entries: the rows.
-        tie: marks a difference that noise hides.
+        entries: the architectures, one for each row.
+        tie: mark of a difference that noise hides.
     """
 
     def column(heading: str, cell: Callable[[Entry], str], words: bool = False) -> Column:
@@ -33,7 +41,7 @@ def front_columns(facts: Facts, entries: Sequence[Entry], tie: str = "≈") -> l
 
     def gained(reference: str) -> Column:
         cells = [gain_cell(facts, entry, reference, tie) for entry in entries]
-        width = max((len(tie) + 1 for cell in cells if cell.endswith(tie)), default=0)  # numbers stay in line beside marks
+        width = max((len(tie) + 1 for cell in cells if cell.endswith(tie)), default=0)  # keeps numbers aligned beside marks
         return Column(f"gain\nover\n{reference}", tuple(cell if cell.endswith(tie) or not cell else cell + " " * width for cell in cells))
 
     objectives = [objective.name for objective in facts.front.objectives]
@@ -42,7 +50,7 @@ def front_columns(facts: Facts, entries: Sequence[Entry], tie: str = "≈") -> l
     if facts.front.trade.kind == "weighted":
         columns.append(column("weighted\nvalue", lambda entry: count(facts.front.trade.value(facts.front.objectives, entry.values) or 0.0)))
     columns += [gained(name) for name in REFERENCES if facts.front.measured and name in facts.front.references]
-    for cost in COSTS:
+    for cost in METRICS:
         if cost not in objectives:
             columns.append(column(heading(cost), _value(cost)))
         if cost in facts.backbone:
@@ -54,14 +62,14 @@ def front_columns(facts: Facts, entries: Sequence[Entry], tie: str = "≈") -> l
 
 
 def label(facts: Facts, entry: Entry) -> str:
-    """``7``, ``7 best``, ``0 plain``."""
+    """An architecture's label: ``7``, ``7 best``, ``0 plain``."""
     role = facts.role(entry)
     marks = [role] if role != "proposal" else []
     return " ".join([str(entry.number), *marks, *(["best"] if entry is facts.front.best() else [])])
 
 
 def gain_cell(facts: Facts, entry: Entry, reference: str, tie: str) -> str:
-    """``+0.4``, with the mark of a tie; empty for the reference itself."""
+    """The gain over a reference, with the mark of a tie: ``+0.4 ≈``. Empty for the reference itself."""
     measured, difference = facts.front.measured, facts.gain(entry, reference)
     if measured is None or difference is None:
         return ""
@@ -81,7 +89,7 @@ def _share(facts: Facts, cost: str) -> Callable[[Entry], str]:
 
 
 def _test_metrics(facts: Facts) -> list[str]:
-    """The share among the test split's scores, or the measured objective if there is none."""
+    """The test metrics to show: those in percent; if there are none, the measured objective."""
     names = {name for scores in facts.test.values() for name in scores}
     measured = facts.front.measured
     wanted = [name for name in sorted(names) if is_share(name)]

@@ -1,4 +1,4 @@
-"""A run as it stands, and how its architectures compare with the references: what every view shows."""
+"""The facts of a run that every view shows, and how its architectures compare with the references."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from se_nas.goals.hypervolume import hypervolume
 from se_nas.run.front import Entry, Front
 from se_nas.run.run import Run
 from se_nas.run.trial import Trial
-
-COSTS = ("params", "macs")
-REFERENCES = ("plain", "paper")
+from se_nas.space.architecture import REFERENCES
 
 
 @dataclass(frozen=True)
@@ -20,10 +18,10 @@ class Facts:
     """A run, read once.
 
     Attributes:
-        run: the directory.
+        run: the run.
         trials: the finished trials.
-        front: made of them.
-        test: trial number -> metrics on the test split.
+        front: the front of these trials.
+        test: trial's number -> metrics on the test split.
     """
 
     run: Run
@@ -37,7 +35,7 @@ class Facts:
         return cls(run, trials, run.front_of(trials), run.test_scores)
 
     def after(self, trial: Trial, front: Front) -> Facts:
-        """The facts once one more trial has made this the front."""
+        """The facts with one more trial, and the front that it makes."""
         return replace(self, trials=[*self.trials, trial], front=front)
 
     @property
@@ -50,7 +48,7 @@ class Facts:
 
     @property
     def stopped(self) -> list[Trial]:
-        """Those that a scheduler ended early."""
+        """The trials that a scheduler ended early."""
         return [trial for trial in self.trials if trial.stopped]
 
     @property
@@ -60,19 +58,19 @@ class Facts:
 
     @property
     def share(self) -> str:
-        """What the space ties to one choice."""
+        """Which sites of the space share one choice: ``site``, ``stage`` or ``network``."""
         return str((self.run.config.get("space") or {}).get("share", "site"))
 
     @property
     def subject(self) -> str:
-        """``resnet20 on cifar10``."""
+        """What was searched: ``resnet20 on cifar10``."""
         where = {"own": "on an own evaluator", "paper": "as the SENet paper's tables imply (an estimate, nothing was trained)"}
         what = where.get(str(self.run.config.get("evaluator")), f"on {self.run.config['search'].get('data')}")
         return f"{self.backbone.get('name') or 'network'} {what}"
 
     @property
     def backbone(self) -> Mapping[str, Any]:
-        """Name, costs and groups of the plain backbone, as far as ``run.yaml`` has them."""
+        """Name, costs and groups of the plain backbone, as far as ``run.yaml`` holds them."""
         return self.run.config.get("backbone") or {}
 
     @property
@@ -86,14 +84,14 @@ class Facts:
         return next((name for name in REFERENCES if self.front.references.get(name) is entry), "proposal")
 
     def gain(self, entry: Entry, reference: str) -> float | None:
-        """How much better the measured objective is than a reference's; positive is better. None if there is nothing to compare."""
+        """How much better than a reference the measured objective is (positive is better). None if they cannot be compared."""
         measured, other = self.front.measured, self.front.references.get(reference)
         if measured is None or other is None or other is entry:
             return None
         return measured.loss(other.values[measured.name]) - measured.loss(entry.values[measured.name])
 
     def per_million(self, entry: Entry, reference: str, cost: str) -> float | None:
-        """`gain` for each million of a cost that was added to a reference's; None if nothing was added."""
+        """`gain` for each million by which a cost exceeds the reference's; None if it does not exceed it."""
         gained, other = self.gain(entry, reference), self.front.references.get(reference)
         if gained is None or other is None or not {cost} <= entry.values.keys() & other.values.keys():
             return None
@@ -102,7 +100,7 @@ class Facts:
 
     @property
     def worst(self) -> dict[str, float] | None:
-        """The reference point of the hypervolume: in each objective the worse of both references; None before both are trained."""
+        """The reference point of the hypervolume: the worse of the two references in each objective. None until both are trained."""
         known = self.front.references.values()
         if len(known) < len(REFERENCES):
             return None
@@ -110,20 +108,20 @@ class Facts:
 
     @property
     def volume(self) -> float | None:
-        """Hypervolume of the front from that point, in the product of the objectives' units."""
+        """Hypervolume of the front over the reference point `worst`, in the product of the objectives' units."""
         worst = self.worst
         return None if worst is None else hypervolume([entry.values for entry in self.front.front], self.front.objectives, worst)
 
     def tied(self, entry: Entry, reference: str) -> bool:
-        """Whether noise hides the difference to a reference."""
+        """Whether noise hides the difference between an architecture and a reference."""
         other = self.front.references.get(reference)
         return other is not None and self.front.tied(entry, other)
 
     def over_plain(self, values: Mapping[str, float], cost: str) -> float | None:
-        """A cost relative to the plain backbone's, minus 1; None if either is unknown."""
+        """A cost divided by the plain backbone's, minus 1: 0.05 for 5 % more. None if either is unknown."""
         plain = self.backbone.get(cost)
         return values[cost] / plain - 1 if plain and cost in values else None
 
     def exceeded(self, entry: Entry) -> list[Mapping[str, Any]]:
-        """The budgets that an architecture does not meet."""
+        """The budgets that an architecture exceeds."""
         return [budget for budget in self.run.config["budgets"] if entry.values[budget["metric"]] > budget["limit"]]

@@ -1,14 +1,13 @@
-"""What each site takes along the front: a table whose cells are coloured by reduction."""
+"""The choices along the front: an HTML table of groups by architectures, with cells coloured by reduction."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from se_nas.report.columns import label
 from se_nas.report.facts import Facts
-from se_nas.report.words import amount, clean, percent, setting
+from se_nas.report.words import amount, clean, escaped, percent, setting
 from se_nas.run.front import Entry
 from se_nas.se.spec import SESpec
 
@@ -16,7 +15,7 @@ _FIELDS = ("squeeze", "gate", "placement")
 
 
 def choices_grid(facts: Facts) -> str:
-    """A row a group in network order, a column an architecture of the front, the cheapest first; with a legend."""
+    """The table and its legend: one row for each group, in network order; one column for each architecture, cheapest first."""
     front = facts.front.front
     if not front:
         return ""
@@ -32,17 +31,17 @@ def choices_grid(facts: Facts) -> str:
     for stage, members in groupby(groups, key=lambda group: stages[group] if staged else ""):
         names = list(members)
         for index, group in enumerate(names):
-            first = f'<th scope="rowgroup" rowspan="{len(names)}">{_text(stage)}</th>' if staged and not index else ""
+            first = f'<th scope="rowgroup" rowspan="{len(names)}">{escaped(stage)}</th>' if staged and not index else ""
             cells = [_cell(group, entry.architecture[group], ratios, codes, shown) for entry in front]
             begins = ' class="stage"' if not index else ""
-            rows.append(f'<tr{begins}>{first}<th scope="row">{_text(group)}{_channels(facts, group)}</th>{"".join(cells)}</tr>')
+            rows.append(f'<tr{begins}>{first}<th scope="row">{escaped(group)}{_channels(facts, group)}</th>{"".join(cells)}</tr>')
     head, legend = _head(facts, front, 2 if staged else 1), _legend(ratios, codes, shown)
     table = f'<table class="grid"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
     return f'{legend}<div class="scroll" role="region" tabindex="0" aria-label="Choices along the front">{table}</div>'
 
 
 def short_names(names: Iterable[str], least: int = 3) -> dict[str, str]:
-    """Each name's shortest beginning, of at least ``least`` letters, that no other name shares.
+    """Each name's shortest prefix, of at least ``least`` letters, that no other name begins with.
 
     Example:
         >>> short_names(["avg", "avg+max", "std"])
@@ -72,29 +71,29 @@ def _head(facts: Facts, front: Sequence[Entry], lead: int) -> str:
 
 
 def _head_row(name: str, cells: Sequence[str], lead: int, tag: str) -> str:
-    body = "".join(f"<{tag}>{_text(cell)}</{tag[:2]}>" for cell in cells)
-    return f'<tr><th scope="row" colspan="{lead}">{_text(name)}</th>{body}</tr>'
+    body = "".join(f"<{tag}>{escaped(cell)}</{tag[:2]}>" for cell in cells)
+    return f'<tr><th scope="row" colspan="{lead}">{escaped(name)}</th>{body}</tr>'
 
 
 def _cell(group: str, spec: SESpec | None, ratios: Sequence[int], codes: dict[str, dict[str, str]], shown: Sequence[str]) -> str:
-    title = _text(f"{group}: {setting(spec)}")
+    title = escaped(f"{group}: {setting(spec)}")
     if spec is None:
         return f'<td class="none" title="{title}">&ndash;</td>'
     small = " ".join(codes[field][getattr(spec, field)] for field in shown)
     return f'<td class="se" style="--a:{_strength(spec.reduction, ratios)}" title="{title}"><b>{spec.reduction}</b>' + (
-        f"<small>{_text(small)}</small></td>" if small else "</td>"
+        f"<small>{escaped(small)}</small></td>" if small else "</td>"
     )
 
 
 def _strength(ratio: int, ratios: Sequence[int]) -> str:
-    """Opacity of a cell: the smaller the reduction, the larger the block, the darker."""
+    """Opacity of a cell. A smaller reduction is a larger block, and darker."""
     place = ratios.index(ratio) / (len(ratios) - 1) if len(ratios) > 1 else 0.5
     return f"{0.6 - 0.48 * place:.2f}"
 
 
 def _channels(facts: Facts, group: str) -> str:
     channels = (facts.backbone.get("groups", {}).get(group) or {}).get("channels")
-    return f" <small>{_text(channels)} ch</small>" if channels else ""
+    return f" <small>{escaped(channels)} ch</small>" if channels else ""
 
 
 def _legend(ratios: Sequence[int], codes: dict[str, dict[str, str]], shown: Sequence[str]) -> str:
@@ -103,10 +102,6 @@ def _legend(ratios: Sequence[int], codes: dict[str, dict[str, str]], shown: Sequ
     swatches = " ".join(f'<b class="se" style="--a:{_strength(ratio, ratios)}">{ratio}</b>' for ratio in ratios)
     parts = [f"reduction r: {swatches}", "&ndash; no SE"]
     for field in _FIELDS:
-        names = [_text(name if code == name else f"{code} = {name}") for name, code in codes[field].items()]
-        parts.append(f"{field}: {', '.join(names)}" if field in shown else f"{field} {_text(next(iter(codes[field])))} throughout")
+        names = [escaped(name if code == name else f"{code} = {name}") for name, code in codes[field].items()]
+        parts.append(f"{field}: {', '.join(names)}" if field in shown else f"{field} {escaped(next(iter(codes[field])))} throughout")
     return f'<p class="codes">{"".join(f"<span>{part}</span>" for part in parts)}</p>'
-
-
-def _text(text: object) -> str:
-    return html.escape(clean(text))

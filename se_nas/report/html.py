@@ -1,27 +1,27 @@
-"""A run's report as one HTML file that needs nothing else: no script, no network."""
+"""The report of a run: one self-contained HTML file, without scripts and without network access."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from se_nas.errors import InputError
-from se_nas.report.chart import mark
+from se_nas.report.charts import cost_chart, noise_band, outliers
 from se_nas.report.columns import Column, front_columns
-from se_nas.report.facts import COSTS, Facts
-from se_nas.report.figures import cost_chart, noise_band, outliers
+from se_nas.report.facts import Facts
 from se_nas.report.grid import choices_grid
 from se_nas.report.sentences import commands, failures, findings, noise, progress, stopped_at
-from se_nas.report.words import amount, clean, duration, flatten, heading, is_share, summary
+from se_nas.report.svg import mark
+from se_nas.report.words import amount, clean, duration, escaped, flatten, heading, is_share, summary
 from se_nas.run.run import Run
 from se_nas.run.trial import Trial
+from se_nas.space.budget import METRICS
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def write_report(run: Run, path: Path | None = None) -> Path:
-    """Write the report whole or not at all, by default into the run's directory; returns where it is.
+    """Write the report atomically, and return its path (by default ``report.html`` in the run's directory).
 
     Raises:
         InputError: if it cannot be written there.
@@ -37,7 +37,7 @@ def write_report(run: Run, path: Path | None = None) -> Path:
 
 
 def page(facts: Facts) -> str:
-    """The document."""
+    """The whole document as HTML."""
     style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
     title = f"SE search: {facts.subject}"
     parts = (_summary, _figures, _front, _choices, _on, _made)
@@ -46,7 +46,7 @@ def page(facts: Facts) -> str:
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="color-scheme" content="light dark">\n'
-        f"<title>{_text(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+        f"<title>{escaped(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
 
 
@@ -61,7 +61,7 @@ def _header(facts: Facts, title: str) -> str:
         str(config.get("created", "")).replace("T", " ").removesuffix("Z").removesuffix("+00:00"),
     ]
     state = "" if facts.finished else '<p class="warning">The search is unfinished: what follows may change.</p>'
-    return f"<header><h1>{_text(title)}</h1><p class='quiet'>{' &middot; '.join(map(_text, filter(None, parts)))}</p>{state}</header>"
+    return f"<header><h1>{escaped(title)}</h1><p class='quiet'>{' &middot; '.join(map(escaped, filter(None, parts)))}</p>{state}</header>"
 
 
 def _summary(facts: Facts) -> str:
@@ -71,18 +71,18 @@ def _summary(facts: Facts) -> str:
         "(r = 16, average squeeze, sigmoid, before the sum, at every site)."
     )
     lines = [_sentence(text) for text in said] + [f"<li class='quiet'>{references}</li>"]
-    lines += [f"<li class='failed'>{_text(text)}.</li>" for text in failures(facts)]
+    lines += [f"<li class='failed'>{escaped(text)}.</li>" for text in failures(facts)]
     return _section("Summary", f"<ul class='summary'>{''.join(lines)}</ul>")
 
 
 def _sentence(text: str) -> str:
-    """The first words, up to a colon, stand out."""
+    """A list item; the words before a colon are bold."""
     head, colon, rest = text.partition(": ")
-    return f"<li>{f'<b>{_text(head)}</b>: {_text(rest)}' if colon and len(head) < 60 else _text(text)}</li>"
+    return f"<li>{f'<b>{escaped(head)}</b>: {escaped(rest)}' if colon and len(head) < 60 else escaped(text)}</li>"
 
 
 def _figures(facts: Facts) -> str:
-    charts = [chart for cost in COSTS if (chart := cost_chart(facts, cost))]
+    charts = [chart for cost in METRICS if (chart := cost_chart(facts, cost))]
     if not charts:
         return ""
     marks = [("trial", "a trial"), ("front", "on the front"), ("plain", "plain"), ("paper", "paper")]
@@ -103,7 +103,7 @@ def _front(facts: Facts) -> str:
     measured = facts.front.measured
     legend = "References first, then the front from the cheapest on."
     legend += (
-        f" Gains are in {_text(measured.name)}{' points' if is_share(measured.name) else ', positive when better'}." if measured else ""
+        f" Gains are in {escaped(measured.name)}{' points' if is_share(measured.name) else ', positive when better'}." if measured else ""
     )
     legend += " &asymp; marks ties." if facts.front.noise else ""
     return _section(
@@ -124,7 +124,7 @@ def _all_trials(facts: Facts) -> str:
         Column("role", tuple(clean(trial.role) for trial in trials), words=True),
         Column("seed", tuple(str(trial.seed) for trial in trials)),
         *(Column(heading(name), tuple(metric(trial, dict(trial.metrics), name) for trial in trials)) for name in metrics),
-        *(Column(heading(name), tuple(metric(trial, dict(trial.costs), name) for trial in trials)) for name in COSTS),
+        *(Column(heading(name), tuple(metric(trial, dict(trial.costs), name) for trial in trials)) for name in METRICS),
         Column("time", tuple(duration(trial.seconds) for trial in trials)),
         Column("architecture", tuple(_told(facts, trial) for trial in trials), words=True),
     ]
@@ -144,7 +144,7 @@ def _choices(facts: Facts) -> str:
 
 
 def _on(facts: Facts) -> str:
-    lines = "\n".join(map(_text, commands(facts)))
+    lines = "\n".join(map(escaped, commands(facts)))
     return _section("Going on", f"<pre>{lines}</pre>" if lines else "")
 
 
@@ -169,29 +169,25 @@ def _made(facts: Facts) -> str:
 
 
 def _pairs(pairs: Iterable[tuple[str, str]]) -> str:
-    return "".join(f'<tr><th scope="row">{_text(key)}</th><td>{_text(value)}</td></tr>' for key, value in pairs)
+    return "".join(f'<tr><th scope="row">{escaped(key)}</th><td>{escaped(value)}</td></tr>' for key, value in pairs)
 
 
 def _table(columns: Sequence[Column], classes: Sequence[str]) -> str:
-    """Columns as an HTML table; ``classes`` has one for each row."""
+    """Columns as an HTML table; ``classes`` are the rows' CSS classes."""
     kinds = ["words" if column.words else "number" for column in columns]
     kinds[0] = "name"
     head = "".join(
-        f'<th scope="col" class="{kind}">{"<br>".join(map(_text, column.heading.splitlines()))}</th>'
+        f'<th scope="col" class="{kind}">{"<br>".join(map(escaped, column.heading.splitlines()))}</th>'
         for column, kind in zip(columns, kinds, strict=True)
     )
     rows = []
     for row, name in zip(zip(*(column.cells for column in columns), strict=True), classes, strict=True):
-        first, *rest = map(_text, row)
+        first, *rest = map(escaped, row)
         cells = "".join(f'<td class="{kind}">{cell}</td>' for kind, cell in zip(kinds[1:], rest, strict=True))
-        rows.append(f'<tr class="{_text(name)}"><th scope="row" class="name">{first}</th>{cells}</tr>')
+        rows.append(f'<tr class="{escaped(name)}"><th scope="row" class="name">{first}</th>{cells}</tr>')
     body = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     return f'<div class="scroll" role="region" tabindex="0" aria-label="Table">{body}</div>'
 
 
 def _section(title: str, body: str) -> str:
     return f"<section><h2>{title}</h2>{body}</section>" if body else ""
-
-
-def _text(text: object) -> str:
-    return html.escape(clean(text))

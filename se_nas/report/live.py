@@ -1,4 +1,4 @@
-"""What a running search shows in a terminal, and the choice of a view."""
+"""The views of a running search: live in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -16,8 +17,7 @@ from rich.text import Text
 
 from se_nas.report.columns import front_columns
 from se_nas.report.facts import Facts
-from se_nas.report.plain import PlainView
-from se_nas.report.sentences import ending, overheads, standing
+from se_nas.report.sentences import ending, outcome, overheads, standing
 from se_nas.report.table import draw, split, tie_mark
 from se_nas.report.words import duration, flat, summary, wrapped
 from se_nas.run.front import Entry, Front
@@ -27,23 +27,53 @@ from se_nas.run.trial import Trial
 from se_nas.space.architecture import Architecture
 
 PICTURES = 2
-"""How many a second."""
+"""Redraws in a second."""
 
 _LEAST_ROWS = 3
-"""A table of fewer gives way to a sentence."""
+"""If fewer rows fit, a sentence replaces the table."""
 
 
 def make_view(quiet: bool) -> Observer:
-    """The view of this process, on standard error, which leaves standard output to results: live in a terminal, else plain lines."""
+    """The view of this process, on standard error: live in a terminal, else plain lines. Standard output is left for results."""
     if quiet:
         return Observer()
     console = Console(stderr=True)
     return LiveView(console) if console.is_terminal and not console.is_dumb_terminal else PlainView(sys.stderr)
 
 
+class PlainView(Observer):
+    """One line of text for each finished trial, for logs: no colours, no control characters."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._facts: Facts | None = None
+
+    def search_started(self, run: Run, total: int) -> None:
+        facts = self._facts = Facts.of(run)
+        before = f", {len(facts.trials)} of them finished before" if facts.trials else ""
+        self._say(f"{total} trials of {facts.subject} in {run.path}{before}")
+
+    def trial_finished(self, trial: Trial, front: Front) -> None:
+        if self._facts:
+            facts = self._facts = self._facts.after(trial, front)
+            role = "" if trial.role == "proposal" else f" {trial.role}"
+            self._say(f"{len(facts.trials)}/{facts.planned}  trial {trial.number}{role}  {'  '.join(outcome(facts, trial))}")
+
+    def search_finished(self, reason: str) -> None:
+        if self._facts:
+            self._say(ending(self._facts, reason))
+
+    def note(self, text: str) -> None:
+        self._say(f"note: {text}")
+
+    def _say(self, text: str) -> None:
+        encoding = self._file.encoding or "utf-8"
+        print(flat(text).encode(encoding, "replace").decode(encoding), file=self._file, flush=True)
+
+
 @dataclass(frozen=True)
 class _Running:
-    """A trial under way."""
+    """A running trial."""
 
     number: int
     role: str
@@ -55,9 +85,9 @@ class _Running:
 
 
 class LiveView(Observer):
-    """Progress, the running trials and the front so far, redrawn in place until the search ends.
+    """Progress, running trials and the front so far, redrawn in place until the search ends.
 
-    Also a context manager, which gives the terminal back whatever happens.
+    It is a context manager, too: leaving it restores the terminal, even after an exception.
     """
 
     def __init__(self, console: Console) -> None:
@@ -77,7 +107,7 @@ class LiveView(Observer):
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    # What is heard.
+    # Events.
 
     def search_started(self, run: Run, total: int) -> None:
         self._facts, self._begun = Facts.of(run), time.monotonic()
@@ -107,10 +137,10 @@ class LiveView(Observer):
     def note(self, text: str) -> None:
         self._console.print(Text(flat(text)))
 
-    # What is shown.
+    # Drawing.
 
     def picture(self) -> RenderableType:
-        """The view as it stands, no larger than the terminal."""
+        """The view as it is now, no larger than the terminal."""
         if self._facts is None:
             return Text()
         facts, width, height = self._facts, self._console.width, self._console.height - 1
@@ -123,11 +153,11 @@ class LiveView(Observer):
             if len(lines) + len(more) > max(height // 2, 4):
                 break
             lines += more
-        room = height - len(lines) - 2  # beside the bar and a blank line
+        room = height - len(lines) - 2  # two lines are for the bar and a blank line
         return Group(bar, *lines, Text(), self._front(facts, width, room)) if room > 0 else Group(bar, *lines[: max(height - 1, 0)])
 
     def _counts(self, facts: Facts, work: float) -> list[str]:
-        """Trials and times; ``work`` is how much of the running trials is done, in trials."""
+        """Counts of trials, and times. ``work`` is the finished part of the running trials, in trials."""
         elapsed, done = time.monotonic() - self._begun, len(facts.trials) - self._finished_before + work
         left = elapsed / done * max(facts.planned - len(facts.trials) - work, 0) if done else None
         return [
@@ -139,7 +169,7 @@ class LiveView(Observer):
         ]
 
     def _front(self, facts: Facts, width: int, room: int) -> RenderableType:
-        """The front so far, drawn again only after a trial or when the terminal's size changes."""
+        """The front so far. It is drawn again only after a trial, or when the terminal's size changes."""
         if self._drawn is None or self._drawn[0] != (len(facts.trials), width, room):
             lines = Segments(self._console.render(_front(facts, width, room, tie_mark(self._console))))
             self._drawn = ((len(facts.trials), width, room), lines)
@@ -147,8 +177,8 @@ class LiveView(Observer):
 
 
 def _front(facts: Facts, width: int, room: int, tie: str) -> RenderableType:
-    """References and front in their most important columns; of a long front, the best. Where little fits, one sentence."""
-    entries = _fitting(facts, max(room - 4, 0))  # beside a heading of three lines and the last line
+    """A table of references and front, cut to the most important columns and the best rows. If few rows fit, one sentence."""
+    entries = _fitting(facts, max(room - 4, 0))  # four lines are for the heading and the legend
     if len(entries) < min(_LEAST_ROWS, len(facts.rows)):
         return Group(*[Text(line) for line in wrapped(standing(facts), width)][:room])
     if not entries:
@@ -159,7 +189,7 @@ def _front(facts: Facts, width: int, room: int, tie: str) -> RenderableType:
 
 
 def flow(parts: Iterable[str], width: int) -> list[str]:
-    """Parts side by side, two blanks between them, on as many lines as they need."""
+    """Put parts side by side, two blanks apart, on as many lines as they need."""
     lines: list[str] = []
     for part in map(flat, parts):
         if lines and len(lines[-1]) + 2 + len(part) <= width:
@@ -181,7 +211,7 @@ def _trial_lines(facts: Facts, trial: _Running, width: int) -> list[Text]:
 
 
 def _fitting(facts: Facts, room: int) -> list[Entry]:
-    """As many rows as there is room for: references, then the best of the front in the first objective, cheapest first."""
+    """As many rows as fit, cheapest first: the references, and the best of the front in the first objective."""
     first, rows = facts.front.objectives[0], facts.rows
     ranked = sorted(rows, key=lambda entry: (facts.role(entry) == "proposal", first.loss(entry.values[first.name])))
     chosen = {id(entry) for entry in ranked[:room]}

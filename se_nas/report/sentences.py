@@ -1,18 +1,20 @@
-"""What a run says, in sentences."""
+"""The findings of a run in sentences."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
 
-from se_nas.report.facts import COSTS, REFERENCES, Facts
+from se_nas.report.facts import Facts
 from se_nas.report.words import amount, amount_of, clean, count, duration, gain, heading, is_share, percent, summary
 from se_nas.run.front import Entry
 from se_nas.run.trial import Trial
+from se_nas.space.architecture import REFERENCES
+from se_nas.space.budget import METRICS
 
 
 def progress(facts: Facts) -> str:
-    """``24 of 24 trials, 1 of them failed, 9 stopped early, 24 min of work``"""
+    """Progress: ``24 of 24 trials, 1 of them failed, 9 stopped early, 24 min of work``."""
     done, failed, stopped = len(facts.trials), len(facts.failed), len(facts.stopped)
     seconds = sum(trial.seconds for trial in facts.trials)
     parts = [f"{failed} of them failed"] * bool(failed) + [f"{stopped} stopped early"] * bool(stopped)
@@ -20,7 +22,7 @@ def progress(facts: Facts) -> str:
 
 
 def findings(facts: Facts) -> list[str]:
-    """The best, the cheapest that beats plain, where the references stand, and the test split."""
+    """The best architecture, the cheapest one that beats plain, where the references stand, and scores on the test split."""
     best = facts.front.best()
     if best is None:
         return ["No architecture within the budgets has a complete trial yet."]
@@ -36,7 +38,7 @@ def findings(facts: Facts) -> list[str]:
 
 
 def noise(facts: Facts, tie: str = "≈") -> str:
-    """How far differences can be trusted, and the legend of the mark; empty before there is anything to compare."""
+    """How large the noise is, and what the mark of a tie means. Empty until there is something to compare."""
     measured, known = facts.front.measured, facts.front.noise
     if measured is None:
         return "All objectives are exact: there is no noise."
@@ -52,7 +54,7 @@ def noise(facts: Facts, tie: str = "≈") -> str:
 
 
 def failures(facts: Facts) -> list[str]:
-    """Each reason once, with its trials."""
+    """Each reason for a failure, with its trials."""
     reasons: dict[str, list[int]] = {}
     for trial in facts.failed:
         reasons.setdefault(clean(trial.error or "no reason given"), []).append(trial.number)
@@ -60,16 +62,16 @@ def failures(facts: Facts) -> list[str]:
 
 
 def commands(facts: Facts) -> list[str]:
-    """The way on, as typed."""
+    """Commands to go on with, as typed in a shell."""
     run = shlex.quote(str(facts.run.path))
     export = [f"se-nas export {run} --trial best -o net.py"] if facts.front.front else []
     return export if facts.finished else [f"se-nas resume {run}", *export]
 
 
 def costs(facts: Facts, entry: Entry) -> str:
-    """``282,490 parameters (+4.7 %) and 40.56 M MACs (+0.03 %)``."""
+    """Costs in words: ``282,490 parameters (+4.7 %) and 40.56 M MACs (+0.03 %)``."""
     parts = []
-    for cost in COSTS:
+    for cost in METRICS:
         if cost in entry.values:
             ratio = facts.over_plain(entry.values, cost)
             parts.append(amount_of(cost, entry.values[cost]) + (f" ({percent(ratio)})" if ratio is not None else ""))
@@ -77,13 +79,13 @@ def costs(facts: Facts, entry: Entry) -> str:
 
 
 def compared(facts: Facts, entry: Entry) -> str:
-    """``2.6 points better than plain, a tie with paper (+0.1)``; empty without references."""
+    """Comparison with the references: ``2.6 points better than plain, a tie with paper (+0.1)``. Empty without references."""
     parts = [_compared(facts, entry, reference) for reference in REFERENCES]
     return ", ".join(part for part in parts if part)
 
 
 def outcome(facts: Facts, trial: Trial) -> list[str]:
-    """One finished trial: ``accuracy 97.8 %``, ``params +1.2 %``, ``1.3 s``, ``6 of 9 sites, r 4-16, avg; standard``."""
+    """A finished trial in parts: ``accuracy 97.8 %``, ``params +1.2 %``, ``1.3 s``, ``6 of 9 sites, r 4-16, avg; standard``."""
     if trial.status != "failed":
         names = [objective.name for objective in facts.front.objectives if objective.name in trial.metrics]
         result = [f"{heading(name)} {amount(name, trial.metrics[name])}" for name in names] + ([stopped_at(trial)] if trial.stopped else [])
@@ -93,24 +95,24 @@ def outcome(facts: Facts, trial: Trial) -> list[str]:
 
 
 def stopped_at(trial: Trial) -> str:
-    """``stopped after 3 of 9 epochs``"""
+    """Where a scheduler stopped a trial: ``stopped after 3 of 9 epochs``."""
     return f"stopped after {trial.fidelity.get('epochs', 0)} of {trial.fidelity.get('of', '?')} epochs"
 
 
 def overheads(facts: Facts, values: Mapping[str, float]) -> list[str]:
-    """``params +1.2 %``, ``MACs +0.005 %``."""
-    ratios = {cost: facts.over_plain(values, cost) for cost in COSTS}
+    """Costs relative to plain: ``params +1.2 %``, ``MACs +0.005 %``."""
+    ratios = {cost: facts.over_plain(values, cost) for cost in METRICS}
     return [f"{heading(cost)} {percent(ratio)}" for cost, ratio in ratios.items() if ratio is not None]
 
 
 def standing(facts: Facts) -> str:
-    """The best so far in one sentence; empty before there is one."""
+    """The best architecture so far in one sentence. Empty until there is one."""
     best = facts.front.best()
     return _best(facts, best, " so far") if best else ""
 
 
 def ending(facts: Facts, reason: str) -> str:
-    """Why a search ended, with how much."""
+    """Why a search ended, and its progress."""
     why = {"complete": "complete", "exhausted": "complete, no architecture is left to try", "interrupted": "interrupted"}
     return f"Search {why.get(reason, reason)}: {progress(facts)}"
 
@@ -140,7 +142,7 @@ def _best(facts: Facts, best: Entry, when: str = "") -> str:
 
 
 def best_by(facts: Facts) -> str:
-    """``accuracy``, ``accuracy x (params / 75,002)^-0.07``, ``accuracy within the budgets (params <= +5%)``."""
+    """What "best" means: ``accuracy``, ``accuracy x (params / 75,002)^-0.07``, ``accuracy within the budgets (params <= +5%)``."""
     trade, first = facts.front.trade, heading(facts.front.objectives[0].name)
     if trade.kind == "weighted":
         return " x ".join([first, *(f"({heading(name)} / {count(target)})^{trade.weight:g}" for name, target in trade.targets.items())])
@@ -151,7 +153,7 @@ def best_by(facts: Facts) -> str:
 
 
 def _cheapest(facts: Facts, best: Entry) -> list[str]:
-    """The first on the front that beats plain by more than noise, unless it is the best itself."""
+    """The cheapest architecture that beats plain by more than noise, unless it is the best one."""
     if facts.front.noise is None:
         return []
     winners = (entry for entry in facts.front.front if (facts.gain(entry, "plain") or 0) > 0 and not facts.tied(entry, "plain"))
@@ -164,13 +166,13 @@ def _cheapest(facts: Facts, best: Entry) -> list[str]:
 
 
 def _per_million(facts: Facts, best: Entry) -> list[str]:
-    """What the best gains for each million of a cost that it adds to the references."""
+    """The gain of the best architecture for each million by which its costs exceed those of the references."""
     measured = facts.front.measured
     if measured is None:
         return []
     parts = []
     for reference in REFERENCES:
-        for cost in COSTS:
+        for cost in METRICS:
             rate = facts.per_million(best, reference, cost)
             if rate is not None:
                 parts.append(f"{gain(measured, rate)} over {reference} for each added million {heading(cost)}")
@@ -178,7 +180,7 @@ def _per_million(facts: Facts, best: Entry) -> list[str]:
 
 
 def _volume(facts: Facts) -> list[str]:
-    """Hypervolume with its reference point."""
+    """The hypervolume, with its reference point."""
     if facts.worst is None or facts.volume is None or len(facts.front.objectives) < 2:
         return []
     point = ", ".join(amount_of(name, value) for name, value in facts.worst.items())
@@ -202,7 +204,7 @@ def _references(facts: Facts) -> list[str]:
 
 
 def _test(facts: Facts, best: Entry) -> list[str]:
-    """The best and the references on the test split, which chose nothing."""
+    """Scores of the best and the references on the test split, which was not used to choose them."""
     measured = facts.front.measured
     if measured is None:
         return []

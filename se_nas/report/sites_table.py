@@ -1,4 +1,4 @@
-"""The sites of a network in the terminal."""
+"""The table of a network's sites in the terminal (``se-nas sites``)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from se_nas.se.spec import PAPER, SEOptions
 
 
 def site_rows(found: Sites) -> list[dict[str, Any]]:
-    """What there is to say of each site, as JSON types; ``params`` are those of a block with r=16 and no bias."""
+    """One mapping of JSON types for each site. ``params`` are the parameters of an SE block with r=16, without biases."""
     rows = []
     for site in found.sites:
         place = site.attachments["standard"]
@@ -37,7 +37,7 @@ def site_rows(found: Sites) -> list[dict[str, Any]]:
 
 
 def show_sites(name: str, found: Sites) -> None:
-    """What ``se-nas sites`` prints: the sites, those that are searched only if named, and what could not be used."""
+    """Print the sites, the sites that are searched only if named, and the places that cannot take an SE block."""
     console = Console()
     rows = site_rows(found)
     usual, spare = [row for row in rows if not row["spare"]], [row for row in rows if row["spare"]]

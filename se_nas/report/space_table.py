@@ -1,4 +1,4 @@
-"""A space in the terminal: its sites, its size and its costs."""
+"""The tables of a space in the terminal (``se-nas check`` and ``cost``)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from se_nas.space.space import SearchSpace
 
 
 def show_space(space: SearchSpace) -> None:
-    """What ``se-nas check`` prints: the sites, how many architectures there are, and what they cost."""
+    """Print the sites, the number of architectures, and their costs (``se-nas check``)."""
     console = Console()
     table = narrow_table(f"{space!r}")
     table.add_column("choice", no_wrap=True)
@@ -45,7 +45,7 @@ def show_space(space: SearchSpace) -> None:
 
 
 def cost_rows(space: SearchSpace) -> dict[str, Cost]:
-    """Exact costs of the backbone, the paper's default, and the cheapest and dearest architecture of all and within the budgets."""
+    """Exact costs of the backbone, the paper's default, and the cheapest and dearest architectures: of all, and within the budgets."""
     architectures = {
         "backbone": space.reference("plain"),
         "paper default": space.reference("paper"),
@@ -59,7 +59,7 @@ def cost_rows(space: SearchSpace) -> dict[str, Cost]:
 
 
 def show_costs(space: SearchSpace) -> None:
-    """What ``se-nas cost`` prints: parameters and MACs, and below them what MACs leave out."""
+    """Print parameters and MACs, and below them the operations that MACs leave out (``se-nas cost``)."""
     rows, plain = cost_rows(space), space.plain_cost
     counted = narrow_table("MACs: multiply-accumulates of convolutions and linear layers, one image")
     unseen = narrow_table("What the SE blocks do beside MACs, one image: operations, and bytes of float32 read and written")
@@ -77,7 +77,7 @@ def show_costs(space: SearchSpace) -> None:
 
 
 def narrow_table(title: str) -> Table:
-    """An empty table that wastes no width on frames."""
+    """An empty table without frames."""
     return Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False, padding=(0, 1))
 
 

@@ -1,4 +1,4 @@
-"""The front in a terminal, and as JSON: what ``se-nas show`` prints."""
+"""The front in a terminal, and as JSON (``se-nas show``)."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ from rich.table import Table
 from rich.text import Text
 
 from se_nas.report.columns import Column, front_columns
-from se_nas.report.facts import COSTS, REFERENCES, Facts
+from se_nas.report.facts import Facts
 from se_nas.report.sentences import commands, failures, findings, noise, progress
 from se_nas.report.words import flat, wrapped
 from se_nas.run.front import Entry
 from se_nas.run.run import Run
+from se_nas.space.architecture import REFERENCES
+from se_nas.space.budget import METRICS
 
 GAP = 2
 """Blanks between columns."""
 
 _LEAST_WORDS = 24
-"""A column of words may be broken down to this width."""
+"""Least width of a column of words: down to it, words are broken into lines."""
 
 _STYLES = {"plain": "cyan", "paper": "magenta", "best": "bold green"}
 
 
 def show(run: Run, console: Console) -> None:
-    """Print the front with its references, what it says, and the way on."""
+    """Print the front with the references, the findings, and commands to go on with."""
     facts = Facts.of(run)
     tie = tie_mark(console)
 
@@ -54,12 +56,12 @@ def show(run: Run, console: Console) -> None:
 
 
 def tie_mark(console: Console) -> str:
-    """The mark of a tie that the console can show."""
+    """A mark of a tie that the console's encoding can show."""
     return "≈" if console.encoding.lower().startswith("utf") else "~"
 
 
 def split(columns: Sequence[Column], width: int) -> list[list[Column]]:
-    """As many tables as it takes: each begins with the first column and is no wider than ``width``; nothing is left out."""
+    """Split columns into tables no wider than ``width``. Each table begins with the first column; no column is left out."""
     name, *rest = columns
     pages = [[name]]
     for column in rest:
@@ -70,7 +72,7 @@ def split(columns: Sequence[Column], width: int) -> list[list[Column]]:
 
 
 def draw(columns: Sequence[Column]) -> Table:
-    """A table whose rows are coloured by their first cell."""
+    """Draw columns as a table. A row's first cell decides its colour."""
     table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
     for index, column in enumerate(columns):
         heading = Text(column.heading, justify="left" if not index or column.words else "right")
@@ -91,7 +93,7 @@ def _width(columns: Sequence[Column]) -> int:
 
 
 def as_json(run: Run) -> dict[str, Any]:
-    """What `show` prints, as JSON types; gains are in the metric's own unit and positive when better, ``null`` is unknown."""
+    """What `show` prints, as JSON types. Gains are in the metric's unit, positive is better; ``null`` means unknown."""
     facts = Facts.of(run)
     front, best, measured = facts.front, facts.front.best(), facts.front.measured
     noise = front.noise
@@ -124,7 +126,7 @@ def _row(facts: Facts, entry: Entry) -> dict[str, Any]:
         known = facts.gain(entry, name) is not None
         compared[f"gain_over_{name}"] = _number(facts.gain(entry, name))
         compared[f"tied_with_{name}"] = facts.tied(entry, name) if known and facts.front.noise else None
-    over = {f"{cost}_over_plain": _number(facts.over_plain(entry.values, cost)) for cost in COSTS}
+    over = {f"{cost}_over_plain": _number(facts.over_plain(entry.values, cost)) for cost in METRICS}
     return {
         "trial": entry.number,
         "id": entry.architecture.id,

@@ -1,7 +1,8 @@
-"""Numbers and architectures as words, the same in every view."""
+"""Numbers and architectures in words, the same in every view."""
 
 from __future__ import annotations
 
+import html
 import math
 import textwrap
 from collections.abc import Iterable, Mapping
@@ -12,36 +13,41 @@ from se_nas.space.architecture import Architecture
 from se_nas.space.extra import words as extra_words
 
 NAMES = {"params": "params", "macs": "MACs"}
-"""What a metric is called in a heading, where not by its own name."""
+"""Metric -> its name in a heading, if that differs."""
 
 NBSP = "\N{NO-BREAK SPACE}"
-"""Stands between a number and its unit, so that no line breaks there."""
+"""Goes between a number and its unit, so that no line breaks there."""
 
 _NOUNS = {"site": "sites", "stage": "stages"}
 
 
 def clean(text: object) -> str:
-    """One line of printable characters: what comes from a file cannot steer a terminal."""
+    """One line of printable characters, so that text from a file cannot control the terminal."""
     return "".join(c if c.isprintable() or c == NBSP else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
 
 
 def flat(text: object) -> str:
-    """`clean`, with blanks alone between words: for terminals and logs, which people search."""
+    """`clean` with ordinary blanks only, so that terminals and logs can be searched."""
     return clean(text).replace(NBSP, " ")
 
 
+def escaped(text: object) -> str:
+    """`clean`, escaped for HTML."""
+    return html.escape(clean(text))
+
+
 def wrapped(text: str, width: int) -> list[str]:
-    """Lines of a sentence that break no number from its unit."""
+    """Break a sentence into lines, but never between a number and its unit."""
     return [flat(line) for line in textwrap.wrap(text, max(width, 20), break_on_hyphens=False)]
 
 
 def heading(metric: str, unit: str = "") -> str:
-    """A metric's name, with its unit if the name does not say it."""
+    """A metric's name, with its unit in brackets if one is given and the name does not say it."""
     return NAMES.get(metric) or clean(f"{metric} ({unit})" if unit else metric)
 
 
 def count(number: float) -> str:
-    """``269,722``, ``40.55 M``, ``4.09 G``."""
+    """A number in short: ``269,722``, ``40.55 M``, ``4.09 G``."""
     for size, letter in [(1e12, "T"), (1e9, "G"), (1e6, "M")]:
         if abs(number) >= size:
             return f"{number / size:.2f}{NBSP}{letter}"
@@ -49,7 +55,7 @@ def count(number: float) -> str:
 
 
 def is_share(metric: str) -> bool:
-    """Whether a metric is a fraction that people read in percent."""
+    """Whether a metric is a fraction that is shown in percent."""
     return metric == "accuracy" or metric.endswith("_accuracy")
 
 
@@ -67,7 +73,7 @@ def amount_of(metric: str, number: float) -> str:
 
 
 def gain(objective: Objective, difference: float, signed: bool = True) -> str:
-    """An improvement (positive is better) without its unit: in points for accuracy, ``+0.4``."""
+    """An improvement without its unit, ``+0.4``; positive is better. Accuracy is in percentage points."""
     if is_share(objective.name):
         return _signed(100 * difference, 1, signed)
     sign = ("+" if difference > 0 else "-" if difference < 0 else "") if signed else ""
@@ -86,7 +92,7 @@ def percent(ratio: float) -> str:
 
 
 def _digits(number: float, digits: int) -> str:
-    """So many digits that count, and never an exponent for large numbers."""
+    """A number with this many significant digits; large numbers without an exponent."""
     return f"{number:,.0f}" if number == 0 or abs(number) >= 10 ** (digits - 1) else f"{number:.{digits}g}"
 
 
@@ -97,7 +103,7 @@ def _signed(number: float, decimals: int, sign: bool = True) -> str:
 
 
 def duration(seconds: float) -> str:
-    """``1.3 s``, ``45 s``, ``3 min 20 s``, ``1 h 12 min``, ``2 d 3 h``."""
+    """A time in words: ``1.3 s``, ``45 s``, ``3 min 20 s``, ``1 h 12 min``, ``2 d 3 h``."""
     if seconds < 9.95 and seconds != int(seconds):
         return f"{seconds:.1f}{NBSP}s"
     whole = round(seconds)
@@ -109,16 +115,16 @@ def duration(seconds: float) -> str:
 
 
 def setting(spec: SESpec | None) -> str:
-    """``r 4, avg, sigmoid, standard``, or ``no SE``."""
+    """A setting in words: ``r 4, avg, sigmoid, standard``, or ``no SE``."""
     return clean(f"r {spec.reduction}, {spec.squeeze}, {spec.gate}, {spec.placement}") if spec else "no SE"
 
 
 def summary(architecture: Architecture, share: str = "site") -> str:
-    """One line: ``6 of 9 sites, r 4-16, avg/max; standard``, extra dimensions before it: ``width=1.5; ``.
+    """An architecture in one line: ``6 of 9 sites, r 4-16, avg/max; standard``. Extra dimensions come first: ``width=1.5; ``.
 
     Args:
-        architecture: what to tell of.
-        share: what the space ties to one choice: ``site``, ``stage`` or ``network``.
+        architecture: the architecture.
+        share: which sites of the space share one choice: ``site``, ``stage`` or ``network``.
     """
     chosen = clean(f"{extra_words(architecture.extra)}; ") if architecture.extra else ""
     specs = [spec for _, spec in architecture if spec]
@@ -138,7 +144,7 @@ def _several(names: Iterable[str]) -> str:
 
 
 def flatten(settings: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested settings as (dotted key, value) pairs; empty ones are left out."""
+    """Nested settings as (dotted key, value) pairs, without those that are None."""
     pairs: list[tuple[str, str]] = []
     for key, value in settings.items():
         name = f"{prefix}{key}"

@@ -1,1 +1,1 @@
-"""What a search was asked, and what happened."""
+"""A search on disk: its directory, its trials, its settings, and the front that they make."""

@@ -1,4 +1,4 @@
-"""What a run ran on, for its ``run.yaml``."""
+"""The software and hardware that a search runs on, for ``run.yaml``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PACKAGES = ("se-nas", "torch", "torchvision", "numpy", "optuna", "ray")
 
 
 def describe_environment() -> dict[str, Any]:
-    """Versions, hardware and the state of the git checkout that the process stands in."""
+    """Versions, hardware, and the state of the git checkout in the current directory."""
     import torch
 
     return {

@@ -11,7 +11,7 @@ from se_nas.space.space import SearchSpace
 
 
 def make_evaluator(space: SearchSpace, settings: SearchSettings) -> Evaluator:
-    """Training on the settings' data, or what else they name."""
+    """Training on the settings' data, or with ``evaluator: paper`` estimates from the SENet paper's tables."""
     if settings.evaluator == "paper":
         return PaperEvaluator(space)
     return TrainingEvaluator(space, load_data(settings.data, space.input_size, settings.data_root), settings.train, settings.threads)

@@ -1,7 +1,4 @@
-"""What a run's trials say: each architecture's mean, the noise between seeds, the front, and gains over the references.
-
-Needs no torch.
-"""
+"""The result of a run's trials: each architecture's mean, the noise between seeds, and the front. Needs no torch."""
 
 from __future__ import annotations
 
@@ -18,10 +15,10 @@ from se_nas.space.architecture import Architecture
 
 @dataclass(frozen=True)
 class Entry:
-    """One architecture with all its complete trials of one fidelity (one trial a seed).
+    """One architecture with all its complete trials of one fidelity (one trial for each seed).
 
     Attributes:
-        trials: in the order in which they ended.
+        trials: the trials, in the order in which they ended.
         values: costs, and the mean of each metric over the trials.
     """
 
@@ -38,7 +35,7 @@ class Entry:
 
     @property
     def number(self) -> int:
-        """Number of the first of its trials, by which a person names it."""
+        """Number of its first trial, which names the architecture on the command line."""
         return self.trials[0].number
 
 
@@ -47,9 +44,9 @@ class Noise:
     """How much a metric varies between trials of one architecture.
 
     Attributes:
-        deviation: standard deviation of a single trial.
+        deviation: standard deviation of a single trial, in the metric's unit.
         freedom: degrees of freedom of that estimate.
-        source: what it was estimated from.
+        source: what the estimate comes from, in words.
     """
 
     deviation: float
@@ -57,16 +54,16 @@ class Noise:
     source: str
 
     def band(self, a: int, b: int) -> float:
-        """Means of a and b trials that differ by no more than this are a tie: Student's 95 % interval of a difference of 0."""
+        """Largest difference between the means of a and of b trials that is still a tie (Student's 95 % interval around 0)."""
         return t_quantile(self.freedom) * self.deviation * math.sqrt(1 / a + 1 / b)
 
     def ties(self, a: Entry, b: Entry, metric: str) -> bool:
-        """Whether noise explains the difference of two means."""
+        """Whether noise explains the difference between two architectures."""
         return abs(a.values[metric] - b.values[metric]) <= self.band(len(a.trials), len(b.trials))
 
 
 def t_quantile(freedom: int) -> float:
-    """97.5 % quantile of Student's t: exact for few degrees of freedom, else Cornish and Fisher's expansion (off by 0.01 at most)."""
+    """97.5 % quantile of Student's t. Exact up to 10 degrees of freedom, then Cornish and Fisher's expansion (error at most 0.01)."""
     exact = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
     if freedom <= len(exact):
         return exact[freedom - 1]
@@ -76,15 +73,15 @@ def t_quantile(freedom: int) -> float:
 
 @dataclass(frozen=True)
 class Front:
-    """The state of a search.
+    """The result of a search so far.
 
     Attributes:
-        objectives: as searched.
+        objectives: the search's objectives.
         entries: every architecture with a complete trial at the run's fidelity.
-        front: those within the budgets that none dominates, cheapest first.
-        references: ``plain`` and ``paper``, once they are trained; they need not meet the budgets.
-        noise: of the first measured objective, if it can be told.
-        trade: of the objectives.
+        front: entries within the budgets that no other such entry dominates, cheapest first.
+        references: ``plain`` and ``paper``, once they are trained. They need not meet the budgets.
+        noise: noise of the first measured objective; None if there is no estimate.
+        trade: how the objectives are traded.
     """
 
     objectives: tuple[Objective, ...]
@@ -96,15 +93,15 @@ class Front:
 
     @property
     def measured(self) -> Objective | None:
-        """The first objective that training decides."""
+        """The first objective that must be measured; None if all are known."""
         return next((objective for objective in self.objectives if not objective.known), None)
 
     def best(self) -> Entry | None:
-        """The front's best in the first objective, or in the weighted value; of equals, the cheapest."""
+        """The best of the front in the first objective (or in the weighted value). Of equals, the cheapest."""
         return min(self.front, key=lambda entry: self.trade.loss(self.objectives, entry.values), default=None)
 
     def tied(self, a: Entry, b: Entry) -> bool:
-        """Whether the two cannot be told apart in the measured objective."""
+        """Whether noise hides the difference between two architectures in the measured objective."""
         return self.noise is not None and self.measured is not None and self.noise.ties(a, b, self.measured.name)
 
 
@@ -116,15 +113,15 @@ def make_front(
     validation_images: int | None = None,
     trade: Trade = PARETO,
 ) -> Front:
-    """The front of complete trials of one fidelity.
+    """The front of the complete trials of one fidelity.
 
     Args:
         trials: the ledger.
-        objectives: what to trade.
-        limits: largest value allowed for each known cost with a budget.
-        fidelity: others are left out.
-        validation_images: size of the validation split, if that is what accuracy is measured on.
-        trade: which of the front is best.
+        objectives: the search's objectives.
+        limits: cost with a budget -> largest allowed value.
+        fidelity: trials of other fidelities are left out.
+        validation_images: size of the validation split, if accuracy is measured on one.
+        trade: decides which architecture of the front is best.
     """
     by_architecture: dict[Architecture, list[Trial]] = {}
     for trial in trials:
@@ -147,7 +144,7 @@ def _entry(trials: Sequence[Trial]) -> Entry:
 
 
 def _noise(entries: Sequence[Entry], metric: str, plain: Entry | None, images: int | None) -> Noise | None:
-    """Pooled deviation over repeated seeds; without any, the sampling error of the validation split."""
+    """The noise pooled over architectures with several seeds; if there are none, the sampling error of the validation split."""
     repeated = [[trial.metrics[metric] for trial in entry.trials] for entry in entries if len(entry.trials) > 1]
     if repeated:
         freedom = sum(len(values) - 1 for values in repeated)

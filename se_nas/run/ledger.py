@@ -1,4 +1,4 @@
-"""The append-only record of finished trials, one JSON line each. Needs no torch."""
+"""The ledger: an append-only file of finished trials, one JSON line for each. Needs no torch."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from se_nas.run.trial import Trial
 
 
 class Ledger:
-    """``trials.jsonl``: each finished trial is one line, written and flushed to disk before anything goes on.
+    """``trials.jsonl``: each finished trial is one line, flushed to disk before the search goes on.
 
-    A last line without its end of line was being written when the process died. Readers ignore it; `recover` sets it aside.
+    If the process dies while it writes, the last line has no line end. Readers ignore such a line; `recover` moves it away.
     """
 
     def __init__(self, path: Path) -> None:
@@ -23,7 +23,7 @@ class Ledger:
         """The finished trials, in the order in which they ended.
 
         Raises:
-            InputError: for a line that is damaged.
+            InputError: for a damaged line.
         """
         whole, _ = self._split()
         trials = []
@@ -40,7 +40,7 @@ class Ledger:
         return trials
 
     def append(self, trial: Trial) -> None:
-        """Add one line; when this returns it is on disk."""
+        """Add one trial. When this returns, the line is on disk."""
         line = json.dumps(trial.to_json(), allow_nan=False, separators=(",", ":")) + "\n"
         with self.path.open("ab") as file:
             file.write(line.encode())
@@ -48,7 +48,7 @@ class Ledger:
             os.fsync(file.fileno())
 
     def recover(self) -> bool:
-        """Move a torn last line to ``trials.jsonl.torn``; whether there was one. Only for the holder of the lock."""
+        """Move an incomplete last line to ``trials.jsonl.torn``, and return whether there was one. The caller holds the lock."""
         whole, torn = self._split()
         if torn:
             with self.path.with_suffix(".jsonl.torn").open("ab") as file:
@@ -58,7 +58,7 @@ class Ledger:
         return bool(torn)
 
     def _split(self) -> tuple[bytes, bytes]:
-        """The whole lines, and what follows the last end of line."""
+        """The complete lines, and what follows the last line end."""
         data = self.path.read_bytes() if self.path.exists() else b""
         end = data.rfind(b"\n") + 1
         return data[:end], data[end:]

@@ -1,4 +1,4 @@
-"""What a search tells while it runs, for views to show. Needs no torch."""
+"""Callbacks of a running search, for views that show it. Needs no torch."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from se_nas.space.architecture import Architecture
 
 
 class Observer:
-    """Hears of everything that happens in a search and says nothing; views override what they show."""
+    """Is called on every event of a search, and does nothing. Views override the events that they show."""
 
     def search_started(self, run: Run, total: int) -> None:
-        """A search of ``total`` trials begins, or goes on: ``run.trials`` are finished already."""
+        """A search of ``total`` trials begins or resumes; ``run.trials`` are already finished."""
 
     def trial_started(self, number: int, role: str, architecture: Architecture, costs: Mapping[str, int]) -> None:
         """A trial begins."""
@@ -23,10 +23,10 @@ class Observer:
         """A running trial has finished ``epoch`` of ``epochs``; ``metrics`` has at least its training ``loss``."""
 
     def trial_finished(self, trial: Trial, front: Front) -> None:
-        """A trial is in the ledger, and the front is now this."""
+        """A trial is in the ledger; ``front`` is the front with it."""
 
     def search_finished(self, reason: str) -> None:
-        """No further trial; ``reason`` is ``complete``, ``exhausted`` (no architecture is left) or ``interrupted``."""
+        """The search has ended; ``reason`` is ``complete``, ``exhausted`` (no architecture is left) or ``interrupted``."""
 
     def note(self, text: str) -> None:
-        """Something that the person should know."""
+        """A message for the user."""

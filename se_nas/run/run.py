@@ -1,4 +1,4 @@
-"""A run: the directory of one search, from which it can be resumed, shown, reported and exported. Needs no torch to read."""
+"""A run: the directory of one search, to resume, show, report and export it. Reading one needs no torch."""
 
 from __future__ import annotations
 
@@ -31,8 +31,10 @@ SCHEMA = 1
 class Run:
     """The directory of one search.
 
-    ``run.yaml``: everything resolved: space, settings, budgets, versions, hardware. ``trials.jsonl``: the ledger.
-    ``weights/``: of the front and the references. ``test.json``: the finished front's scores on the test split.
+    - ``run.yaml``: space, settings, budgets, versions and hardware, with all defaults filled in.
+    - ``trials.jsonl``: the ledger.
+    - ``weights/``: weights of the front and the references.
+    - ``test.json``: the finished front's scores on the test split.
 
     Attributes:
         path: the directory.
@@ -49,12 +51,12 @@ class Run:
         """Begin a run in a directory that does not exist or is empty.
 
         Raises:
-            InputError: if there is something in the way.
+            InputError: if the directory is not free or cannot be written, or ``run.yaml`` cannot hold the config.
         """
         path = Path(path)
         cls.check_free(path)
         run = cls(path, {"schema": SCHEMA, **config})
-        run._text()  # before anything is made on disk
+        run._text()  # fail before anything is written
         try:
             path.mkdir(parents=True, exist_ok=True)
             run.save_config()
@@ -64,7 +66,7 @@ class Run:
 
     @staticmethod
     def check_free(path: Path) -> None:
-        """Raise unless a run can begin in this directory."""
+        """Raise `InputError` unless a run can begin in this directory."""
         if (path / "run.yaml").exists():
             raise InputError("holds a run already", f"go on with it (se-nas resume {path}) or take another directory", str(path))
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
@@ -75,7 +77,7 @@ class Run:
         """The run in a directory.
 
         Raises:
-            InputError: if there is none, or it is of a newer se-nas.
+            InputError: if there is none, or another version of se-nas wrote it.
         """
         path = Path(path)
         if not (path / "run.yaml").exists():
@@ -88,7 +90,7 @@ class Run:
         return cls(path, config)
 
     def save_config(self) -> None:
-        """Write ``run.yaml`` whole or not at all."""
+        """Write ``run.yaml`` atomically."""
         _write(self.path / "run.yaml", self._text())
 
     def _text(self) -> str:
@@ -101,10 +103,10 @@ class Run:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the directory against other searches; a process that dies lets go.
+        """Lock the directory against other searches. If the process dies, the lock is released.
 
         Raises:
-            InputError: if another process holds it.
+            InputError: if another process holds the lock.
         """
         from filelock import FileLock, Timeout
 
@@ -131,11 +133,11 @@ class Run:
 
     @property
     def front(self) -> Front:
-        """The front as it stands."""
+        """The front of the finished trials."""
         return self.front_of(self.trials)
 
     def front_of(self, trials: list[Trial]) -> Front:
-        """The front of some of the run's trials, under its objectives, budgets and fidelity."""
+        """The front of these trials, under the run's objectives, budgets and fidelity."""
         limits = {budget["metric"]: budget["limit"] for budget in self.config["budgets"]}
         objectives = parse_objectives(self.config["search"]["objectives"])
         fidelity = {"epochs": self.config["search"]["epochs"]}
@@ -144,10 +146,10 @@ class Run:
 
     @cached_property
     def space(self) -> SearchSpace:
-        """The space that was searched; the only part of a run that needs torch.
+        """The space that was searched. Of a run, only this and weights need torch.
 
         Raises:
-            InputError: if its backbone was given as a module or a function, which no file can hold.
+            InputError: if the backbone was given as a module or a function, which a file cannot hold.
         """
         from se_nas.space.space import SearchSpace
 
@@ -155,13 +157,17 @@ class Run:
             raise InputError("this run's backbone was given as an object of Python", "go on from Python and pass space=...", str(self.path))
         return SearchSpace.from_dict(self.config["space"], f"{self.path / 'run.yaml'}, space")
 
-    # Weights, one file a trial.
+    # Weights: one file for each trial.
 
     def weights_path(self, number: int) -> Path:
         return self.path / "weights" / f"{number:05d}.safetensors"
 
     def save_weights(self, number: int, weights: Mapping[str, Tensor]) -> None:
-        """Write the weights of a trial, whole or not at all; OSError if the disk does not take them."""
+        """Write the weights of a trial atomically.
+
+        Raises:
+            OSError: if they cannot be written.
+        """
         from safetensors import SafetensorError
         from safetensors.torch import save_file
 
@@ -176,14 +182,14 @@ class Run:
         part.replace(path)
 
     def load_weights(self, number: int) -> dict[str, Tensor] | None:
-        """Weights of a trial, or None if they were not kept."""
+        """The weights of a trial; None if they were not kept."""
         from safetensors.torch import load_file
 
         path = self.weights_path(number)
         return load_file(path) if path.exists() else None
 
     def keep_weights(self, numbers: set[int]) -> None:
-        """Delete the weights of all other trials."""
+        """Delete the weights of all trials but these."""
         keep = {self.weights_path(number) for number in numbers}
         for path in (self.path / "weights").glob("*"):
             if path not in keep:
@@ -193,7 +199,7 @@ class Run:
 
     @property
     def test_scores(self) -> dict[int, dict[str, float]]:
-        """Trial number -> its metrics on the test split; empty until the search has ended."""
+        """Trial's number -> its metrics on the test split; empty until the search has ended."""
         path = self.path / "test.json"
         return {int(number): scores for number, scores in json.loads(path.read_text()).items()} if path.exists() else {}
 

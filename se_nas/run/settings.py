@@ -1,109 +1,120 @@
-"""What a search is asked to do: defaults, then the space file's ``search:`` section, then flags. Needs no torch."""
+"""What a search is asked to do: defaults, then the space file's ``search:`` section, then flags. Needs no torch.
+
+To add a setting, add one field here. Its check, flag, help, Python keyword and row in the docs follow (`se_nas.setting`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from se_nas.errors import InputError, known
 from se_nas.evaluate.settings import TrainSettings
 from se_nas.goals.trade import TRADES, WEIGHT
-from se_nas.space.spacefile import check_keys
+from se_nas.setting import check_settings, check_type, setting, settings_of, types_of, unknown_key
 
-SCHEDULERS = ("none", "asha", "hyperband", "pbt")
-"""What may end a trial before its last epoch."""
-
-NNI_SERVICES = ("none", "local", "remote")
-"""Where the engine ``nni`` runs trials: in this process, as processes of this machine, or of others."""
-
-_LEAST = {"epochs": 1, "trials": 1, "repeats": 1, "front_seeds": 1, "seed": 0, "threads": 0}
-_LEAST |= {"supernet_epochs": 0, "cost_weight": 0}
-_LEAST |= {"workers": 0, "cpus_per_trial": 0, "gpus_per_trial": 0, "trial_timeout": 0}
+DATA, GOALS, STRATEGY, WHERE, OUTPUT = "data and training", "goals", "strategy", "where trials run", "output"
 
 
 @dataclass(frozen=True)
 class SearchSettings:
     """Everything that decides a search beside its space.
 
-    Attributes:
-        data: ``digits``, ``cifar10``, ``folder:PATH``, ``package.module:callable``, see `se_nas.evaluate.data`.
-        data_root: where torchvision's data sets lie or are downloaded to.
-        epochs: of each trial.
-        trials: how many to have finished at the end, the references among them.
-        seed: of the strategy, and of each trial.
-        strategy: a name in `se_nas.strategies.STRATEGIES`.
-        objectives: what to trade, the first being what "best" means.
-        trade: ``pareto``, ``weighted`` or ``constrained``, see `se_nas.goals.trade`.
-        targets: of ``weighted``: objective -> target, ``300k`` or ``+5%`` of the plain backbone; that one's own by default.
-        weight: of ``weighted``: the exponent, below 0.
-        repeats: seeds with which both references are trained; 2 or more measure the noise between seeds.
-        front_seeds: most seeds of one architecture: with 2 or more, strategy ``known-cost`` tries what is on the front again
-            where noise hides what is better; it needs the noise, so ``repeats`` of 2 or more.
-        prior: ``paper``: strategy ``known-cost`` begins with what the SENet paper's tables say of SE-ResNet-50 on ImageNet.
-        threads: of the CPU in training; 0 chooses by how much work a step is.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        keep_weights: of which trials: ``front`` (and references), ``all`` or ``none``.
-        warm_start: directory of an earlier run whose trials the strategy is told first; it does not try them again.
-        evaluator: ``training``, or ``paper``: estimates from the SENet paper's tables, see `se_nas.evaluate.paper`.
-        supernet_epochs: of a one-shot search's supernet; 0 takes ``epochs``.
-        cost_weight: of the cost term in a one-shot search: the loss for each unit that the mean cost is over its target, one
-            unit being what the dearest architecture adds to the plain backbone.
-        cost_metric: of that term, ``params`` or ``macs``.
-        cost_target: what costs nothing, written as a budget is (``+2%``, ``1.2M``); empty for the plain backbone's cost.
-        engine: where trials run, a name in `se_nas.engines.ENGINES`. The rest but ``train`` is for engines with workers.
-        workers: trials at a time; 0 takes as many as the machine or cluster holds.
-        cpus_per_trial: CPU cores of each; 0 takes the number of threads.
-        gpus_per_trial: GPUs of each, or a share of one such as 0.25; ``None`` takes one where there are any.
-        address: of a cluster to connect to, ``auto`` or ``HOST:PORT``; empty for workers on this machine.
-        storage: where partial trainings are kept, seen by every machine; empty for the run's directory.
-        trial_timeout: seconds after which a trial is ended as failed; 0 for no limit.
-        scheduler: ends bad trials early, a name in `SCHEDULERS`.
-        nni_service: of the engine ``nni``: trials as processes, a name in `NNI_SERVICES`.
-        nni_machines: YAML file of the machines of the ``remote`` service.
-        train: how networks are trained.
+    Raises:
+        InputError: for a value out of its limits, or two that do not fit together; the error's source is the setting's name.
     """
 
-    data: str = "digits"
-    data_root: str = "data"
-    epochs: int = 3
-    trials: int = 30
-    seed: int = 0
-    strategy: str = "known-cost"
-    objectives: tuple[str, ...] = ("accuracy", "params")
-    trade: str = "pareto"
-    targets: Mapping[str, Any] = field(default_factory=dict)
-    weight: float = WEIGHT
-    repeats: int = 1
-    front_seeds: int = 1
-    prior: str = ""
-    threads: int = 0
-    device: str = "auto"
-    keep_weights: str = "front"
-    warm_start: str = ""
-    evaluator: str = "training"
-    supernet_epochs: int = 0
-    cost_weight: float = 0
-    cost_metric: str = "params"
-    cost_target: str = ""
-    engine: str = "local"
-    workers: int = 0
-    cpus_per_trial: float = 0
-    gpus_per_trial: float | None = None
-    address: str = ""
-    storage: str = ""
-    trial_timeout: float = 0
-    scheduler: str = "none"
-    nni_service: str = "none"
-    nni_machines: str = ""
-    train: TrainSettings = field(default_factory=TrainSettings)
+    data: str = setting("digits", "digits, cued-digits, cifar10, ..., folder:PATH or package.module:callable", DATA, metavar="DATA")
+    data_root: str = setting("data", "where torchvision's data sets lie, or are downloaded to", DATA, metavar="DIR")
+    evaluator: str = setting(
+        "training",
+        "what gives an architecture its metrics; paper trains nothing: it estimates them from the SENet paper's tables",
+        DATA,
+        choices=("training", "paper"),
+    )
+    epochs: int = setting(3, "epochs of each trial", DATA, least=1)
+    repeats: int = setting(1, "seeds for both references; 2 or more measure the noise between seeds", DATA, least=1)
+    device: str = setting("auto", "auto, cpu, cuda or cuda:N", DATA, metavar="DEVICE", resume=True)
+    threads: int = setting(0, "CPU threads in training", DATA, least=0, otherwise="by how much work a step is")
+    train: TrainSettings = setting(
+        TrainSettings,
+        "how networks are trained, such as lr=0.1",
+        DATA,
+        metavar="NAME=VALUE",
+        example="lr=0.1",
+        otherwise="see docs/settings.md",
+    )
+    objectives: tuple[str, ...] = setting(
+        ("accuracy", "params"),
+        "what to make better: accuracy, loss, params or macs; the first decides what is best",
+        GOALS,
+        flag="objective",
+    )
+    trade: str = setting(
+        "pareto",
+        "how objectives are traded; weighted maximises accuracy x (cost/target)^weight, constrained accuracy alone",
+        GOALS,
+        choices=TRADES,
+    )
+    targets: Mapping[str, Any] = setting(
+        dict,
+        "of weighted, such as params=300k or macs=+5%",
+        GOALS,
+        flag="target",
+        metavar="NAME=VALUE",
+        example="params=300k",
+        otherwise="the plain backbone's cost",
+    )
+    weight: float = setting(WEIGHT, "of weighted: the exponent", GOALS, below=0, example="-0.07")
+    strategy: str = setting("known-cost", "known-cost, random, grid, nsga2, evolution, local-search or tpe; engine nni has more", STRATEGY)
+    trials: int = setting(30, "trials to have at the end, both references among them", STRATEGY, least=1, resume=True)
+    seed: int = setting(0, "of the strategy and of each trial", STRATEGY, least=0)
+    warm_start: str = setting("", "an earlier run on the same data, whose trials the strategy is told first", STRATEGY, metavar="RUN")
+    prior: str = setting(
+        "", "paper: known-cost begins with what the paper's ImageNet tables say of SE-ResNet-50", STRATEGY, otherwise="none"
+    )
+    front_seeds: int = setting(
+        1, "most seeds of one architecture; with 2 or more, known-cost tries what is on the front again", STRATEGY, least=1
+    )
+    scheduler: str = setting("none", "ends bad trials early", STRATEGY, choices=("none", "asha", "hyperband", "pbt"))
+    supernet_epochs: int = setting(0, "epochs of a one-shot search's supernet", STRATEGY, least=0, otherwise="as of a trial")
+    cost_weight: float = setting(
+        0, "of the mean cost in a one-shot search's loss; 1 unit is what the dearest architecture adds", STRATEGY, least=0
+    )
+    cost_metric: str = setting("params", "which cost that is", STRATEGY, choices=("params", "macs"))
+    cost_target: str = setting(
+        "", "mean cost that is free, such as +2% or 1.2M", STRATEGY, metavar="LIMIT", otherwise="the plain backbone's cost"
+    )
+    engine: str = setting("local", "local (this process), ray or nni", WHERE, resume=True)
+    workers: int = setting(0, "trials at a time", WHERE, least=0, otherwise="as many as fit", resume=True)
+    cpus_per_trial: float = setting(0, "CPU cores of each trial", WHERE, least=0, otherwise="its threads", resume=True)
+    gpus_per_trial: float | None = setting(
+        None, "GPUs of each trial, or a share of one such as 0.25", WHERE, least=0, otherwise="one, where there are any", resume=True
+    )
+    address: str = setting(
+        "", "of a Ray cluster: auto or HOST:PORT", WHERE, metavar="ADDRESS", otherwise="workers on this machine", resume=True
+    )
+    storage: str = setting(
+        "", "for partial trainings, seen by every machine", WHERE, metavar="DIR", otherwise="the run's directory", resume=True
+    )
+    trial_timeout: float = setting(
+        0, "seconds after which a trial is ended as failed", WHERE, least=0, metavar="SECONDS", otherwise="no limit", resume=True
+    )
+    nni_service: str = setting(
+        "none",
+        "of engine nni: trials in this process (none), as processes here or on other machines",
+        WHERE,
+        choices=("none", "local", "remote"),
+        resume=True,
+    )
+    nni_machines: str = setting(
+        "", "YAML file of the machines of --nni-service remote", WHERE, metavar="FILE", otherwise="none", resume=True
+    )
+    keep_weights: str = setting("front", "of which trials; front keeps the references' too", OUTPUT, choices=("front", "all", "none"))
 
     def __post_init__(self) -> None:
-        for key, least in _LEAST.items():
-            value = getattr(self, key)
-            if value is not None and not value >= least:
-                raise InputError(f"{value} is below {least}", f"take {least} or more", key)
-        known(self.evaluator, ("training", "paper"), "evaluator")
+        check_settings(self)
         if self.front_seeds > 1:
             known(self.strategy, ("known-cost",), "strategy with front_seeds")
             if self.repeats < 2:
@@ -113,71 +124,64 @@ class SearchSettings:
             known(self.strategy, ("known-cost",), "strategy with a prior")
             if not {"accuracy", "max:estimated_accuracy"} & set(self.objectives):
                 raise InputError("the paper's tables say what accuracy to expect, and it is no objective", "add accuracy", "prior")
-        known(self.cost_metric, ("params", "macs"), "cost_metric")
-        known(self.keep_weights, ("front", "all", "none"), "keep_weights")
-        known(self.scheduler, SCHEDULERS, "scheduler")
-        known(self.trade, TRADES, "trade")
-        known(self.nni_service, NNI_SERVICES, "nni_service")
 
     def to_dict(self) -> dict[str, Any]:
+        """The settings as YAML can hold them."""
         return {**asdict(self), "objectives": list(self.objectives)}
 
 
-_TYPES: dict[str, tuple[type, ...]] = {
-    "data": (str,),
-    "data_root": (str,),
-    "epochs": (int,),
-    "trials": (int,),
-    "seed": (int,),
-    "strategy": (str,),
-    "objectives": (list,),
-    "trade": (str,),
-    "targets": (dict,),
-    "weight": (int, float),
-    "repeats": (int,),
-    "front_seeds": (int,),
-    "prior": (str,),
-    "threads": (int,),
-    "device": (str,),
-    "keep_weights": (str,),
-    "warm_start": (str,),
-    "evaluator": (str,),
-    "supernet_epochs": (int,),
-    "cost_weight": (int, float),
-    "cost_metric": (str,),
-    "cost_target": (str,),
-    "engine": (str,),
-    "workers": (int,),
-    "cpus_per_trial": (int, float),
-    "gpus_per_trial": (int, float, type(None)),
-    "address": (str,),
-    "storage": (str,),
-    "trial_timeout": (int, float),
-    "scheduler": (str,),
-    "nni_service": (str,),
-    "nni_machines": (str,),
-    "train": (dict,),
-}
-_TRAIN_TYPES: dict[str, tuple[type, ...]] = {f.name: (type(f.default),) for f in fields(TrainSettings)}
+SECTIONS = (DATA, GOALS, STRATEGY, WHERE, OUTPUT)
+"""In the order in which help and docs show them."""
 
 
-def resolve_settings(section: Mapping[str, Any], source: str, flags: Mapping[str, Any]) -> SearchSettings:
+def changeable(cls: type[SearchSettings] = SearchSettings) -> tuple[str, ...]:
+    """The settings that ``resume`` may change: where trials run decides nothing of what is found."""
+    return tuple(row.name for row in settings_of(cls).values() if row.about.resume)
+
+
+def resolve_settings(
+    section: Mapping[str, Any],
+    source: str,
+    flags: Mapping[str, Any],
+    cls: type[SearchSettings] = SearchSettings,
+) -> SearchSettings:
     """Settings from a ``search:`` section, overridden by flags that are not None.
 
+    Args:
+        section: as YAML holds it.
+        source: of the section, for errors.
+        flags: from the command line, or Python's keywords.
+        cls: the settings class.
+
     Raises:
-        InputError: for an unknown key or a value of the wrong type, naming the file and key.
+        InputError: for an unknown key, a value of the wrong type or out of its limits, naming the file and key or the flag.
     """
-    check_keys(section, _TYPES, source)
-    check_keys(section.get("train", {}), _TRAIN_TYPES, f"{source}, train")
-    given = {key: value for key, value in flags.items() if value is not None}
+    rows = settings_of(cls)
+    given = {name: value for name, value in flags.items() if value is not None}
     merged = {**section, **given}
+    for name, value in merged.items():
+        if name not in rows:
+            raise unknown_key(name, rows, source)
+        if rows[name].types in ((list,), (dict,)):
+            check_type(name, _plain(value), rows[name].types, source)
     if merged.get("evaluator") == "paper":
         own = {"accuracy": "max:estimated_accuracy"}  # so that no estimate is taken for a measurement
-        merged["objectives"] = [own.get(str(name), name) for name in merged.get("objectives", SearchSettings.objectives)]
+        merged["objectives"] = [own.get(str(name), name) for name in merged.get("objectives", cls.objectives)]
     if "objectives" in merged:
         merged["objectives"] = tuple(map(str, merged["objectives"]))
+    train = {**section.get("train", {}), **given.get("train", {})}
+    for name in train:
+        if name not in types_of(TrainSettings):
+            raise unknown_key(name, types_of(TrainSettings), f"{source}, train")
     try:
-        return SearchSettings(**{**merged, "train": TrainSettings(**merged.get("train", {}))})
+        return cls(**{**merged, "train": TrainSettings(**train)})
     except InputError as error:
-        flag = f"--{error.source}".replace("_", "-")
-        raise InputError(error.problem, error.fix, flag if error.source in given else f"{source}, {error.source}") from None
+        row = rows.get(str(error.source))
+        raise InputError(error.problem, error.fix, row.flag if row and row.name in given else f"{source}, {error.source}") from None
+
+
+def _plain(value: Any) -> Any:
+    """Other sequences and mappings as the list and dict that YAML would have."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""One trial: an architecture, a seed and a fidelity, and what came of it. Needs no torch."""
+"""One trial: an architecture, a seed, a fidelity, and the result. Needs no torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from se_nas.space.architecture import Architecture
 
 SCHEMA = 1
-"""Version of the ledger's lines; it grows when a reader of old lines would misread new ones."""
+"""Version of the ledger's lines. Raise it when an older se-nas would misread new lines."""
 
 
 @dataclass(frozen=True)
@@ -17,21 +17,21 @@ class Trial:
     """One line of the ledger.
 
     Attributes:
-        number: place in the order in which trials were begun, from 0.
-        role: ``proposal`` of the strategy, the reference ``plain`` or ``paper``, or ``copy``: another trial's partial training
-            gone on with at another learning rate (population based training).
-        architecture: what was tried.
-        seed: of initialisation, shuffling and augmentation.
-        fidelity: how much was spent, ``{"epochs": 10}``; trials of different fidelities are never compared.
-        status: ``complete``, ``failed``, or ``stopped`` early by a scheduler; fidelity is then that which it reached,
-            ``{"epochs": 3, "of": 10}``, and metrics are as of then.
-        metrics: what was measured (accuracy is a fraction, on the validation split); empty if failed.
-        costs: what was known before: the fields of `se_nas.se.cost.Cost`.
-        after: how many trials the strategy had been told of when it proposed this one, so that it can be replayed.
-        error: why it failed.
+        number: index in the order in which trials were begun, from 0.
+        role: ``proposal`` (of the strategy), ``plain`` or ``paper`` (the references), or ``copy`` (population based training:
+            continues another trial's partial training at another learning rate).
+        architecture: the architecture.
+        seed: seed of initialisation, shuffling and augmentation.
+        fidelity: how long it was trained, ``{"epochs": 10}``. Trials of different fidelities are never compared.
+        status: ``complete``, ``failed``, or ``stopped`` (early, by a scheduler). A stopped trial's fidelity says how far it came,
+            ``{"epochs": 3, "of": 10}``; its metrics are those at that point.
+        metrics: measured metrics (accuracy is a fraction, on the validation split); empty if failed.
+        costs: known costs: the fields of `se_nas.se.cost.Cost`.
+        after: number of trials that the strategy had been told when it proposed this one. Replay needs it.
+        error: why it failed; None if it did not.
         worker: where it ran.
-        started: time in UTC, ISO 8601.
-        seconds: wall-clock time of the evaluation.
+        started: start time in UTC, ISO 8601.
+        seconds: wall-clock time of the evaluation, in seconds.
     """
 
     number: int
@@ -54,12 +54,12 @@ class Trial:
 
     @property
     def stopped(self) -> bool:
-        """Whether a scheduler ended it early: it is no failure, and compared with nothing."""
+        """Whether a scheduler ended it early. A stopped trial has not failed, and is compared with no other."""
         return self.status == "stopped"
 
     @property
     def values(self) -> dict[str, float]:
-        """Metrics and costs together: what objectives are read from."""
+        """Metrics and costs together. Objectives are looked up here."""
         return {**self.costs, **self.metrics}
 
     def to_json(self) -> dict[str, Any]:
@@ -73,5 +73,5 @@ class Trial:
             raise ValueError(f"written by a newer se-nas (schema {data['schema']}, this one reads {SCHEMA})")
         fields = {key: value for key, value in data.items() if key not in ("schema", "id")}
         if type(fields["number"]) is not int or not all(type(value) in (int, float) for value in fields["metrics"].values()):
-            raise ValueError("its number or its metrics are no numbers")
+            raise ValueError("the number or a metric is not a number")
         return cls(**{**fields, "architecture": Architecture.from_json(data["architecture"])})

@@ -1,4 +1,4 @@
-"""An earlier run's trials as data for a new search. Needs no torch."""
+"""Warm start: a new search begins with an earlier run's trials. Needs no torch."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from se_nas.run.settings import SearchSettings
 from se_nas.run.trial import Trial
 
 FILE = "warm_start.jsonl"
-"""In the new run's directory: what it took from the earlier one, so that it can be resumed without it."""
+"""File in the new run's directory with the earlier trials, so that a resume does not need the earlier run."""
 
 
 def read_earlier(settings: SearchSettings, objectives: Sequence[Objective]) -> list[Trial]:
-    """The complete trials of the run named by ``settings.warm_start`` that say something about this search.
+    """The complete trials of the run ``settings.warm_start`` that have this search's measured objectives.
 
-    Strategies ignore those whose architecture the space lacks, so the spaces need only overlap.
+    The two spaces need only overlap: strategies ignore architectures that are not in the new space.
 
     Raises:
-        InputError: if its metrics cannot be compared with this search's (other data, other epochs), or none is left.
+        InputError: if the metrics cannot be compared (other data or epochs), or no trial is left.
     """
     if not settings.warm_start:
         return []
@@ -42,12 +42,12 @@ def read_earlier(settings: SearchSettings, objectives: Sequence[Objective]) -> l
 
 
 def save_earlier(run: Run, trials: Sequence[Trial]) -> None:
-    """Keep what a run was begun with in its directory."""
+    """Save the earlier trials in the new run's directory."""
     ledger = Ledger(run.path / FILE)
     for trial in trials:
         ledger.append(trial)
 
 
 def load_earlier(run: Run) -> list[Trial]:
-    """What a run was begun with."""
+    """The earlier trials that a run began with."""
     return Ledger(run.path / FILE).read()

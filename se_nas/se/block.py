@@ -14,7 +14,7 @@ from se_nas.se.spec import SEOptions, SESpec, hidden_width
 Operator = Callable[[Tensor], Tensor]
 
 
-# Squeeze operators: (N, C, H, W) -> (N, C). The exporter writes these very functions, so each stands on torch alone.
+# Squeeze operators: (N, C, H, W) -> (N, C). The exporter copies their source, so each may use torch only.
 
 
 def avg_squeeze(x: Tensor) -> Tensor:
@@ -28,7 +28,7 @@ def max_squeeze(x: Tensor) -> Tensor:
 
 
 def avg_max_squeeze(x: Tensor) -> Tensor:
-    """Mean of average and maximum of each channel."""
+    """Mean of the average and the maximum of each channel."""
     return 0.5 * (x.mean((2, 3)) + x.amax((2, 3)))
 
 
@@ -39,11 +39,11 @@ def std_squeeze(x: Tensor) -> Tensor:
 
 
 def no_squeeze(x: Tensor) -> Tensor:
-    """No pooling: every position has a gate of its own (NoSqueeze, table 16)."""
+    """No pooling: each position gets its own gate (NoSqueeze, table 16)."""
     return x
 
 
-# Gates: any shape, elementwise.
+# Gates: elementwise, any shape.
 
 
 def sigmoid_gate(x: Tensor) -> Tensor:
@@ -68,7 +68,7 @@ def twice_sigmoid_gate(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Squeeze:
-    """A squeeze operator; ``spatial`` ones keep (N, C, H, W), and the block then works with 1x1 convolutions."""
+    """A squeeze operator. A ``spatial`` one keeps the shape (N, C, H, W); the block then uses 1x1 convolutions."""
 
     function: Operator
     spatial: bool = False
@@ -91,18 +91,25 @@ GATES: dict[str, Operator] = {
 
 
 def register_squeeze(name: str, function: Operator, spatial: bool = False) -> None:
-    """Add a squeeze operator that YAML and Python can then name.
+    """Register a squeeze operator under a name, for YAML and Python.
 
     Args:
         name: the new name.
-        function: (N, C, H, W) -> (N, C), or -> (N, C, H, W) if ``spatial``; without parameters of its own.
-        spatial: whether height and width are kept (this decides the block's MACs).
+        function: (N, C, H, W) -> (N, C), or -> (N, C, H, W) if ``spatial``. It has no parameters.
+        spatial: whether the function keeps height and width (this decides the block's MACs).
+
+    Raises:
+        InputError: if the name is taken.
     """
     SQUEEZES[_free(name, SQUEEZES, "squeeze")] = Squeeze(function, spatial)
 
 
 def register_gate(name: str, function: Operator) -> None:
-    """Add a gate, an elementwise function, that YAML and Python can then name."""
+    """Register a gate (an elementwise function) under a name, for YAML and Python.
+
+    Raises:
+        InputError: if the name is taken.
+    """
     GATES[_free(name, GATES, "gate")] = function
 
 
@@ -113,20 +120,20 @@ def _free(name: str, registry: dict[str, object] | dict[str, Squeeze] | dict[str
 
 
 class SEBlock(nn.Module):
-    """Scales each channel of x by a gate computed from x: ``x * gate(W2 relu(W1 squeeze(x)))`` (eq. 2 to 4).
+    """Scale each channel of x by a gate computed from x: ``x * gate(W2 relu(W1 squeeze(x)))`` (eq. 2 to 4).
 
     Shapes: (N, C, H, W) -> (N, C, H, W).
 
-    With ``init="identity"`` the scale is ``1 + strength * (gate - 1)``, ``strength`` one learned scalar that starts
-    at 0: the block then returns x exactly, whatever the gate, and learns from the first step on.
+    With ``init="identity"`` the scale is ``1 + strength * (gate - 1)``. ``strength`` is one learned scalar that starts at 0:
+    at first the block returns exactly x, for any gate, and it learns from the first step on.
 
     Args:
-        channels: C of the gated tensor.
+        channels: C of the input.
         reduction: r; the hidden width is ``max(1, C // r)``.
         squeeze: a name in `SQUEEZES`.
         gate: a name in `GATES`.
         bias: whether both linear layers have biases.
-        divisor: rounds the hidden width to a multiple of it.
+        divisor: round the hidden width to a multiple of this.
         init: ``default`` or ``identity``.
 
     Raises:
@@ -144,7 +151,7 @@ class SEBlock(nn.Module):
         init: str = "default",
     ) -> None:
         super().__init__()
-        self.spec: SESpec | None = None  # of a block that a search placed
+        self.spec: SESpec | None = None  # set for a block that a search placed
         known(squeeze, SQUEEZES, "squeeze")
         known(gate, GATES, "gate")
         known(init, ("default", "identity"), "init")
@@ -172,7 +179,7 @@ def _linear(inputs: int, outputs: int, bias: bool, spatial: bool) -> nn.Module:
 
 
 def make_block(channels: int, spec: SESpec, options: SEOptions) -> SEBlock:
-    """The block that a setting stands for, on ``channels`` channels."""
+    """The SE block of a setting, for an input with ``channels`` channels."""
     block = SEBlock(channels, spec.reduction, spec.squeeze, spec.gate, options.bias, options.divisor, options.init)
     block.spec = spec
     return block

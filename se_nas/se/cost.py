@@ -1,16 +1,16 @@
-"""What costs are, and the exact cost of one SE block in closed form: parameters, MACs, and what MAC counters cannot see.
+"""The cost of a network, and the exact cost of one SE block in closed form: parameters, MACs, and what MACs leave out.
 
-Convention, each PyTorch operator counted as `SEBlock` calls it, on one image in float32:
+Convention: count each PyTorch operator as `SEBlock` calls it, for one image in float32.
 
-- MACs: of the two linear layers. Their biases are part of them and count nowhere else.
+- MACs: those of the two linear layers. Their biases count as part of them, and nowhere else.
 - Elementwise operations: one for each element that an operator writes (ReLU, gate, scaling H*W*C).
-- Reductions: one for each element that an operator reduces, and for each of its results: H*W*C for a mean or a
-  maximum, twice that for a variance and mean in one operator.
-- Bytes: 4 for each element that an operator reads (a broadcast tensor or a weight once) or writes. Views are free.
-  Nothing is taken as fused or as kept in a cache.
+- Reductions: the number of elements reduced, times the number of results: H*W*C for a mean or a maximum, twice that for an
+  operator that returns variance and mean.
+- Bytes: 4 for each element that an operator reads or writes. A broadcast tensor or a weight is read once. Views are free.
+  Nothing is assumed to be fused or cached.
 
-What a squeeze or a gate does is not known beforehand, as anybody may register one: it is run once for each shape,
-without arithmetic, and its operators are counted.
+Anybody may register a squeeze or a gate, so their cost has no closed form. Each is run once for each shape, on the meta
+device, and its operators are counted.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from se_nas.se.block import GATES, SQUEEZES, Operator
 from se_nas.se.spec import SEOptions, SESpec, hidden_width
 
 
-class Cost(NamedTuple):  # a tuple: strategies make a great many of them
-    """What one forward pass of one image takes; costs add up field by field.
+class Cost(NamedTuple):  # a tuple is fast: strategies make very many of them
+    """Cost of one forward pass of one image. ``+`` and ``-`` work field by field.
 
     Attributes:
         params: trainable parameters.
         macs: multiply-accumulates of convolutions and linear layers.
         elementwise: elementwise operations of the SE blocks, one for each element that an operator writes.
         reductions: reduction operations of the SE blocks, one for each element that an operator reduces.
-        bytes: that the SE blocks' operators read and write, in float32.
+        bytes: bytes that the SE blocks' operators read and write, in float32.
     """
 
     params: int = 0
@@ -52,7 +52,7 @@ class Cost(NamedTuple):  # a tuple: strategies make a great many of them
 
 
 def se_cost(channels: int, height: int, width: int, spec: SESpec, options: SEOptions) -> Cost:
-    """What an SE block adds on a tensor of (channels, height, width): eq. 5 of the paper, its MACs, and its other work."""
+    """Cost of an SE block whose input has shape (channels, height, width); its parameters are eq. 5 of the paper."""
     squeeze = SQUEEZES[spec.squeeze]
     hidden = hidden_width(channels, spec.reduction, options.divisor)
     weights = 2 * channels * hidden
@@ -73,7 +73,7 @@ def se_cost(channels: int, height: int, width: int, spec: SESpec, options: SEOpt
 @cache
 def operator_cost(operator: Operator, shape: tuple[int, ...]) -> Cost:
     """Elementwise operations, reductions and bytes of a squeeze or a gate on a tensor of ``shape``."""
-    for device in ("meta", "cpu"):  # without arithmetic, unless it looks at values
+    for device in ("meta", "cpu"):  # meta computes nothing; cpu is for an operator that looks at values
         counter = _OperatorCounter()
         try:
             with torch.no_grad(), counter:
@@ -86,7 +86,7 @@ def operator_cost(operator: Operator, shape: tuple[int, ...]) -> Cost:
 
 
 class _OperatorCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the operators that run inside ``with``, each of them either elementwise or a reduction."""
+    """Adds up the operators that run inside ``with``. Each counts either as elementwise or as a reduction."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -1,1 +1,1 @@
-"""What may be chosen, at what exact cost."""
+"""What may be chosen, and what each choice costs exactly."""

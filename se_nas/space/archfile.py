@@ -1,4 +1,4 @@
-"""An architecture named on the command line: a reference, or a file."""
+"""Read the architecture that ``--architecture`` names: a reference, or a JSON file."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from se_nas.errors import InputError
 from se_nas.se.spec import SESpec
-from se_nas.space.architecture import Architecture, split_extra
-from se_nas.space.space import REFERENCES, SearchSpace
+from se_nas.space.architecture import REFERENCES, Architecture, split_extra
+from se_nas.space.space import SearchSpace
 
 FORM = (
     'a file maps each group to {"reduction": 16, "squeeze": "avg", "gate": "sigmoid", "placement": "standard"} or null, '
@@ -20,7 +20,11 @@ FIELDS: dict[str, type] = {"reduction": int, "squeeze": str, "gate": str, "place
 
 
 def find_architecture(space: SearchSpace, name: str) -> Architecture:
-    """``plain``, ``paper``, or what a JSON file holds: an ``architecture.json`` of an export, or the mapping in it alone.
+    """The architecture of this name.
+
+    Args:
+        space: the space that it must belong to.
+        name: ``plain``, ``paper``, or a JSON file: an export's ``architecture.json``, or only the mapping ``architecture`` in it.
 
     Raises:
         InputError: for a file that is missing or not JSON, an unknown group, or a setting that the space does not have.
@@ -45,13 +49,13 @@ def find_architecture(space: SearchSpace, name: str) -> Architecture:
 
 
 def read_architecture(space: SearchSpace, data: Any) -> Architecture:
-    """The architecture of such a mapping.
+    """The architecture of a mapping group -> setting, see `FORM`.
 
     Raises:
-        InputError: naming the group and the value.
+        InputError: names the group and the value.
     """
     if not isinstance(data, Mapping):
-        raise InputError(f"{str(data)[:40]!r} is no architecture", FORM)
+        raise InputError(f"{str(data)[:40]!r} is not an architecture", FORM)
     groups = {group.name: group for group in space.groups}
     extra, data = split_extra(data)
     for name in data:
@@ -68,7 +72,7 @@ def read_architecture(space: SearchSpace, data: Any) -> Architecture:
 
 
 def _references(space: SearchSpace) -> list[str]:
-    """The references that every site can take: others are none of this space's networks."""
+    """The references that this space can build: ``paper`` needs the standard placement at every site."""
     return [name for name in REFERENCES if name == "plain" or all("standard" in site.attachments for site in space.sites)]
 
 
@@ -76,12 +80,12 @@ def _spec(group: str, data: Any) -> SESpec | None:
     if data is None:
         return None
     if not isinstance(data, Mapping) or "reduction" not in data:
-        raise InputError(f"{str(data)[:40]!r} is no setting", FORM, group)
+        raise InputError(f"{str(data)[:40]!r} is not a setting", FORM, group)
     for name, value in data.items():
         if name not in FIELDS:
             raise InputError(f"unknown key {name!r}", f"take one of {', '.join(FIELDS)}", group)
         if type(value) is not FIELDS[name]:
-            raise InputError(f"{value!r} is no {name}", FORM, group)
+            raise InputError(f"{value!r} is not a valid {name}", FORM, group)
     if data["reduction"] < 1:
         raise InputError(f"{data['reduction']} is below 1", "take a positive whole number", f"{group}, reduction")
     return SESpec(**data)
@@ -89,7 +93,7 @@ def _spec(group: str, data: Any) -> SESpec | None:
 
 def _not_in_space(space: SearchSpace, group: str, spec: SESpec | None) -> InputError:
     if spec is None:
-        return InputError("no SE is not a candidate of the space", "allow_none: true makes it one", group)
+        return InputError("no SE (null) is not a candidate of the space", "allow it in the space by allow_none: true", group)
     for name in FIELDS:
         if getattr(spec, name) not in (values := getattr(space, name)):
             return InputError(

@@ -1,4 +1,4 @@
-"""What a search chooses: an SE setting for each group of sites, and a value of each extra dimension. Needs no torch."""
+"""What a search chooses: an SE setting for each group of sites, and a value for each extra dimension. Needs no torch."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from se_nas.errors import InputError
 from se_nas.se.spec import SESpec
 from se_nas.space.extra import KEY, Choice, words
 
+REFERENCES = ("plain", "paper")
+"""Architectures that every search trains for comparison: the backbone without SE, and the SENet paper's default."""
+
 
 @dataclass(frozen=True)
 class Architecture:
-    """One choice per group of sites, and one value per extra dimension: immutable, hashable, the same in JSON.
+    """One setting for each group of sites, and one value for each extra dimension. Immutable and hashable.
 
-    A `SearchSpace` makes them canonical: two genotypes that build the same network give equal architectures.
+    A `SearchSpace` makes architectures canonical: settings that build the same network give equal architectures.
 
     Attributes:
-        choices: (group, setting) pairs in the order of the space.
-        extra: (name, value) pairs of the extra dimensions, in the order of the space; none in most spaces.
+        choices: (group, setting) pairs in the order of the space; a setting of None means no SE.
+        extra: (name, value) pairs of the extra dimensions in the order of the space; empty in most spaces.
     """
 
     choices: tuple[tuple[str, SESpec | None], ...]
@@ -34,7 +37,7 @@ class Architecture:
 
     @cached_property
     def id(self) -> str:
-        """A digest of the choices: the same on every machine and in every version."""
+        """A digest of the choices. It does not depend on the machine or the version."""
         text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -48,7 +51,7 @@ class Architecture:
         return "; ".join([*([words(self.extra)] if self.extra else []), *(f"{group}: {spec or 'no SE'}" for group, spec in self.choices)])
 
     def to_json(self) -> dict[str, dict[str, Any] | None]:
-        """Group -> setting; extra dimensions, where there are any, as one more mapping under ``extra``."""
+        """Group -> setting. Extra dimensions, if any, are one more mapping under the key ``extra``."""
         return {
             **({KEY: dict(self.extra)} if self.extra else {}),
             **{group: asdict(spec) if spec else None for group, spec in self.choices},
@@ -59,7 +62,7 @@ class Architecture:
         """Inverse of `to_json`.
 
         Raises:
-            InputError: if ``data`` is not of that form.
+            InputError: if ``data`` does not have that form.
         """
         form = 'an architecture is {"group": {"reduction": 16, "squeeze": "avg", "gate": "sigmoid", "placement": "standard"}}'
         if not isinstance(data, Mapping):
@@ -72,7 +75,10 @@ class Architecture:
 
 
 def split_extra(data: Mapping[str, Any]) -> tuple[Choice, dict[str, Any]]:
-    """The extra dimensions of an architecture in JSON, and its groups; one of these may be called ``extra`` where there are no others."""
+    """Split an architecture in JSON into its extra dimensions and its groups.
+
+    In a space without extra dimensions a group may be called ``extra``; a setting has the key ``reduction``, which tells them apart.
+    """
     extra = data.get(KEY)
     if not isinstance(extra, Mapping) or "reduction" in extra:
         return (), dict(data)

@@ -1,4 +1,4 @@
-"""Hard limits on what is known before training: ``params <= +5%`` of the plain backbone, ``macs <= 4.1G``."""
+"""Hard limits on known costs: ``params <= +5%`` (relative to the plain backbone), ``macs <= 4.1G``."""
 
 from __future__ import annotations
 
@@ -35,10 +35,15 @@ class Budget:
 
 
 def parse_budget(metric: str, value: object, backbone: int) -> Budget:
-    """A budget from what a person wrote, relative to the backbone's own cost where it says so.
+    """Parse one budget.
+
+    Args:
+        metric: ``params`` or ``macs``.
+        value: the limit as written: ``<= +5%`` or ``1.2M``.
+        backbone: cost of the plain backbone, which percentages are relative to.
 
     Raises:
-        InputError: if the value is of neither form.
+        InputError: if the value has neither form.
     """
     limit = parse_amount(value, backbone, f"budgets.{metric}")
     bare = str(value).replace("<=", "").strip()
@@ -46,36 +51,41 @@ def parse_budget(metric: str, value: object, backbone: int) -> Budget:
 
 
 def parse_amount(value: object, backbone: float | None, source: str) -> float:
-    """An amount of a cost, absolute or relative to the backbone's own, if that is known.
+    """Parse an amount of a cost: absolute (``1.2M``), or relative to the backbone's cost (``+5%``).
+
+    Args:
+        value: the amount as written.
+        backbone: cost of the plain backbone; None if unknown.
+        source: key that the value came from, for errors.
 
     Raises:
-        InputError: if the value is of neither form; ``source`` says whose it is.
+        InputError: if the value has neither form, or is relative to an unknown cost.
     """
     match = None if isinstance(value, bool) else _FORM.fullmatch(str(value))
     relative = match is not None and match["unit"] == "%"
     if match is None or (match["sign"] == "+") != relative:
-        raise InputError(f"{value!r} is not a budget" if source.startswith("budgets") else f"{value!r} is no amount", _FIX, source)
+        raise InputError(f"{value!r} is not a budget" if source.startswith("budgets") else f"{value!r} is not an amount", _FIX, source)
     number = float(match["number"])
     if not relative:
         return number * _UNITS[match["unit"].lower()]
     if backbone is None:
-        raise InputError(f"{value!r} is relative, and the plain backbone's own is not known", "write an absolute number", source)
+        raise InputError(f"{value!r} is relative, and the plain backbone's cost is not known", "write an absolute number", source)
     return backbone * (1 + number / 100)
 
 
 def parse_budgets(
     budgets: Mapping[str, object], metrics: Collection[str], plain: Mapping[str, int], least: Mapping[str, int]
 ) -> tuple[Budget, ...]:
-    """Budgets as a person wrote them, by their metrics.
+    """Parse and check several budgets.
 
     Args:
-        budgets: metric -> limit.
-        metrics: that a budget may limit.
+        budgets: metric -> limit as written.
+        metrics: metrics that a budget may limit.
         plain: costs of the plain backbone.
-        least: what the cheapest architecture costs.
+        least: for each metric, the cost of the cheapest architecture.
 
     Raises:
-        InputError: for another metric, no budget, or one that nothing meets.
+        InputError: for an unknown metric, a malformed limit, or a budget that no architecture meets.
     """
     parsed = []
     for metric, value in budgets.items():
@@ -92,16 +102,8 @@ def parse_budgets(
 
 
 def split_budget(text: str) -> tuple[str, str]:
-    """``params<=+5%`` as typed after ``--budget`` -> (``params``, ``+5%``)."""
+    """Split the value of ``--budget``: ``params<=+5%`` -> (``params``, ``+5%``)."""
     metric, relation, limit = text.partition("<=")
     if not relation:
         raise InputError(f"{text!r} is not a budget", "write --budget 'params<=+5%'", "--budget")
     return metric.strip(), limit.strip()
-
-
-def split_target(text: str) -> tuple[str, str]:
-    """``params=300k`` as typed after ``--target`` -> (``params``, ``300k``)."""
-    metric, relation, target = text.partition("=")
-    if not relation:
-        raise InputError(f"{text!r} is not a target", "write --target params=300k", "--target")
-    return metric.strip(), target.strip()

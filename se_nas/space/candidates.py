@@ -1,4 +1,4 @@
-"""Checks of what a person gave as a space's lists and sizes."""
+"""Checks of a space's lists of candidates and of its input size."""
 
 from __future__ import annotations
 
@@ -9,21 +9,34 @@ from se_nas.errors import InputError
 
 
 def check_size(value: Any) -> tuple[int, int, int]:
-    """(C, H, W), or an `InputError`."""
+    """``value`` as a tuple (C, H, W); raises `InputError` for anything else."""
     if not (isinstance(value, Sequence) and len(value) == 3 and all(isinstance(v, int) and v > 0 for v in value)):
         raise InputError(f"{value!r} is not a size", "write [channels, height, width], positive integers", "input_size")
     return tuple(value)
 
 
 def check_candidates(name: str, values: Any, what: str, valid: Callable[[Any], bool]) -> tuple[Any, ...]:
-    """The values of a non-empty list without doubles, each of them valid (``what`` says when), or an `InputError`."""
+    """Check a list of candidates: not empty, no duplicates, every value valid.
+
+    Args:
+        name: the argument's name, for errors.
+        values: the list.
+        what: what a valid value is, in words for errors: "a ratio".
+        valid: whether a value is valid.
+
+    Returns:
+        The values as a tuple.
+
+    Raises:
+        InputError: names the first bad value.
+    """
     if isinstance(values, str) or not isinstance(values, Sequence):
-        raise InputError(f"{values!r} is not a list", f"write a list, each of its values {what}", name)
+        raise InputError(f"{values!r} is not a list", f"write a list; each value is {what}", name)
     if not values:
-        raise InputError("no candidate", f"give at least one, each {what}", name)
+        raise InputError("no candidate", f"give at least one; each is {what}", name)
     for value in values:
         if isinstance(value, (list, dict)) or not valid(value):
             raise InputError(f"{value!r} is not allowed", f"each value is {what}", name)
     if len(set(values)) < len(values):
-        raise InputError(f"{list(values)} names a value twice", "name each once", name)
+        raise InputError(f"{list(values)} contains a value twice", "write each value once", name)
     return tuple(values)

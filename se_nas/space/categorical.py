@@ -1,4 +1,4 @@
-"""A space of named choices: the smallest thing that strategies search. Needs no torch."""
+"""A space of named dimensions with a few values each: strategies search it just as they search a `SearchSpace`. Needs no torch."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from se_nas.space.codes import Codes, draw_codes
 Floats = npt.NDArray[np.float64]
 CostFunction = Callable[[Any], Any]
 
-_PROBES = 12  # architectures on which a function shows whether it takes arrays
+_PROBES = 12  # architectures on which to test whether a cost function takes arrays
 
 
 class Choices(Mapping[str, Any]):
-    """An architecture of a `CategoricalSpace`: one value of each dimension; an immutable, hashable mapping.
+    """An architecture of a `CategoricalSpace`: an immutable, hashable mapping from each dimension to its value.
 
     Args:
         dims: name -> values.
-        codes: which value of each, shape (dimensions,).
+        codes: index of the chosen value of each dimension, shape (dimensions,).
     """
 
     __slots__ = ("_codes", "_dims")
@@ -50,7 +50,7 @@ class Choices(Mapping[str, Any]):
 
 
 class CategoricalSpace:
-    """Named dimensions, each with a few values, and costs that are known without measuring.
+    """Named dimensions, each with a few values, and costs that can be computed without training.
 
     Example:
         >>> space = CategoricalSpace({"width": [16, 32], "se": [False, True]}, {"params": lambda a: a["width"] * (2 + a["se"])})
@@ -58,17 +58,17 @@ class CategoricalSpace:
         {'params': 96.0}
 
     Args:
-        dims: a dimension's name -> its values, each once. The order of numbers is made use of, that of other values is not.
-        costs: a metric's name -> function of an architecture (a mapping name -> value) that gives a finite number, always
-            the same. To be quick, it may also take an array of codes, shape (n, dimensions), each the place of a value in
-            its dimension, and give n numbers: when it is called with one, or by a method ``rows``.
+        dims: name of a dimension -> its values, without duplicates. Models use the order of numbers, not of other values.
+        costs: name of a metric -> function. The function takes an architecture (a mapping name -> value) and returns a finite
+            number, always the same one. To be fast, it may also take an array of codes, shape (n, dimensions), and return n
+            numbers: either the function itself does, or its method ``rows``.
 
     Attributes:
-        dims: as given, values as tuples.
-        costs: as given.
+        dims: as passed, with values as tuples.
+        costs: as passed.
 
     Raises:
-        InputError: if a dimension has no values, or one twice.
+        InputError: if a dimension has no values, or a value twice.
     """
 
     def __init__(self, dims: Mapping[str, Sequence[Any]], costs: Mapping[str, CostFunction] | None = None) -> None:
@@ -78,41 +78,41 @@ class CategoricalSpace:
         self.costs = dict(costs or {})
         for name, function in self.costs.items():
             if not callable(function):
-                raise InputError(f"{function!r} is no function", "give a function of an architecture", f"costs, {name}")
+                raise InputError(f"{function!r} is not a function", "give a function of an architecture", f"costs, {name}")
 
     @property
     def size(self) -> int:
-        """How many architectures there are."""
+        """Number of architectures."""
         return math.prod(map(len, self.dims.values()))
 
     @cached_property
     def sizes(self) -> tuple[int, ...]:
-        """How many values each dimension has."""
+        """Number of values of each dimension."""
         return tuple(map(len, self.dims.values()))
 
     def sample(self, rng: int | np.random.Generator) -> Choices:
-        """An architecture, each equally likely; ``rng`` is a seed or a numpy Generator."""
+        """Draw an architecture uniformly; ``rng`` is a seed or a numpy Generator."""
         return self.decode(draw_codes(self.sizes, 1, np.random.default_rng(rng))[0])
 
     def decode(self, codes: Sequence[int] | Codes) -> Choices:
-        """The architecture of codes, shape (dimensions,): the place of each value in its dimension."""
+        """The architecture of these codes, shape (dimensions,): the index of each value in its dimension."""
         return Choices(self.dims, codes)
 
     def encode(self, architecture: Mapping[str, Any]) -> Codes:
-        """Codes, shape (dimensions,): the inverse of `decode`, for any mapping.
+        """The codes of an architecture, shape (dimensions,): the inverse of `decode`. Takes any mapping.
 
         Raises:
-            InputError: if a dimension is missing, or a name or value is none of the space's.
+            InputError: if a dimension is missing, or a name or value is not in the space.
         """
         if not isinstance(architecture, Mapping):
-            raise InputError(f"{architecture!r} is no architecture of this space", "give a mapping of each dimension to its value")
+            raise InputError(f"{architecture!r} is not an architecture of this space", "give a mapping from each dimension to its value")
         odd = sorted(map(str, self.dims.keys() ^ architecture.keys()))
         if odd:
             raise InputError(f"its dimensions differ from the space's in {', '.join(odd)}", "give one value of each dimension")
         return np.array([_place(name, values, architecture[name]) for name, values in self.dims.items()], np.int64)
 
     def contains(self, architecture: Mapping[str, Any]) -> bool:
-        """Whether it is an architecture of this space."""
+        """Whether this is an architecture of the space."""
         try:
             self.encode(architecture)
         except InputError:
@@ -120,26 +120,26 @@ class CategoricalSpace:
         return True
 
     def cost(self, architecture: Mapping[str, Any]) -> dict[str, float]:
-        """Every known cost of an architecture."""
+        """All known costs of an architecture: metric -> value."""
         codes = self.encode(architecture)[None]
         return {name: float(self.cost_rows(name, codes)[0]) for name in self.costs}
 
     def cost_rows(self, name: str, codes: Codes) -> Floats:
-        """A known cost of many architectures.
+        """One known cost of many architectures, shape (n,).
 
         Args:
-            name: of the cost.
+            name: name of the cost.
             codes: shape (n, dimensions).
 
         Raises:
-            InputError: if the function gives something else than finite numbers.
+            InputError: if the cost function returns anything but finite numbers.
         """
         rows = self._rows[name]
         values = rows(codes) if rows else [self._one(name, row) for row in codes]
         found = np.asarray(values, float).reshape(len(codes))
         if not np.isfinite(found).all():
             bad = int(np.argmin(np.isfinite(found)))
-            raise InputError(f"{found[bad]} of {self.decode(codes[bad])!r} is no cost", "give finite numbers", f"costs, {name}")
+            raise InputError(f"{found[bad]} is not a cost (of {self.decode(codes[bad])!r})", "return finite numbers", f"costs, {name}")
         return found
 
     def _one(self, name: str, codes: Codes) -> float:
@@ -147,11 +147,11 @@ class CategoricalSpace:
         try:
             return float(value)
         except (TypeError, ValueError):
-            raise InputError(f"{value!r} is no cost", "give a function that returns a number", f"costs, {name}") from None
+            raise InputError(f"{value!r} is not a cost", "give a function that returns a number", f"costs, {name}") from None
 
     @cached_property
     def _rows(self) -> dict[str, Callable[[Codes], Any] | None]:
-        """Of each cost, the function of arrays of codes, if there is one that agrees with the function of one architecture."""
+        """For each cost, a function of arrays of codes, if there is one that agrees with the function of one architecture."""
         probes = np.random.default_rng(0).integers(0, self.sizes, (_PROBES, len(self.sizes)))
         found: dict[str, Callable[[Codes], Any] | None] = {}
         for name, function in self.costs.items():
@@ -165,7 +165,7 @@ class CategoricalSpace:
 
 
 def _agrees(rows: Callable[[Codes], Any], probes: Codes, expected: Floats) -> bool:
-    """Whether a function gives the expected costs of an array of codes; most functions of mappings fail on arrays, in any way."""
+    """Whether a function returns the expected costs for an array of codes. Most functions of a mapping raise, in any way."""
     try:
         values = np.asarray(rows(probes), float)
         return values.shape == expected.shape and bool(np.allclose(values, expected, rtol=1e-9, atol=0))
@@ -180,7 +180,7 @@ def _check_values(name: str, values: Sequence[Any]) -> tuple[Any, ...]:
     if not values:
         raise InputError("no value", "give at least one", f"dims, {name}")
     if any(value in values[:place] for place, value in enumerate(values)):
-        raise InputError(f"{list(values)} names a value twice", "name each once", f"dims, {name}")
+        raise InputError(f"{list(values)} contains a value twice", "write each value once", f"dims, {name}")
     return values
 
 
@@ -188,4 +188,4 @@ def _place(name: str, values: Sequence[Any], value: Any) -> int:
     try:
         return values.index(value)
     except ValueError:
-        raise InputError(f"{name}: {value!r} is none of {list(values)}", "take an architecture of the space") from None
+        raise InputError(f"{name}: {value!r} is not one of {list(values)}", "take an architecture of the space") from None

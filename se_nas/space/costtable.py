@@ -1,4 +1,4 @@
-"""What each option of each group costs, and sums of that: for one architecture, and for millions at once."""
+"""The cost of each option of each group, and their sums: for one architecture, or for millions at once."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from se_nas.space.group import Group
 Array = npt.NDArray[np.int64]
 
 CHUNK = 16384
-"""Architectures costed at once: their codes, sums and indices then stay in a core's cache."""
+"""Architectures costed at once: few enough that their codes, sums and indices stay in a core's cache."""
 
-_FIELDS = struct.Struct("<5Q")  # a Cost as one long integer, so that five sums are one
+_FIELDS = struct.Struct("<5Q")  # packs a Cost into one long integer, so that one addition sums all five fields
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,14 @@ class Costs:
 
 
 class CostTable:
-    """Sums of table entries.
+    """Costs of the architectures of one backbone: the plain backbone's, plus one table entry for each group.
 
     Args:
-        groups: of the space.
-        plain: cost of the backbone.
+        groups: the space's groups of sites.
+        plain: cost of the plain backbone.
 
     Attributes:
-        options: for each group, parameters and MACs of its options, shape (options, 2).
+        options: parameters and MACs that each option adds, shape (options, 2) for each group.
     """
 
     def __init__(self, groups: Sequence[Group], plain: Cost) -> None:
@@ -60,7 +60,7 @@ class CostTable:
         self._tables: list[list[Array]] | None = None
 
     def of(self, architecture: Architecture) -> Cost:
-        """The cost of an architecture; its settings need not be candidates.
+        """The cost of an architecture. Its settings need not be candidates of the space.
 
         Raises:
             InputError: if its groups are not the space's.
@@ -73,7 +73,7 @@ class CostTable:
         return Cost(*_unpack(total))
 
     def of_codes(self, codes: Sequence[int]) -> Cost:
-        """The cost of option codes, shape (groups,)."""
+        """The cost of the architecture with these option codes, shape (groups,)."""
         if len(codes) != len(self._by_code):
             raise misfit(f"{list(codes)}", self._sizes.tolist())
         try:
@@ -82,7 +82,7 @@ class CostTable:
             raise misfit(f"{list(codes)}", self._sizes.tolist()) from None
 
     def of_many(self, codes: Codes) -> Costs:
-        """Costs of option codes, shape (n, groups), of any integer type."""
+        """The costs of architectures with these option codes, shape (n, groups), of any integer type."""
         if codes.ndim != 2 or codes.shape[1] != len(self._sizes) or codes.dtype.kind not in "iu":
             raise misfit(f"an array of {codes.dtype}, shape {codes.shape}", self._sizes.tolist())
         costs = Costs(np.empty(len(codes), np.int64), np.empty(len(codes), np.int64))
@@ -102,18 +102,18 @@ class CostTable:
         return costs
 
     def worth(self, metric: str, sign: int) -> list[Array]:
-        """Of each group's options, ``sign`` times ``metric``, of equals the other metric deciding; shape (options,)."""
+        """``sign * metric`` of each option as integers, in which the other metric breaks ties; shape (options,) for each group."""
         column = METRICS.index(metric)
         first, second = ([options[:, c] for options in self.options] for c in (column, 1 - column))
         base = 1 + sum(int(values.max()) for values in second)
         if base * sum(int(values.max()) for values in first) >= 2**60:
-            base, second = 1, [0 * values for values in second]  # 64 bits hold no sum of both
+            base, second = 1, [0 * values for values in second]  # a sum of both would not fit into 64 bits
         return [sign * (base * a + b) for a, b in zip(first, second, strict=True)]
 
     def _make_tables(self) -> list[list[Array]]:
-        """Tables to sum: of both metrics in one integer (parameters above, MACs below) if 63 bits hold every sum, else of each.
+        """The tables to sum: one layer if 63 bits hold both metrics (parameters in the upper bits, MACs in the lower), else two.
 
-        With at most 256 options a group, two neighbouring groups share a table, indexed by their two bytes as one integer.
+        If no group has more than 256 options, two neighbouring groups share a table; their two bytes, as one integer, index it.
         """
         most = [int(getattr(self._plain, m)) + sum(int(t[:, i].max()) for t in self.options) for i, m in enumerate(METRICS)]
         self._shift = most[1].bit_length()
@@ -127,7 +127,7 @@ class CostTable:
         return [_pair(layer) for layer in layers] if self._paired else layers
 
     def _check(self, chunk: Codes, start: int) -> None:
-        """Every code is one of its group's; rows are taken 64 at a time, which numpy does many times faster than one by one."""
+        """Check that every code is in range. Rows are taken 64 at a time, because numpy is many times faster on wide rows."""
         whole = len(chunk) // 64 * 64
         wide = chunk[:whole].reshape(-1, 64 * chunk.shape[1]) if whole else chunk[:1]
         largest = wide.max(0).reshape(-1, chunk.shape[1]).max(0)
@@ -151,12 +151,12 @@ class CostTable:
 
 
 def misfit(what: str, sizes: Sequence[int]) -> InputError:
-    """What to say of codes that are none of a space's, which has ``sizes`` options of each."""
-    return InputError(f"{what} does not hold option codes of this space", f"give integers from 0 and below {list(sizes)}", "codes")
+    """The error for option codes that do not belong to a space whose genes have ``sizes`` options."""
+    return InputError(f"{what} does not hold option codes of this space", f"give integers >= 0 and < {list(sizes)}", "codes")
 
 
 class _Row(dict[SESpec | None, int]):
-    """What a group's settings add, as one integer each; worked out when first asked for."""
+    """Setting -> the cost that it adds to a group, packed into one integer. Computed on first access."""
 
     def __init__(self, group: Group) -> None:
         self.group = group
@@ -175,7 +175,7 @@ def _unpack(packed: int) -> tuple[int, ...]:
 
 
 def _pair(tables: list[Array]) -> list[Array]:
-    """One table for each two: entry ``a + 256 * b`` is the sum of their entries a and b."""
+    """One table for each two: entry ``a + 256 * b`` is the sum of entry a of the first and entry b of the second."""
     pairs = []
     for left, right in zip(tables[::2], [*tables[1::2], np.zeros(1, np.int64)], strict=False):
         pair = np.zeros((len(right), 256), np.int64)
@@ -190,6 +190,6 @@ def _sum(tables: list[Array], places: list[Codes]) -> Array:
     part, index = np.empty_like(total), np.empty(len(total), np.intp)
     for table, place in zip(tables, places, strict=True):
         index[:] = place
-        np.take(table, index, out=part, mode="clip")  # mode: the fast way; places are known to be right
+        np.take(table, index, out=part, mode="clip")  # clip is the fast mode; places are in range already
         total += part
     return total

@@ -1,4 +1,4 @@
-"""A space as named categorical dimensions: what strategies search."""
+"""Architectures as one value for each named dimension: what libraries that know only parameters search."""
 
 from __future__ import annotations
 
@@ -10,38 +10,39 @@ from se_nas.space.architecture import Architecture
 
 
 class Dimensions:
-    """A dimension for each thing that a group may choose, named ``group.field``.
+    """The extra dimensions, and a dimension ``group.field`` for each field that a group may choose.
 
     Args:
-        groups: their names.
-        candidates: the values of each field of `SESpec`; a reduction of ``None`` means no SE.
+        groups: names of the groups.
+        candidates: field of `SESpec` -> its values; a reduction of ``None`` means no SE.
+        extra: name of an extra dimension -> its values.
 
     Attributes:
-        values: name -> values; a field with one value has no dimension.
+        values: name -> values. What has one value only is left out.
     """
 
-    def __init__(self, groups: Iterable[str], candidates: Mapping[str, tuple[Any, ...]]) -> None:
-        self._candidates = candidates
-        self.values = {
-            f"{group}.{field}": values for group in groups for field, values in candidates.items() if len(values) > 1
-        }  # fmt: skip
+    def __init__(self, groups: Iterable[str], candidates: Mapping[str, tuple[Any, ...]], extra: Mapping[str, tuple[Any, ...]]) -> None:
+        self._groups, self._candidates, self._extra = tuple(groups), candidates, extra
+        names = {**extra, **{f"{group}.{field}": values for group in self._groups for field, values in candidates.items()}}
+        self.values = {name: values for name, values in names.items() if len(values) > 1}
 
-    def spec(self, group: str, values: Mapping[str, Any]) -> SESpec | None:
-        """A group's setting, from one value a dimension."""
+    def choices(self, values: Mapping[str, Any]) -> tuple[dict[str, SESpec | None], dict[str, Any]]:
+        """Each group's setting and each extra dimension's value. Where a reduction is None, the group's other values are not read."""
+        extra = {name: values[name] if name in self.values else own[0] for name, own in self._extra.items()}
+        return {group: self._spec(group, values) for group in self._groups}, extra
 
+    def _spec(self, group: str, values: Mapping[str, Any]) -> SESpec | None:
         def value(field: str) -> Any:
             name = f"{group}.{field}"
             return values[name] if name in self.values else self._candidates[field][0]
 
-        if value("reduction") is None:
-            return None
-        return SESpec(**{field: value(field) for field in self._candidates})
+        return None if value("reduction") is None else SESpec(**{field: value(field) for field in self._candidates})
 
     def of(self, architecture: Architecture) -> dict[str, Any]:
-        """One value a dimension; those of a group without SE take their first value."""
-        found = {}
-        for name, candidates in self.values.items():
+        """The architecture's value of each dimension. Where a group has no SE, its other dimensions get their first value."""
+        found = {name: value for name, value in architecture.extra if name in self.values}
+        for name in self.values.keys() - self._extra.keys():
             group, _, field = name.rpartition(".")
             spec = architecture[group]
-            found[name] = getattr(spec, field) if spec else (None if field == "reduction" else candidates[0])
-        return found
+            found[name] = getattr(spec, field) if spec else (None if field == "reduction" else self.values[name][0])
+        return {name: found[name] for name in self.values}

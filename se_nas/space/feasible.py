@@ -1,20 +1,20 @@
-"""The architectures that meet every budget: how many there are, drawing them uniformly, and the best of them.
+"""The architectures that meet every budget: count them, draw them uniformly, rank them.
 
-Costs add up over groups, so the number of ways to complete a partial architecture depends only on what is left to
-spend. From the last group to the first, a table keeps that number for each amount left; an architecture is drawn
-group by group, each option with probability proportional to its completions. Nothing is rejected, so a budget that
-one architecture in a billion meets costs no more than a loose one.
+Costs add up over groups. So the number of ways to complete a partial architecture depends only on the budget that is
+left. Dynamic programming, from the last group to the first, tabulates that number for each remaining budget. To draw an
+architecture, go group by group and take each option with probability proportional to its number of completions. No draw
+is rejected, so a budget that one architecture in a billion meets is as fast as a loose one.
 
-What is left is counted in steps of a grid. Each group's costs are taken relative to its cheapest option, metrics that
-bind nowhere or repeat another are dropped, and the step is the costs' greatest common divisor: the tables are then
-exact. Only where that takes more than `MAX_CELLS` cells is the grid made coarser, costs being rounded up: a budget is
-never exceeded, and architectures within `FeasibleSet.margin` of a limit may be missed.
+The remaining budget is counted in steps of a grid. Each group's costs are taken relative to its cheapest option. Metrics
+that never bind, or that repeat another metric, are dropped. The step is the greatest common divisor of the costs, which
+makes the tables exact. If that takes more than `MAX_CELLS` cells, the grid is made coarser and costs are rounded up: no
+budget is ever exceeded, but architectures within `FeasibleSet.margin` of a limit may be missed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from heapq import heappop, heappush
 from typing import Any
@@ -26,27 +26,30 @@ Array = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 MAX_CELLS = 2**17
-"""Amounts left to spend that a table tells apart at most."""
+"""Largest number of cells of a table: of remaining budgets that it tells apart."""
 
-_LIMB = 48  # bits of a long integer that one 64-bit integer holds: 16 more are left for sums over options
+_LIMB = 48  # bits of a long integer in each 64-bit limb: the other 16 hold carries from sums over options
 
 _CHUNK = 4096  # code vectors drawn at once
 
+Prefix = tuple[int, ...]
+"""Codes of the extra dimensions. They come first in a code vector, and choose the backbone."""
+
 
 class FeasibleSet:
-    """Counts, samples and ranks code vectors whose summed costs stay within limits.
+    """Counts, draws and ranks the code vectors whose summed costs are within limits.
 
     Args:
-        costs: a group's costs, shape (options, metrics), for each group.
-        limits: what the sum over groups may not exceed, shape (metrics,).
+        costs: costs of each group's options, shape (options, metrics) for each group.
+        limits: upper limits of the sums over groups, shape (metrics,).
 
     Attributes:
-        exact: whether the tables are; if not, ``size`` is a lower bound, and `sample`, `enumerate` and `best` know
-            only the part of the set that it counts. Should a coarse grid count nothing, that part is one code vector
-            (among the cheapest by a weighted sum of the metrics), and nothing if that search fails as well.
-        empty: whether there is none.
-        margin: every code vector whose sums are at least this much below the limits is in that part, shape
-            (metrics,); 0 if exact.
+        exact: whether the tables are exact. If not, the methods see only part of the set, and ``size`` counts that part.
+            If a coarse grid contains nothing, the part is a single code vector: one within the limits among the cheapest
+            by a weighted sum of the metrics. If there is none either, the set counts as empty.
+        empty: whether nothing is within the limits.
+        margin: the part holds every code vector whose sums are this much below the limits, or more; shape (metrics,), 0 if
+            exact.
     """
 
     def __init__(self, costs: Sequence[Array], limits: Array) -> None:
@@ -64,13 +67,15 @@ class FeasibleSet:
             self.empty = self._single is None
 
     def _lay_grid(self, relative: Sequence[Array], slack: Array) -> None:
-        """Costs and limits in steps of a grid, and the tables over it."""
+        """Express costs and limits in steps of a grid, and make the tables over it."""
         every = np.concatenate(relative)
         binding = np.flatnonzero(sum(group.max(0) for group in relative) > slack)
         step = np.maximum([math.gcd(*every[:, m].tolist()) for m in range(len(slack))], 1)
         length = slack // step
         _, first, group_of = np.unique(every[:, binding] // step[binding], axis=1, return_index=True, return_inverse=True)
-        chosen = [min(binding[group_of.ravel() == i], key=lambda m: int(length[m])) for i in range(len(first))]  # the tightest of equals
+        chosen = [
+            min(binding[group_of.ravel() == i], key=lambda m: int(length[m])) for i in range(len(first))
+        ]  # of equal metrics, the tightest
         coarse = np.ones(len(slack), np.int64)
         while math.prod(int(length[m] // coarse[m]) + 1 for m in chosen) > MAX_CELLS:
             longest = max(chosen, key=lambda m: int(length[m] // coarse[m]))
@@ -87,39 +92,34 @@ class FeasibleSet:
         self._tables = self._count()
 
     def _count(self) -> list[Floats]:
-        """For each group and each amount left, the ways to choose that group and later ones; shape: slack + 1 each."""
+        """For each group and remaining budget, the number of ways to choose this group and all later ones; shape slack + 1."""
         tables = [np.ones(tuple(self._slack + 1))]
         for classes in reversed(self._classes):
             table = classes.add(tables[0])
-            if table.flat[-1] > 2.0**900:  # only ratios within a table matter; nothing possible may become impossible
+            if table.flat[-1] > 2.0**900:  # only ratios within a table matter, but no positive entry may become 0
                 table = np.where(table > 0, np.maximum(np.ldexp(table, -800), np.finfo(float).tiny), 0)
             tables.insert(0, table)
         return tables
 
     @cached_property
     def size(self) -> int:
-        """How many code vectors are within the limits; if not exact, at least so many."""
+        """Number of code vectors within the limits; a lower bound if not exact."""
         if self.empty:
             return 0
         if self._single is not None:
             return 1
         if max(table.flat[-1] for table in self._tables) < 2**53:
             return int(self._tables[0].flat[-1])
-        limbs = np.zeros((1, *(self._slack + 1)), np.int64) + 1  # the same sums in integers of any length, lowest part first
+        limbs = np.zeros((1, *(self._slack + 1)), np.int64) + 1  # the same sums in long integers, lowest limb first
         for classes in reversed(self._classes):
             limbs = _carry(classes.add(limbs))
         return sum(int(limb.flat[-1]) << (_LIMB * i) for i, limb in enumerate(limbs))
 
-    def sample(self, rng: np.random.Generator) -> Array:
-        """One code vector, each feasible one equally likely; shape (groups,)."""
-        codes: Array = self.sample_many(rng, 1)[0]
-        return codes
-
     def sample_many(self, rng: np.random.Generator, n: int) -> Array:
-        """Code vectors drawn independently, each feasible one equally likely (to the 53 bits of a float); shape (n, groups).
+        """Draw code vectors independently and uniformly (to the 53 bits of a float); shape (n, groups).
 
         Raises:
-            ValueError: if there is none.
+            ValueError: if the set is empty.
         """
         if self.empty:
             raise ValueError("nothing is within the limits")
@@ -139,7 +139,7 @@ class FeasibleSet:
         return codes
 
     def enumerate(self) -> Iterator[Array]:
-        """Every code vector within the limits, the last group changing fastest; no dead end is entered."""
+        """Every code vector within the limits; the last group changes fastest. Enters no dead end."""
         if self._single is not None:
             yield self._single
         elif not self.empty:
@@ -155,13 +155,13 @@ class FeasibleSet:
                 yield from self._enumerate(group + 1, after, [*codes, option])
 
     def best(self, values: Sequence[Array]) -> Array:
-        """The code vector within the limits with the greatest sum of values (below 2**61); shape (groups,).
+        """The code vector within the limits that has the largest sum of values; shape (groups,).
 
         Args:
-            values: of each group's options, integers, shape (options,).
+            values: an integer for each option, shape (options,) for each group; sums must stay below 2**61.
 
         Raises:
-            ValueError: if there is none.
+            ValueError: if the set is empty.
         """
         if self.empty:
             raise ValueError("nothing is within the limits")
@@ -179,20 +179,21 @@ class FeasibleSet:
         return np.array(codes, np.int64)
 
     def ranked(self, values: Sequence[Floats]) -> Iterator[Array]:
-        """Code vectors within the limits, from the greatest sum of values down; each of shape (groups,).
+        """Code vectors within the limits, sorted by their sum of values, largest first; each of shape (groups,).
 
-        A search that extends the most promising beginning, with the best possible rest known exactly for each amount left:
-        nothing over a limit is ever looked at, and of n groups with m options the k best take about k * n * m steps.
+        Best-first search. It always extends the most promising partial vector, and knows the best completion exactly for
+        each remaining budget. So it never visits a vector over a limit, and the k best of n groups with m options take
+        about k * n * m steps.
 
         Args:
-            values: of each group's options, finite, shape (options,).
+            values: a finite number for each option, shape (options,) for each group.
         """
         if self.empty:
             return
         if self._single is not None:
             yield self._single
             return
-        rest = [np.zeros(tuple(self._slack + 1))]  # for each group and each amount left, the best sum over it and later ones
+        rest = [np.zeros(tuple(self._slack + 1))]  # for each group and remaining budget, the best sum over this group and later ones
         for steps, worth in zip(reversed(self._steps), reversed(values), strict=True):
             best = np.full_like(rest[0], -np.inf)
             for step, value in zip(steps, worth, strict=True):
@@ -213,7 +214,7 @@ class FeasibleSet:
                     heappush(heap, (-(so_far + float(rest[group + 1][after])), (*codes, option), so_far, after))
 
     def _search_one(self) -> Array | None:
-        """A code vector within the limits, looked for among those that are cheapest by a weighted sum of the metrics."""
+        """Look for a code vector within the limits among the cheapest ones by weighted sums of the metrics."""
         scale = np.maximum(np.abs(self._limits), 1)
         for weight in np.linspace(0, 1, 101):
             weights = np.linspace(weight, 1 - weight, len(scale)) / scale
@@ -223,16 +224,60 @@ class FeasibleSet:
         return None
 
 
-class _Classes:
-    """A group's options, those of equal cost taken together.
+class FeasibleUnion:
+    """The union of several backbones' `FeasibleSet`; its code vectors begin with the backbone's prefix.
 
     Args:
-        costs: in grid steps, shape (options, metrics).
+        sets: prefix -> the backbone's set.
+    """
+
+    def __init__(self, sets: Mapping[Prefix, FeasibleSet]) -> None:
+        self._sets = {prefix: one for prefix, one in sets.items() if not one.empty}
+        self.empty = not self._sets
+        self.exact = all(one.exact for one in sets.values())
+
+    @cached_property
+    def size(self) -> int:
+        """Number of code vectors within the limits; a lower bound if not exact."""
+        return sum(one.size for one in self._sets.values())
+
+    def sample_many(self, rng: np.random.Generator, n: int) -> Array:
+        """Draw code vectors independently and uniformly; shape (n, genes).
+
+        Raises:
+            ValueError: if the set is empty.
+        """
+        if self.empty:
+            raise ValueError("nothing is within the limits")
+        shares = [one.size / self.size for one in self._sets.values()]
+        which = rng.choice(len(shares), n, p=np.array(shares) / sum(shares))
+        parts = [_prefixed(prefix, one.sample_many(rng, int((which == i).sum()))) for i, (prefix, one) in enumerate(self._sets.items())]
+        codes = np.concatenate(parts)
+        drawn = np.empty_like(codes)
+        drawn[np.argsort(which, kind="stable")] = codes
+        return drawn
+
+    def enumerate(self) -> Iterator[Array]:
+        """Every code vector within the limits; the last group changes fastest."""
+        for prefix, one in self._sets.items():
+            for codes in one.enumerate():
+                yield np.array([*prefix, *codes], np.int64)
+
+
+def _prefixed(prefix: Prefix, codes: Array) -> Array:
+    return np.concatenate([np.tile(np.array(prefix, np.int64), (len(codes), 1)), codes], 1)
+
+
+class _Classes:
+    """A group's options, in classes of equal cost.
+
+    Args:
+        costs: cost of each option in grid steps, shape (options, metrics).
 
     Attributes:
-        steps: the distinct costs, shape (classes, metrics).
-        sizes: how many options have each, shape (classes,).
-        members: which, the rest of each row being of no meaning, shape (classes, largest size).
+        steps: cost of each class, shape (classes, metrics).
+        sizes: number of options of each class, shape (classes,).
+        members: options of each class, shape (classes, largest size); row i is valid up to ``sizes[i]``.
     """
 
     def __init__(self, costs: Array) -> None:
@@ -242,7 +287,7 @@ class _Classes:
             self.members[row, : self.sizes[row]] = np.flatnonzero(index.ravel() == row)
 
     def add(self, table: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Ways with this group chosen as well: for each amount left, the sum over options of the table at what then is left."""
+        """Number of ways once this group is chosen too: for each remaining budget, sum the table over what each option leaves."""
         total = np.zeros_like(table)
         for steps, size in zip(self.steps, self.sizes, strict=True):
             to, since = _shifted(table, steps)
@@ -250,7 +295,7 @@ class _Classes:
         return total
 
     def choose(self, value: Array, worth: Array) -> tuple[Array, npt.NDArray[np.int16]]:
-        """The greatest value with this group chosen as well, and the option that gives it; impossible is far below 0."""
+        """The largest value once this group is chosen too, and the option that gives it. Impossible entries are below -2**61."""
         best, choice = np.full_like(value, -(2**62)), np.zeros(value.shape, np.int16)
         for steps, size, members in zip(self.steps, self.sizes, self.members, strict=True):
             option = members[:size][np.argmax(worth[members[:size]])]
@@ -262,7 +307,15 @@ class _Classes:
         return best, choice
 
     def completions(self, table: Floats, left: Array) -> Floats:
-        """For each row of what is left, shape (n, metrics), and each class: its size times the table at what then is left."""
+        """Number of completions with each class: its size, times the table at the budget that it leaves.
+
+        Args:
+            table: completions by later groups, for each remaining budget.
+            left: remaining budgets, shape (n, metrics).
+
+        Returns:
+            Shape (n, classes).
+        """
         after = left[:, None] - self.steps
         possible = (after >= 0).all(2)
         found = table[tuple(np.moveaxis(np.maximum(after, 0), 2, 0))] if after.shape[2] else np.full(possible.shape, table[()])
@@ -270,7 +323,10 @@ class _Classes:
 
 
 def _shifted(table: npt.NDArray[Any], steps: Array) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """Where a table over what is left is read, and where that is written, once ``steps`` are spent (of its last axes)."""
+    """Slices (to, since) of a table over remaining budgets: budget ``to`` becomes ``since`` once ``steps`` are spent.
+
+    ``steps`` are along the table's last axes.
+    """
     lengths = table.shape[table.ndim - len(steps) :]
     to = (..., *(slice(int(step), None) for step in steps))
     since = (..., *(slice(0, max(length - int(step), 0)) for step, length in zip(steps, lengths, strict=True)))
@@ -278,7 +334,7 @@ def _shifted(table: npt.NDArray[Any], steps: Array) -> tuple[tuple[Any, ...], tu
 
 
 def _carry(limbs: Array) -> Array:
-    """The same numbers with every limb below 2**48; shape (limbs or one more, ...)."""
+    """Carry, so that every limb is below 2**48; shape (limbs or one more, ...)."""
     limbs = np.concatenate([limbs, np.zeros_like(limbs[:1])])
     for i in range(len(limbs) - 1):
         limbs[i + 1] += limbs[i] >> _LIMB

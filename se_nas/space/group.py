@@ -1,4 +1,4 @@
-"""Sites that share one choice: what they may take, and what each choice adds to the cost."""
+"""A group of sites that share one choice: its options, and the cost that each option adds."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Group:
     """Sites that share one choice.
 
     Attributes:
-        name: of the site, its stage, or ``network``.
+        name: name of the site or of the stage, or ``network``.
         sites: the sites.
-        options: what they may take, each of them another network; ``None`` is no SE.
-        block: what its SE blocks have in common.
+        options: settings that the sites may take; no two build the same network. ``None`` means no SE.
+        block: settings that all SE blocks of the space share.
     """
 
     name: str
@@ -34,14 +34,14 @@ class Group:
     block: SEOptions
 
     def canonical(self, spec: SESpec | None) -> SESpec | None:
-        """The option that builds the same network, if there is one; otherwise the setting itself."""
+        """The option that builds the same network as this setting; the setting itself if there is none."""
         if spec is None or spec in self.options:
             return spec
         built = _network(self.sites, spec, self.block)
         return next((option for option in self.options if option and _network(self.sites, option, self.block) == built), spec)
 
     def cost(self, spec: SESpec | None) -> Cost:
-        """What the setting adds, over all sites of the group."""
+        """The cost that a setting adds, summed over the group's sites."""
         if spec is None:
             return Cost()
         places = [attachment(site, spec) for site in self.sites]
@@ -49,9 +49,16 @@ class Group:
 
 
 def make_group(name: str, sites: tuple[Site, ...], candidates: Iterable[Sequence[Any]], allow_none: bool, block: SEOptions) -> Group:
-    """A group with the combinations of candidate values (in the order of `SESpec`'s fields) as its options.
+    """A group whose options are all combinations of candidate values.
 
-    Of combinations that build the same network (hidden widths round to the same), the first stands for all.
+    If several combinations build the same network (their hidden widths round to the same), only the first is kept.
+
+    Args:
+        name: name of the group.
+        sites: its sites.
+        candidates: values of each field of `SESpec`, in the order of the fields.
+        allow_none: whether "no SE" is an option.
+        block: settings that all SE blocks share.
     """
     distinct: dict[tuple[Any, ...], SESpec] = {}
     for spec in itertools.starmap(SESpec, itertools.product(*candidates)):
@@ -62,7 +69,17 @@ def make_group(name: str, sites: tuple[Site, ...], candidates: Iterable[Sequence
 def set_blocks(
     network: nn.Module, groups: Sequence[Group], architecture: Architecture, make: Callable[[Site, SESpec], nn.Module] | None = None
 ) -> nn.Module:
-    """Give a backbone the SE blocks of an architecture, in place of those of its own at these sites; ``make`` gives other blocks."""
+    """Insert the SE blocks of an architecture into a backbone, in place. Blocks that the backbone has at these sites are removed.
+
+    Args:
+        network: the backbone.
+        groups: the space's groups.
+        architecture: a setting for each group.
+        make: makes the block for a site and setting; None makes an `SEBlock`.
+
+    Returns:
+        The backbone.
+    """
     for site in itertools.chain.from_iterable(group.sites for group in groups):
         remove_existing(network, site)
     for group in groups:
@@ -74,10 +91,10 @@ def set_blocks(
 
 
 def attachment(site: Site, spec: SESpec) -> Attachment:
-    """Where a setting attaches at a site.
+    """Where a setting's block attaches at a site.
 
     Raises:
-        InputError: if the site lacks the placement.
+        InputError: if the site does not have the placement.
     """
     if spec.placement not in site.attachments:
         raise InputError(f"site {site.name} has no placement {spec.placement!r}", f"it has {', '.join(site.attachments)}", "placement")
@@ -85,7 +102,7 @@ def attachment(site: Site, spec: SESpec) -> Attachment:
 
 
 def check_sites(sites: Iterable[Site], placements: Iterable[str], reduction: int) -> None:
-    """Every site has every placement, with at least ``reduction`` channels; otherwise an `InputError`."""
+    """Raise `InputError` unless every site has every placement, with at least ``reduction`` channels."""
     for site, placement in itertools.product(sites, placements):
         channels = attachment(site, SESpec(1, placement=placement)).channels
         if reduction > channels:
@@ -97,6 +114,6 @@ def check_sites(sites: Iterable[Site], placements: Iterable[str], reduction: int
 
 
 def _network(sites: Sequence[Site], spec: SESpec, block: SEOptions) -> tuple[Any, ...]:
-    """What tells the built networks of two settings apart."""
+    """A key of the network that a setting builds: equal for two settings if they build the same network."""
     widths = tuple(hidden_width(attachment(site, spec).channels, spec.reduction, block.divisor) for site in sites)
     return widths, spec.squeeze, spec.gate, spec.placement

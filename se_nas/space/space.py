@@ -1,4 +1,4 @@
-"""The search space: a backbone, its sites in groups, the SE settings that each group may take, and extra dimensions."""
+"""The search space: a backbone, its groups of sites, the SE settings that each group may take, and extra dimensions."""
 
 from __future__ import annotations
 
@@ -24,24 +24,21 @@ from se_nas.network.sites import Selection, group_sites, select_sites
 from se_nas.se.block import GATES, SQUEEZES
 from se_nas.se.cost import Cost
 from se_nas.se.spec import PAPER, SEOptions, SESpec
-from se_nas.space.architecture import Architecture
+from se_nas.space.architecture import REFERENCES, Architecture
 from se_nas.space.budget import METRICS, parse_budgets
 from se_nas.space.candidates import check_candidates, check_size
-from se_nas.space.codes import Codes, draw_codes
-from se_nas.space.coding import Coding
-from se_nas.space.costtable import Costs, CostTable, misfit
+from se_nas.space.codes import Codes, Coding, draw_codes
+from se_nas.space.costtable import Costs, CostTable
 from se_nas.space.dimensions import Dimensions
 from se_nas.space.extra import Choice, check_choice, check_extra, check_names, choices, first_choice, other_values, words
-from se_nas.space.feasible import FeasibleSet
+from se_nas.space.feasible import FeasibleSet, FeasibleUnion, Prefix
 from se_nas.space.group import check_sites, make_group, set_blocks
 from se_nas.space.spacefile import load_space
-from se_nas.space.variants import FeasibleUnion, Prefix, check_alike, costs_of_many, extreme_codes, feasible_sets
-
-REFERENCES = ("plain", "paper")
+from se_nas.space.variants import check_alike, cost_of_codes, costs_of_many, extreme_codes, feasible_sets
 
 
 class SearchSpace:
-    """A backbone whose sites may each take an SE block, and the candidate settings.
+    """A backbone, the sites that may each take an SE block, and the candidate settings of those blocks.
 
     Example:
         >>> space = SearchSpace("resnet20", input_size=(3, 32, 32), reduction=[4, 8, 16])
@@ -52,26 +49,26 @@ class SearchSpace:
     Args:
         backbone: a name (``resnet20``, ``torchvision:resnet50``, ``timm:NAME``, ``package.module:callable``), a
             plain ``nn.Module`` (its weights are kept), or a function that returns one.
-        input_size: (C, H, W) of an image.
+        input_size: (C, H, W) of one image.
         reduction: candidate reduction ratios.
         squeeze: candidate squeeze operators, names in `se_nas.se.block.SQUEEZES`.
         gate: candidate gates, names in `se_nas.se.block.GATES`.
         placement: candidate placements, names in `se_nas.network.blocks.PLACEMENTS`.
-        share: what is tied to one choice: ``site`` (nothing), ``stage`` or ``network``.
+        share: which sites share one choice: ``site`` (none: each has its own), ``stage`` (those of a stage) or ``network`` (all).
         sites: ``all``, or any of ``{"stages": [...], "match": [...], "add": [...], "drop": [...], "rename": {...}}`` with
             patterns such as ``layer3.*``, see `se_nas.network.sites.Selection`.
         allow_none: whether "no SE" is a candidate.
-        extra: the builder's own arguments as further dimensions, ``{"width": [1.0, 1.5], "kernel": [3, 5]}``: each architecture
-            has one value of each, which the builder is called with. References, and what percentages are of, have the first
-            values. At most `se_nas.space.extra.MOST` combinations, over all of which the groups must be the same.
-        budgets: hard limits, ``{"params": "<= +5%", "macs": "<= 42M"}``, a percentage being of the plain backbone.
-        bias: biases in the SE blocks' linear layers.
-        divisor: rounds hidden widths to a multiple of it.
+        extra: arguments of the builder to search as well, ``{"width": [1.0, 1.5], "kernel": [3, 5]}``. The builder is called
+            with one value of each. The plain backbone (for the references and for percentages) is the one with the first
+            values. Every combination must give the same groups of sites; there may be `se_nas.space.extra.MOST` at most.
+        budgets: hard limits, ``{"params": "<= +5%", "macs": "<= 42M"}``; percentages are relative to the plain backbone.
+        bias: whether the SE blocks' linear layers have biases.
+        divisor: round hidden widths to a multiple of this.
         init: ``default``, or ``identity``: an inserted block changes no output before training.
         backbone_args: keyword arguments of a named backbone.
 
     Raises:
-        InputError: if anything does not fit; the error's source is the argument's name.
+        InputError: for an invalid argument; the error's source is the argument's name.
     """
 
     def __init__(
@@ -110,17 +107,17 @@ class SearchSpace:
         self._variants: dict[Choice, SearchSpace] = {}
         self._look()
         check_names(self.extra, [group.name for group in self.groups])
-        for name, value in other_values(self.extra):  # what the builder refuses is said before anything begins
+        for name, value in other_values(self.extra):  # fail now if the builder refuses a value
             make_backbone(backbone, self.backbone_args, {**dict(first_choice(self.extra)), name: value})
         self._limit(budgets or {})
 
     def _look(self) -> None:
-        """Find the sites, groups and costs of the backbone (with extra dimensions: of their first values)."""
+        """Find the sites, groups and costs of the backbone (with the first value of each extra dimension)."""
         plain = self.build_backbone()
         found = survey(plain, self.input_size)
         self.all_sites, self.left_out, self.classes = found.sites, found.left_out, found.classes
         self.sites = select_sites(self.all_sites, self.selection)
-        for site in self.sites:  # SE blocks that it has there are no part of it
+        for site in self.sites:  # the plain backbone has no SE blocks at the searched sites
             remove_existing(plain, site)
         self.plain_cost = count_quickly(plain, self.input_size)
         check_sites(self.sites, self.placement, max(self.reduction))
@@ -129,11 +126,11 @@ class SearchSpace:
             make_group(name, members, candidates, self.allow_none, self.options) for name, members in group_sites(self.sites, self.share)
         )
 
-    # Where a space comes from, and goes to.
+    # Reading and writing a space.
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> SearchSpace:
-        """The space that a YAML file describes; its ``search:`` section is left to `se_nas.search`.
+        """The space that a YAML file describes. The file's ``search:`` section is ignored; `se_nas.search` reads it.
 
         Raises:
             InputError: naming the file, the key, the value and the rule.
@@ -142,14 +139,14 @@ class SearchSpace:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], source: str) -> SearchSpace:
-        """The space of these arguments; ``source`` is named in errors."""
+        """The space with these arguments; errors name ``source``."""
         try:
             return cls(**data)
         except InputError as error:
             raise error.at(source) from error.__cause__
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything that makes the same space again (`from_dict`), if its backbone has a name."""
+        """Arguments from which `from_dict` makes the same space. ``backbone`` is None if it was not given by name."""
         return {
             "backbone": self.backbone if isinstance(self.backbone, str) else None,
             "backbone_args": {key: str(value) if isinstance(value, Enum) else value for key, value in self.backbone_args.items()},
@@ -169,7 +166,7 @@ class SearchSpace:
         }
 
     def with_budgets(self, budgets: Mapping[str, object]) -> SearchSpace:
-        """The same space under these budgets as well; one on the same metric replaces the old one."""
+        """A copy with these budgets added. A new budget replaces an old one on the same metric."""
         space = copy.copy(self)
         space._forget("_sets", "_feasible")
         space._limit({**{budget.metric: budget.text for budget in self.budgets}, **budgets})
@@ -181,13 +178,13 @@ class SearchSpace:
         if self.budgets and self._feasible.empty:
             raise InputError(f"no architecture meets {' and '.join(map(str, self.budgets))} together", "raise one of them", "budgets")
 
-    # Extra dimensions: each combination of their values is a backbone of its own.
+    # Extra dimensions: each combination of their values gives another backbone.
 
     def variant(self, chosen: Choice) -> SearchSpace:
-        """The space of the architectures with these values of the extra dimensions, without budgets; itself if there is no choice.
+        """The part of the space with these values of the extra dimensions, without budgets (the space itself if there are none).
 
         Raises:
-            InputError: if they are none of this space's, or the builder makes a network of other groups with them.
+            InputError: for a value that is not a candidate, or if the builder makes a network with other groups of sites.
         """
         chosen = check_choice(self.extra, dict(chosen)) if chosen or self.extra else ()
         if self.coding.open and chosen not in self._variants:
@@ -205,83 +202,86 @@ class SearchSpace:
 
     @property
     def variants(self) -> dict[Prefix, SearchSpace]:
-        """`variant` of each combination of the extra dimensions, by its codes; itself, if there is no choice."""
+        """Codes of the extra dimensions -> `variant`, for each combination of values."""
         prefixes = itertools.product(*(range(len(values)) for values in self.coding.open.values()))
         return dict(zip(prefixes, map(self.variant, choices(self.extra)), strict=True))
 
     @cached_property
     def coding(self) -> Coding:
-        """Architectures as option codes, those of extra dimensions first."""
+        """Translates between architectures and option codes. Codes of extra dimensions come first."""
         return Coding(self.extra, self.groups)
 
-    # Architectures: one option a group, so a vector of option codes and an architecture are the same thing.
+    # Architectures, and the same as vectors of option codes.
 
     @property
     def size(self) -> int:
-        """How many architectures there are, whatever they cost."""
+        """Number of architectures, ignoring budgets."""
         return math.prod(self.coding.sizes)
 
     @property
     def feasible_size(self) -> int:
-        """How many architectures meet every budget; if not `feasible_exact`, at least so many."""
+        """Number of architectures that meet every budget; a lower bound unless `feasible_exact`."""
         return self._feasible.size
 
     @property
     def feasible_exact(self) -> bool:
-        """Whether `feasible_size` is exact: it is unless the budgets' sums are too many to tell apart (`se_nas.space.feasible`)."""
+        """Whether `feasible_size` is exact. It is not if the costs take too many different values (see `se_nas.space.feasible`)."""
         return self._feasible.exact
 
     def sample(self, rng: int | np.random.Generator) -> Architecture:
-        """An architecture within the budgets, each equally likely; ``rng`` is a seed or a numpy Generator."""
-        return self.decode(self._feasible.sample(np.random.default_rng(rng)))
+        """Draw an architecture uniformly from those within the budgets; ``rng`` is a seed or a numpy Generator."""
+        return self.decode(self.sample_many(rng, 1)[0])
 
     def sample_many(self, rng: int | np.random.Generator, n: int) -> Codes:
-        """Option codes of ``n`` independent draws as of `sample`, shape (n, groups)."""
+        """Option codes of ``n`` independent draws, distributed as in `sample`; shape (n, genes)."""
         return self._feasible.sample_many(np.random.default_rng(rng), n)
 
     def codes_many(self, n: int, rng: int | np.random.Generator) -> Codes:
-        """Option codes of ``n`` independent draws whatever the budgets, each architecture equally likely; shape (n, groups)."""
+        """Option codes of ``n`` independent uniform draws, ignoring budgets; shape (n, genes)."""
         return draw_codes(self.coding.sizes, n, np.random.default_rng(rng))
 
     def enumerate(self) -> Iterator[Architecture]:
-        """Every architecture within the budgets, the last group changing fastest."""
+        """Every architecture within the budgets; the last group changes fastest."""
         return map(self.decode, self.enumerate_codes())
 
     def enumerate_codes(self) -> Iterator[Codes]:
-        """The same as option codes, each of shape (groups,)."""
+        """`enumerate` as option codes, each of shape (genes,)."""
         return self._feasible.enumerate()
 
     def ranked(self, worth: Sequence[npt.NDArray[np.float64]]) -> Iterator[Architecture]:
-        """The architectures within the budgets, from the greatest sum of worths (of each group's options) down; of one backbone."""
+        """The architectures within the budgets, largest sum of ``worth`` first; for a space with one backbone.
+
+        ``worth`` is a number for each option, shape (options,) for each group.
+        """
         (feasible,) = self._sets.values()
         return map(self.decode, feasible.ranked(worth))
 
     def decode(self, codes: Codes) -> Architecture:
-        """The architecture of option codes, shape (groups,); those of extra dimensions come first."""
+        """The architecture of these option codes, shape (genes,). Codes of extra dimensions come first."""
         return self.coding.decode(codes)
 
     def encode(self, architecture: Architecture) -> Codes:
-        """Option codes, the inverse of `decode`.
+        """The option codes of an architecture, shape (genes,): the inverse of `decode`.
 
         Raises:
-            InputError: if the space lacks one of the choices.
+            InputError: if one of its choices is not a candidate of the space.
         """
         return self.coding.encode(architecture)
 
     def contains(self, architecture: Architecture) -> bool:
-        """Whether every choice is a candidate, whatever it costs."""
+        """Whether every choice is a candidate of the space, ignoring budgets."""
         return self.coding.contains(architecture)
 
     def canonical(self, choices: Mapping[str, SESpec | None], extra: Mapping[str, Any] | None = None) -> Architecture:
-        """The architecture of one setting a group, and of one value an extra dimension (None: the first of each).
+        """The architecture with these choices. Settings that build the same network give the same architecture.
 
-        Settings that build the same network become one.
+        Args:
+            choices: group -> setting, for every group.
+            extra: extra dimension -> value, for every one; None takes the first value of each.
         """
         missing = {group.name for group in self.groups} ^ set(choices)
         if missing:
-            raise InputError(
-                f"the groups differ from the space's in {', '.join(sorted(missing))}", "give one setting for each group of the space"
-            )
+            raise InputError(f"the groups differ from the space's in {', '.join(sorted(missing))}", "give one setting for each group")
         chosen = first_choice(self.extra) if extra is None else check_choice(self.extra, extra)
         groups = self.variant(chosen).groups
         return Architecture(tuple((group.name, group.canonical(choices[group.name])) for group in groups), chosen)
@@ -295,48 +295,43 @@ class SearchSpace:
 
     @property
     def dimensions(self) -> dict[str, tuple[Any, ...]]:
-        """Name -> values: the extra dimensions, then one for each thing that a group may choose; a reduction of ``None`` means no SE."""
-        return {**self.coding.open, **self._dimensions.values}
+        """Name -> values: the extra dimensions, and ``group.field`` for each field that is searched. Reduction None means no SE."""
+        return self._dimensions.values
 
     def from_dimensions(self, values: Mapping[str, Any]) -> Architecture:
-        """The architecture of one value a dimension; those of a group without SE are ignored, and may be absent."""
-        extra = {name: values[name] if name in self.coding.open else own[0] for name, own in self.extra.items()}
-        return self.canonical({group.name: self._dimensions.spec(group.name, values) for group in self.groups}, extra)
+        """The architecture with these values of `dimensions`. A group with reduction None (no SE) needs no other value."""
+        return self.canonical(*self._dimensions.choices(values))
 
     def to_dimensions(self, architecture: Architecture) -> dict[str, Any]:
-        """One value a dimension; inverse of `from_dimensions` (dimensions of a group without SE take their first value)."""
-        return {**{name: value for name, value in architecture.extra if name in self.coding.open}, **self._dimensions.of(architecture)}
+        """A value for each of `dimensions`: the inverse of `from_dimensions`. A group without SE gets first values."""
+        return self._dimensions.of(architecture)
 
     @cached_property
     def _dimensions(self) -> Dimensions:
         reductions = (None, *self.reduction) if self.allow_none else self.reduction
         candidates = {"reduction": reductions, "squeeze": self.squeeze, "gate": self.gate, "placement": self.placement}
-        return Dimensions([group.name for group in self.groups], candidates)
+        return Dimensions([group.name for group in self.groups], candidates, self.extra)
 
     # Costs.
 
     def cost(self, architecture: Architecture) -> Cost:
-        """Exact parameters and MACs, and the SE blocks' other work, without building anything."""
+        """Exact parameters and MACs, and the SE blocks' other operations. Builds no network."""
         return self.variant(architecture.extra)._table.of(architecture)
 
     def cost_of(self, codes: Sequence[int]) -> Cost:
-        """The same of option codes, a list of one integer a group; the quickest way to cost one architecture."""
+        """`cost` of option codes, one integer for each gene: the fastest way for one architecture."""
         if not self.extra:
             return self._table.of_codes(codes)
-        extra = len(self.coding.open)
-        table = self._tables.get(tuple(map(int, codes[:extra])))
-        if table is None:
-            raise misfit(f"{list(codes)}", self.coding.sizes)
-        return table.of_codes(codes[extra:])
+        return cost_of_codes(codes, self.coding.sizes, self._tables)
 
     def cost_many(self, codes: Codes) -> Costs:
         """Exact parameters and MACs of many architectures at once.
 
         Args:
-            codes: option codes, shape (n, groups), any integer type; quickest as contiguous uint8, as from `codes_many`.
+            codes: option codes, shape (n, genes), of any integer type; contiguous uint8, as from `codes_many`, is fastest.
 
         Raises:
-            InputError: if a code stands for no option of its group.
+            InputError: if a code is out of range.
         """
         return costs_of_many(codes, self.coding.sizes, self._tables) if self.coding.open else self._table.of_many(codes)
 
@@ -346,14 +341,13 @@ class SearchSpace:
         return all(getattr(cost, budget.metric) <= budget.limit for budget in self.budgets)
 
     def cheapest(self, metric: str = "params", within_budgets: bool = False) -> Architecture:
-        """The architecture with the least of ``params`` or ``macs`` (of equals, the least of the other)."""
+        """The architecture with the fewest ``params`` or ``macs``; the other metric breaks ties."""
         return self._extreme(metric, -1, within_budgets)
 
     def dearest(self, metric: str = "params", within_budgets: bool = False) -> Architecture:
-        """The architecture with the most of ``params`` or ``macs`` (of equals, the most of the other).
+        """The architecture with the most ``params`` or ``macs``; the other metric breaks ties.
 
-        Within the budgets it is exact if `feasible_exact`; if not, it meets them and is at most `FeasibleSet.margin` from
-        the dearest one.
+        Within the budgets it may cost up to `FeasibleSet.margin` too little, unless `feasible_exact`.
         """
         return self._extreme(metric, 1, within_budgets)
 
@@ -378,20 +372,23 @@ class SearchSpace:
     def _feasible(self) -> FeasibleSet | FeasibleUnion:
         return FeasibleUnion(self._sets) if self.coding.open else self._sets[()]
 
-    def _forget(self, *cached: str) -> None:  # of a copy, what it works out anew
+    def _forget(self, *cached: str) -> None:
         for name in cached:
             self.__dict__.pop(name, None)
 
     # Networks.
 
     def build(self, architecture: Architecture, make: Callable[[Site, SESpec], nn.Module] | None = None) -> nn.Module:
-        """A fresh network: the backbone first (so that a seed gives every architecture the same one), then its SE blocks, or ``make``'s."""
+        """A network with fresh weights; ``make(site, spec)`` gives other blocks than `SEBlock`.
+
+        The backbone is initialised before the blocks, so that one seed gives every architecture the same backbone.
+        """
         if self.coding.open:
             return self.variant(architecture.extra).build(architecture, make)
         return set_blocks(self.build_backbone(), self.groups, architecture, make)
 
     def build_backbone(self) -> nn.Module:
-        """A fresh plain backbone (a copy, weights and all, of one that was given as a module), with the first extra values."""
+        """A plain backbone with the first value of each extra dimension; a copy with weights if it was given as a module."""
         return make_backbone(self.backbone, self.backbone_args, dict(first_choice(self.extra)))
 
     def __repr__(self) -> str:

@@ -1,9 +1,8 @@
-"""Extra dimensions make several backbones of one: what they must share, and costs and budgets over all of them."""
+"""Extra dimensions give a space several backbones: what these must share, and costs and budgets over all of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,15 +13,12 @@ from se_nas.space.budget import METRICS, Budget
 from se_nas.space.codes import Codes
 from se_nas.space.costtable import Costs, CostTable, misfit
 from se_nas.space.extra import first_choice, words
-from se_nas.space.feasible import Array, FeasibleSet
+from se_nas.space.feasible import Array, FeasibleSet, Prefix
 from se_nas.space.group import Group
-
-Prefix = tuple[int, ...]
-"""Codes of the extra dimensions, which come first."""
 
 
 class Variant(Protocol):
-    """What this file sees of a space with one value of each extra dimension."""
+    """A space with one value of each extra dimension, as far as this file needs it."""
 
     extra: dict[str, tuple[Any, ...]]
     groups: tuple[Group, ...]
@@ -31,10 +27,10 @@ class Variant(Protocol):
 
 
 def check_alike(variant: Variant, first: Variant) -> None:
-    """Backbones of one space have the same groups with the same options, and as many outputs.
+    """Check that two backbones have the same groups, with the same options, and the same number of outputs.
 
     Raises:
-        InputError: naming the extra values, and the first group that differs.
+        InputError: names the extra values and the groups that differ.
     """
     said = words(first_choice(variant.extra))
     ours, theirs = ({group.name: group.options for group in space.groups} for space in (variant, first))
@@ -49,7 +45,14 @@ def check_alike(variant: Variant, first: Variant) -> None:
 
 
 def extreme_codes(tables: Mapping[Prefix, CostTable], metric: str, sign: int, sets: Mapping[Prefix, FeasibleSet] | None) -> list[Array]:
-    """Of each backbone, codes of the architecture with the most of ``sign`` times a metric; of those within the limits, if given."""
+    """For each backbone, the codes of the architecture with the largest ``sign * metric``; shape (genes,) each.
+
+    Args:
+        tables: prefix -> the backbone's costs.
+        metric: one of `METRICS`.
+        sign: 1 or -1.
+        sets: prefix -> the architectures to choose from; None for all.
+    """
     found = []
     for prefix, table in tables.items():
         values = table.worth(metric, sign)
@@ -63,7 +66,7 @@ def extreme_codes(tables: Mapping[Prefix, CostTable], metric: str, sign: int, se
 def feasible_sets(
     spaces: Mapping[Prefix, Variant], tables: Mapping[Prefix, CostTable], budgets: Sequence[Budget]
 ) -> dict[Prefix, FeasibleSet]:
-    """What each backbone's own cost leaves of the budgets, and what meets that."""
+    """For each backbone, the set of its architectures that meet the budgets."""
     columns = [METRICS.index(budget.metric) for budget in budgets]
     sets = {}
     for prefix, space in spaces.items():
@@ -72,16 +75,25 @@ def feasible_sets(
     return sets
 
 
+def cost_of_codes(codes: Sequence[int], sizes: Sequence[int], tables: Mapping[Prefix, CostTable]) -> Cost:
+    """`costs_of_many` for one architecture, with codes of shape (genes,)."""
+    extra = len(next(iter(tables)))
+    table = tables.get(tuple(map(int, codes[:extra])))
+    if table is None:
+        raise misfit(f"{list(codes)}", sizes)
+    return table.of_codes(codes[extra:])
+
+
 def costs_of_many(codes: Codes, sizes: Sequence[int], tables: Mapping[Prefix, CostTable]) -> Costs:
-    """Costs of option codes, shape (n, extra dimensions and groups), each by the table of its backbone.
+    """Costs of architectures of several backbones.
 
     Args:
-        codes: of any integer type.
-        sizes: how many values each extra dimension has, and how many options each group.
-        tables: of each backbone.
+        codes: option codes, shape (n, genes), of any integer type.
+        sizes: number of options of each gene.
+        tables: prefix -> the backbone's costs.
 
     Raises:
-        InputError: if a code stands for nothing.
+        InputError: if a code is out of range.
     """
     if codes.ndim != 2 or codes.shape[1] != len(sizes) or codes.dtype.kind not in "iu":
         raise misfit(f"an array of {codes.dtype}, shape {codes.shape}", sizes)
@@ -94,52 +106,3 @@ def costs_of_many(codes: Codes, sizes: Sequence[int], tables: Mapping[Prefix, Co
         part = table.of_many(np.ascontiguousarray(codes[mine, extra:]))
         costs.params[mine], costs.macs[mine] = part.params, part.macs
     return costs
-
-
-class FeasibleUnion:
-    """`FeasibleSet` over several backbones: counts, draws and lists code vectors that begin with a backbone's codes.
-
-    Args:
-        sets: what is within the limits, of each backbone.
-    """
-
-    def __init__(self, sets: Mapping[Prefix, FeasibleSet]) -> None:
-        self._sets = {prefix: one for prefix, one in sets.items() if not one.empty}
-        self.empty = not self._sets
-        self.exact = all(one.exact for one in sets.values())
-
-    @cached_property
-    def size(self) -> int:
-        """How many code vectors are within the limits; if not exact, at least so many."""
-        return sum(one.size for one in self._sets.values())
-
-    def sample(self, rng: np.random.Generator) -> Array:
-        """One code vector, each feasible one equally likely; shape (extra dimensions and groups,)."""
-        codes: Array = self.sample_many(rng, 1)[0]
-        return codes
-
-    def sample_many(self, rng: np.random.Generator, n: int) -> Array:
-        """Code vectors drawn independently, each feasible one equally likely; shape (n, extra dimensions and groups).
-
-        Raises:
-            ValueError: if there is none.
-        """
-        if self.empty:
-            raise ValueError("nothing is within the limits")
-        shares = [one.size / self.size for one in self._sets.values()]
-        which = rng.choice(len(shares), n, p=np.array(shares) / sum(shares))
-        parts = [_prefixed(prefix, one.sample_many(rng, int((which == i).sum()))) for i, (prefix, one) in enumerate(self._sets.items())]
-        codes = np.concatenate(parts)
-        drawn = np.empty_like(codes)
-        drawn[np.argsort(which, kind="stable")] = codes
-        return drawn
-
-    def enumerate(self) -> Iterator[Array]:
-        """Every code vector within the limits, the last group changing fastest."""
-        for prefix, one in self._sets.items():
-            for codes in one.enumerate():
-                yield np.array([*prefix, *codes], np.int64)
-
-
-def _prefixed(prefix: Prefix, codes: Array) -> Array:
-    return np.concatenate([np.tile(np.array(prefix, np.int64), (len(codes), 1)), codes], 1)

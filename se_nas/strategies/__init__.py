@@ -1,17 +1,20 @@
-"""Strategies: what to try next. Each is one file, made by name, and speaks ask and tell.
+"""Strategies decide which architecture to try next. Each has a name, and the methods ``ask`` and ``tell``.
 
-This is all that a loop of one's own needs; it is stable:
+A search loop of your own needs no more than this; it is stable:
 
     strategy = create_strategy("known-cost", space, [Objective("accuracy", "max"), Objective("params", "min", known=True)], seed=0)
     for architecture in strategy.ask(4):
         strategy.tell(architecture, {"accuracy": train(architecture)})
 
-The space is a `SearchSpace`, or `CategoricalSpace(dims, costs=...)`, whose architectures read as mappings. What is asked
-is within the budgets, new, and fewer than n (at last none) where no more are left. A failed trial is told with None.
-In place of a front, `Trade("weighted", {"params": 3e5}).compared(objectives)` asks for the best accuracy x (params / 300,000) ^ -0.07,
-and `Trade("constrained").compared(objectives)` for the best accuracy within the known objectives' budgets (`se_nas.goals.trade`).
-A strategy's state comes from its arguments and from what it was told, in that order, and what is pending: it is rebuilt
-by telling a new one the same (`replay`), never pickled.
+The space is a `SearchSpace`, or a `CategoricalSpace(dims, costs=...)`, whose architectures are mappings. ``ask(n)`` returns new
+architectures within the budgets: fewer than n, and finally none, when no more are left. Tell None for a failed trial.
+
+To search for one best architecture in place of a front, pass other objectives (`se_nas.goals.trade`):
+`Trade("weighted", {"params": 3e5}).compared(objectives)` for the best accuracy x (params / 300,000) ^ -0.07, and
+`Trade("constrained").compared(objectives)` for the best accuracy within the budgets of the known objectives.
+
+A strategy is never pickled. Its state depends only on its arguments, on what it was told (in order), and on what is pending.
+To restore it, make a new one and tell it the same (`replay`).
 """
 
 from __future__ import annotations
@@ -35,21 +38,20 @@ STRATEGIES = {
     "evolution": "se_nas.strategies.evolution:EvolutionStrategy",
     "local-search": "se_nas.strategies.local_search:LocalSearchStrategy",
     "tpe": "se_nas.strategies.tpe:TPEStrategy",
-    "known-cost": "se_nas.strategies.known_cost:KnownCostStrategy",
+    "known-cost": "se_nas.strategies.known_cost.strategy:KnownCostStrategy",
 }
-"""Name -> class, called with (space, objectives, seed)."""
+"""Name -> ``module:class``. The class is called with (space, objectives, seed) and the strategy's options."""
 
 
 def create_strategy(name: str, space: Any, objectives: Sequence[Objective], seed: int = 0, **options: Any) -> Strategy:
-    """A strategy by name.
+    """Make the strategy with this name.
 
     Args:
-        name: one of `STRATEGIES`.
-        space: what it searches: a `SearchSpace`, a `CategoricalSpace`, or anything with named ``dims`` and, if it has
-            them, ``costs``.
-        objectives: what it makes better, one or more.
-        seed: same space, objectives, seed and answers: same proposals.
-        options: the strategy's own, see its class.
+        name: a name in `STRATEGIES`.
+        space: a `SearchSpace`, a `CategoricalSpace`, or any object with ``dims`` (name -> values) and optionally ``costs``.
+        objectives: what to optimise, one or more.
+        seed: random seed. The same space, objectives, seed and results give the same proposals.
+        options: options of the strategy, see its class.
 
     Raises:
         InputError: for an unknown name, objectives or options that do not fit, or a space that the strategy cannot search.
@@ -66,15 +68,15 @@ def create_strategy(name: str, space: Any, objectives: Sequence[Objective], seed
 
 
 def replay(strategy: Strategy | Elsewhere, trials: Sequence[Trial]) -> bool:
-    """Bring a new strategy to where it was: tell it the ledger, in its order.
+    """Restore a strategy: tell a new one all trials of the ledger, in order.
 
     Args:
         strategy: newly made, with the run's arguments.
         trials: the ledger, in the order in which the trials ended.
 
     Returns:
-        Whether it proposes again the first and the last that the ledger holds of it, of those asked for while no other trial
-        was running (it may not under another version of a library; the search can go on all the same).
+        Whether the strategy repeats its proposals. Two are checked: the first and the last one that it made while no other
+        trial was running. Under another version of a library they may differ; the search can go on all the same.
     """
     checks = {t.after: t.architecture for t in _checkable(trials)}
     same = True
@@ -87,14 +89,14 @@ def replay(strategy: Strategy | Elsewhere, trials: Sequence[Trial]) -> bool:
 
 
 def _checkable(trials: Sequence[Trial]) -> list[Trial]:
-    """The first and the last proposal that was asked for when all trials begun before it had ended, and no others."""
+    """The first and the last proposal made when all trials begun before it had ended."""
     numbers = [trial.number for trial in trials]
     alone = [t for t in trials if t.role == "proposal" and set(numbers[: t.after]) == set(range(t.number))]
     return alone[:1] + alone[1:][-1:]
 
 
 def tell(strategy: Strategy | Elsewhere, trial: Trial) -> None:
-    """Tell a strategy of a finished trial; a copy (population based training) is no architecture's own result."""
+    """Tell a strategy the result of a finished trial, except for a copy (population based training): its training was not its own."""
     if trial.role == "copy":
         return
     strategy.tell(trial.architecture, trial.values if trial.complete else None)

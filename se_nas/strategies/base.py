@@ -1,4 +1,4 @@
-"""What all strategies share: what was told, what is pending, and that nothing is proposed twice or over budget."""
+"""The base class of all strategies: remembers results and pending trials, and never proposes twice or over budget."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ import numpy.typing as npt
 
 from se_nas.errors import InputError
 from se_nas.goals.objective import Objective, Reward, is_number
-from se_nas.strategies.domain import Floats, Ints, Key
-from se_nas.strategies.domains import make_domain
+from se_nas.strategies.domain import make_domain
+from se_nas.strategies.domain.base import Floats, Ints, Key
 
 
 class Strategy(ABC):
-    """Proposes architectures (`ask`) and learns what came of them (`tell`).
+    """Proposes architectures (`ask`) and learns from their results (`tell`).
 
-    What it proposes depends on its arguments, on what it was told, in that order, and on what is still pending, and on
-    nothing else: telling a new one the same brings it to the same place. Nothing is pickled.
+    Proposals depend only on the arguments, on what was told (in order), and on what is pending. So telling a new strategy the
+    same restores the old one; nothing is pickled.
 
     Args:
-        space: a `SearchSpace`, a `CategoricalSpace`, or anything with named ``dims`` and, if it has them, ``costs``.
-        objectives: what to make better; values of known ones are the space's, others are told.
-        seed: of all draws.
+        space: a `SearchSpace`, a `CategoricalSpace`, or any object with ``dims`` (name -> values) and optionally ``costs``.
+        objectives: what to optimise. Values of known objectives come from the space; values of the others are told.
+        seed: random seed.
 
     Raises:
-        InputError: for objectives that do not fit the space, and budgets that nothing meets.
+        InputError: for objectives that do not fit the space, or budgets that nothing meets.
     """
 
     OPTIONS: ClassVar[tuple[str, ...]] = ()
-    """Keyword arguments of the strategy's own."""
+    """Names of the strategy's additional keyword arguments."""
 
     def __init__(self, space: Any, objectives: Sequence[Objective], seed: int = 0) -> None:
         given = _check_objectives(objectives)
@@ -50,13 +50,15 @@ class Strategy(ABC):
         self.seen: set[Key] = set()
 
     def ask(self, n: int) -> list[Any]:
-        """Up to n architectures, all within the budgets, none asked or told before (but see `may_repeat`); fewer if no more are left.
+        """Propose up to n architectures within the budgets; fewer if no more are left.
+
+        None of them was asked or told before, except for repeats (`may_repeat`).
 
         Raises:
-            InputError: unless n is a whole number from 0.
+            InputError: unless n is a whole number, 0 or more.
         """
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0:
-            raise InputError(f"{n!r} is no number of architectures", "ask for 0 or more")
+            raise InputError(f"{n!r} is not a number of architectures", "ask for 0 or more")
         asked: list[Any] = []
         while len(asked) < n:
             rng = np.random.default_rng([self.seed, len(self.seen)])
@@ -71,14 +73,14 @@ class Strategy(ABC):
         return asked
 
     def tell(self, architecture: Any, metrics: Mapping[str, float] | None) -> None:
-        """What came of an architecture, asked for or not (references, warm starts, another seed).
+        """Report the result of a trial. It need not have been asked for: references, warm starts and further seeds are told too.
 
         Args:
-            architecture: of the space; one that a `SearchSpace` lacks is ignored.
-            metrics: a finite value for each objective that is measured (others are ignored); None for a failed trial.
+            architecture: the architecture. One that is not in a `SearchSpace` is ignored.
+            metrics: a finite value for each measured objective (other metrics are ignored); None for a failed trial.
 
         Raises:
-            InputError: for a value that is missing, NaN, infinite or no number; nothing is learned from it.
+            InputError: for a value that is missing or not a finite number; the trial is then not recorded.
         """
         codes = self.domain.encode(architecture)
         values = None if metrics is None else [self._value(objective, metrics, codes) for objective in self.objectives]
@@ -97,14 +99,14 @@ class Strategy(ABC):
             self._order.append(key)
 
     def expect(self, architecture: Any) -> None:
-        """Count an architecture that others are trying as pending; one that is seen already, or not of the space, is ignored."""
+        """Count an architecture as pending although it was not asked for. Ignores one that is seen already or not in the space."""
         codes = self.domain.encode(architecture)
         if codes is not None and not self.is_seen(codes):
             self._pending[codes.tobytes()] = codes
             self.seen.add(codes.tobytes())
 
     def withdraw(self) -> None:
-        """Forget what was asked and not told, and will not be: it may be asked again."""
+        """Forget what is pending: those trials will not be told, and may be proposed again."""
         self.seen -= self._pending.keys() - self._codes.keys()
         self._pending.clear()
 
@@ -124,35 +126,42 @@ class Strategy(ABC):
 
     @abstractmethod
     def propose(self, rng: np.random.Generator) -> Ints | None:
-        """Codes of the next architecture; what is seen or over budget, or None, is replaced by a random new one."""
+        """Codes of the next architecture, shape (genes,).
 
-    # What strategies need to know of what they were told.
+        `ask` replaces None, and codes that are seen or over budget, by a random new architecture.
+        """
+
+    # What was told, for the strategies.
 
     def is_seen(self, codes: Ints) -> bool:
-        """Whether it was told or is pending."""
+        """Whether an architecture was told or is pending."""
         return codes.tobytes() in self.seen
 
     def may_repeat(self, codes: Ints) -> bool:
-        """Whether something seen may be asked for again, with another seed: never, unless a strategy says so."""
+        """Whether `ask` may propose a seen architecture again, for a trial with another seed. Strategies may override this."""
         return False
 
     @property
     def nearly_done(self) -> bool:
-        """Whether half of all that is feasible is known: to breed what is new then takes many tries, to draw it does not."""
+        """Whether more than half of the feasible architectures are seen. It is then faster to draw new ones than to breed them."""
         return self.domain.count is not None and len(self.seen) > self.domain.count / 2
 
     @property
     def pending(self) -> Ints:
-        """What was asked and not yet told, shape (n, genes)."""
+        """Codes of what was asked and not yet told, shape (n, genes)."""
         return np.array(list(self._pending.values()), np.int64).reshape(-1, len(self.domain.sizes))
 
     @property
     def finished(self) -> tuple[Ints, Floats, npt.NDArray[np.int64]]:
-        """Codes, shape (n, genes), mean losses (smaller is better), shape (n, objectives), and trials of each, in the order told."""
+        """Architectures with results, in the order told: (codes, losses, trials).
+
+        Codes have shape (n, genes). Losses are means over an architecture's trials, smaller is better, shape (n, objectives).
+        Trials are their numbers, shape (n,).
+        """
         return self.finished_after(len(self._order))
 
     def finished_after(self, results: int) -> tuple[Ints, Floats, npt.NDArray[np.int64]]:
-        """`finished`, as it was after so many results of trials that did not fail."""
+        """`finished` as it was after the first ``results`` successful trials."""
         trials = Counter(self._order[:results])
         codes = np.array([self._codes[key] for key in trials], np.int64).reshape(-1, len(self.domain.sizes))
         losses = np.array([np.mean(self._losses[key][:number], 0) for key, number in trials.items()]).reshape(-1, len(self.objectives))
@@ -160,7 +169,10 @@ class Strategy(ABC):
 
     @property
     def candidates(self) -> tuple[Ints, Floats]:
-        """`finished` within the budgets, to breed from: what breaks a budget of a measured objective loses to all that do not."""
+        """Codes and losses of `finished` within the budgets of known objectives, to breed from.
+
+        If an architecture exceeds the budget of a measured objective, its losses are raised above all others.
+        """
         codes, losses, _ = self.finished
         within = self.domain.feasible(codes) if len(codes) else np.zeros(0, bool)
         codes, losses = codes[within], losses[within]
@@ -179,7 +191,7 @@ class Strategy(ABC):
 def _check_objectives(objectives: Sequence[Objective]) -> tuple[Objective, ...]:
     checked = tuple(objectives)
     if not all(isinstance(objective, Objective) for objective in checked) or not any(objective.compared for objective in checked):
-        raise InputError(f"{objectives!r} are no objectives", "give at least one se_nas.Objective", "objectives")
+        raise InputError(f"{objectives!r} are not objectives", "give at least one se_nas.Objective", "objectives")
     if len({objective.name for objective in checked}) < len(checked):
         raise InputError("an objective is named twice", "name each once", "objectives")
     return checked

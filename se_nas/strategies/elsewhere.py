@@ -1,4 +1,4 @@
-"""Strategies of other libraries: their engine proposes, and a plan only counts. Needs no torch."""
+"""Strategies that another library runs (``nni:NAME``). Needs no torch."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from collections.abc import Mapping
 from typing import Any
 
 PREFIX = "nni:"
-"""Of the name of a strategy of NNI's own."""
+"""Prefix of the names of NNI's strategies."""
 
 
 def is_elsewhere(name: str) -> bool:
-    """Whether a strategy of this name is another library's."""
+    """Whether another library runs the strategy with this name."""
     return name.startswith(PREFIX)
 
 
 class Elsewhere:
-    """Stands in a plan for a strategy that another library runs: proposes nothing, and is told in vain."""
+    """A placeholder in the plan of a search whose strategy another library runs: proposes nothing, and ignores results."""
 
     def ask(self, n: int) -> list[Any]:
         return []
 
     def tell(self, architecture: Any, metrics: Mapping[str, float] | None) -> None:
-        """Nothing: its library hears of results in its own way."""
+        """Does nothing: the library receives results in its own way."""
 
     def expect(self, architecture: Any) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def withdraw(self) -> None:
-        """Nothing."""
+        """Does nothing."""

@@ -5,23 +5,23 @@ from __future__ import annotations
 import numpy as np
 
 from se_nas.strategies.base import Strategy
-from se_nas.strategies.domain import Ints
+from se_nas.strategies.domain.base import Ints
 from se_nas.strategies.ranking import mutated, order
 
 POPULATION = 50
-"""The youngest so many are alive (the paper: 100 for searches of thousands)."""
+"""Number of architectures alive: the youngest ones (the paper: 100, for searches of thousands)."""
 
 TOURNAMENT = 10
-"""So many are drawn, and the best of them is the parent (the paper: 25 of 100)."""
+"""Number of architectures drawn for a tournament; the best becomes the parent (the paper: 25 of 100)."""
 
 FIRST = 20
-"""Drawn at random before the first child."""
+"""Random architectures before the first child."""
 
 
 class EvolutionStrategy(Strategy):
-    """A child is the best of a random few of the youngest, with one choice changed.
+    """A child is the winner of a tournament among the youngest, with one choice changed.
 
-    Of several objectives, the best of the few is on their front, and there where it is least crowded.
+    With several objectives the winner is on the tournament's Pareto front, where it is least crowded.
     """
 
     def propose(self, rng: np.random.Generator) -> Ints | None:

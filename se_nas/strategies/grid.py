@@ -10,23 +10,25 @@ import numpy as np
 from se_nas.errors import InputError
 from se_nas.goals.objective import Objective
 from se_nas.strategies.base import Strategy
-from se_nas.strategies.domain import Ints
+from se_nas.strategies.domain.base import Ints
 
 LIMIT = 10_000
-"""Most architectures of a search space that a grid goes through."""
+"""Largest number of architectures of a `SearchSpace` that a grid accepts."""
 
 
 class GridStrategy(Strategy):
-    """Every architecture within the budgets, in the order of the space (a huge categorical space: neighbours far apart).
+    """Proposes every architecture within the budgets, in the order of the space.
+
+    In a huge categorical space the order is spread out instead: neighbours in the order are far apart in the space.
 
     Args:
-        space: what to go through.
-        objectives: not looked at, but for their budgets.
+        space: the space to go through.
+        objectives: only their budgets matter.
         seed: not used.
 
     Raises:
-        InputError: if a search space holds more than `LIMIT` architectures. (A `CategoricalSpace` may be larger: the loop is
-            the user's own, who may stop it.)
+        InputError: if a `SearchSpace` has more than `LIMIT` architectures. (A `CategoricalSpace` may be larger: it is searched in
+            a loop of the user's own, who can stop it.)
     """
 
     def __init__(self, space: Any, objectives: Sequence[Objective], seed: int = 0) -> None:

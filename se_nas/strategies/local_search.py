@@ -1,22 +1,22 @@
-"""Pareto local search (Paquete et al., 2004): neighbours of the front, until there are none that are new."""
+"""Pareto local search (Paquete et al., 2004): try neighbours of the front until none is new."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from se_nas.strategies.base import Strategy
-from se_nas.strategies.domain import Ints
+from se_nas.strategies.domain.base import Ints
 from se_nas.strategies.ranking import fronts
 
 FIRST = 10
-"""Drawn at random before the first neighbour."""
+"""Random architectures before the first neighbour."""
 
 
 class LocalSearchStrategy(Strategy):
-    """Draws a member of the front, and of its neighbours (one choice changed) one that is new.
+    """Draws a member of the front, then one of its new neighbours (one choice changed).
 
-    With one objective this is the local search that White et al. (2020, arXiv 2005.02960) found hard to beat. Where every
-    neighbour of the front is known, it goes on at random.
+    With one objective this is the local search that White et al. (2020, arXiv 2005.02960) found hard to beat. When no
+    neighbour of the front is new, it goes on at random.
     """
 
     def propose(self, rng: np.random.Generator) -> Ints | None:
@@ -34,7 +34,7 @@ class LocalSearchStrategy(Strategy):
 
 
 def _neighbours(codes: Ints, sizes: Ints) -> Ints:
-    """Every code vector that differs in one gene, shape (n, genes)."""
+    """Every code vector that differs from ``codes`` in exactly one gene, shape (n, genes)."""
     genes = np.repeat(np.arange(len(sizes)), sizes - 1)
     shift = np.concatenate([np.arange(1, size) for size in sizes])
     near = np.repeat(codes[None], len(genes), 0)

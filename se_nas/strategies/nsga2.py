@@ -1,28 +1,27 @@
-"""NSGA-II (Deb et al., 2002), its generations read off what was told."""
+"""NSGA-II (Deb et al., 2002)."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from se_nas.strategies.base import Strategy
-from se_nas.strategies.domain import Ints
+from se_nas.strategies.domain.base import Ints
 from se_nas.strategies.ranking import mutated, order
 
 POPULATION = 20
-"""A larger one would spend a whole small search on its random first generation."""
+"""Size of a generation. The first one is random; a larger one would use up a small search."""
 
 CROSSOVER = 0.9
-"""How often a child has two parents."""
+"""Probability that a child has two parents."""
 
 TRIES = 10
-"""Children in a row that may be known already before a random new architecture is taken instead."""
+"""Seen children in a row after which to take a random new architecture instead."""
 
 
 class NSGA2Strategy(Strategy):
-    """The best of all generations so far are the parents; children by uniform crossover and mutation of one choice on average.
+    """The parents are the best of all generations so far. Children: uniform crossover, then mutation of one choice on average.
 
-    A generation is complete when `POPULATION` more trials were told. A child over budget is repaired, by as few choices
-    as it needs of a random architecture within the budgets.
+    A generation is complete when `POPULATION` more trials were told. A child over budget is repaired (`Domain.repair`).
     """
 
     def propose(self, rng: np.random.Generator) -> Ints | None:
@@ -38,9 +37,11 @@ class NSGA2Strategy(Strategy):
         return None
 
     def _child(self, parents: Ints, rng: np.random.Generator) -> Ints:
-        first, second = (parents[rng.integers(0, len(parents), 2).min()] for _ in range(2))  # the better of two, by their order
+        first, second = (
+            parents[rng.integers(0, len(parents), 2).min()] for _ in range(2)
+        )  # parents are sorted: the smaller index is the better
         mixed = np.where(rng.random(len(first)) < 0.5, first, second) if rng.random() < CROSSOVER else first
         child = mixed.copy()
-        if rng.random() < 0.63 or (child == first).all():  # at least one of so many genes changes, at one on average
+        if rng.random() < 0.63 or (child == first).all():  # 0.63: the probability that at least one gene changes, at one on average
             child = mutated(child, self.domain.sizes, rng, 1 / len(child))
         return self.domain.repair(child, rng)

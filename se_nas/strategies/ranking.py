@@ -1,14 +1,21 @@
-"""Who is better among many: fronts one below the other, and how crowded a place on a front is (Deb et al., 2002)."""
+"""Rank architectures by non-dominated sorting and crowding distance (Deb et al., 2002), and mutate them."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from se_nas.strategies.domain import Floats, Ints
+from se_nas.strategies.domain.base import Floats, Ints
 
 
 def fronts(losses: Floats) -> Ints:
-    """The front that each point is on, 0 being dominated by none; shape (n,) for losses of shape (n, objectives)."""
+    """Non-dominated sorting: the front that each point is on, 0 for points that none dominates.
+
+    Args:
+        losses: smaller is better, shape (n, objectives).
+
+    Returns:
+        Shape (n,).
+    """
     no_worse = (losses[:, None] <= losses[None]).all(2)
     dominates = no_worse & ~no_worse.T
     rank = np.full(len(losses), -1)
@@ -23,7 +30,7 @@ def fronts(losses: Floats) -> Ints:
 
 
 def crowding(losses: Floats) -> Floats:
-    """Of points on one front: how far apart their neighbours are, the ends infinitely; shape (n,)."""
+    """Crowding distance of points on one front: how far apart their neighbours are, infinite at the ends; shape (n,)."""
     distance = np.zeros(len(losses))
     for column in losses.T:
         order = np.argsort(column, kind="stable")
@@ -35,7 +42,7 @@ def crowding(losses: Floats) -> Floats:
 
 
 def order(losses: Floats) -> Ints:
-    """From best to worst: by front, then the least crowded first."""
+    """Indices from best to worst: by front, then by crowding distance, the least crowded first."""
     rank = fronts(losses)
     crowd = np.zeros(len(losses))
     for level in range(rank.max(initial=-1) + 1):
@@ -45,7 +52,7 @@ def order(losses: Floats) -> Ints:
 
 
 def mutated(codes: Ints, sizes: Ints, rng: np.random.Generator, share: float) -> Ints:
-    """Each gene takes another of its options with probability ``share``, one at least (if any has another)."""
+    """Change each gene to another of its options with probability ``share``, but at least one gene (if any has another option)."""
     free = np.flatnonzero(sizes > 1)
     if not len(free):
         return codes

@@ -11,18 +11,19 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import TrialState, create_trial
 
 from se_nas.strategies.base import Strategy
-from se_nas.strategies.domain import Ints
+from se_nas.strategies.domain.base import Ints
 from se_nas.strategies.ranking import mutated
 
 TRIES = 20
-"""Neighbours of a proposal that is known already, before a random new architecture is taken instead."""
+"""If a proposal is seen already: number of neighbours to try before taking a random new architecture instead."""
 
 
 class TPEStrategy(Strategy):
-    """Optuna's TPE, all choices modelled together, over the genes; known costs are told it like measurements.
+    """Optuna's multivariate TPE over the genes. It is told known costs as if they were measured.
 
-    Each proposal comes from a study that holds what was told. One over budget is repaired. With many trials TPE proposes
-    what it was told again and again (its kernels over choices shrink): of such a one, a neighbour that is new is taken.
+    Each proposal comes from a study that holds what was told. A proposal over budget is repaired (`Domain.repair`). With many
+    trials TPE tends to propose what it was told before, because its kernels over choices shrink; a new neighbour of such a
+    proposal is taken instead.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -50,11 +51,11 @@ class TPEStrategy(Strategy):
             study = self._told_study()
             study.sampler = _Sampler(self._distributions, seed)
             trial = study.ask(self._distributions)
-            study.tell(trial, state=TrialState.FAIL)  # so that it leaves no trace: what it becomes is told later
+            study.tell(trial, state=TrialState.FAIL)  # leave no running trial: its result is added later
         return np.array([trial.params[name] for name in self.domain.names], np.int64)
 
     def _told_study(self) -> optuna.Study:
-        """The study with what was told: what is new is added, and if what it holds is no longer true, it is made anew."""
+        """The study with what was told. New results are added; if earlier ones changed, the study is made anew."""
         every = list(zip(*self.candidates, strict=True))
         held = [codes.tobytes() + losses.tobytes() for codes, losses in every]
         if self._study is None or held[: len(self._held)] != self._held:
@@ -67,7 +68,7 @@ class TPEStrategy(Strategy):
 
 
 class _Sampler(optuna.samplers.TPESampler):
-    """TPE that is told which parameters there are: to find it out from all trials takes most of its time."""
+    """TPE with given parameters: inferring them from all trials would take most of its time."""
 
     def __init__(self, distributions: dict[str, BaseDistribution], seed: int) -> None:
         super().__init__(seed=seed, multivariate=True)

@@ -12,11 +12,12 @@ from conftest import ROOT, digits_space
 from nni_searching import OWN, Notes, Planted, fails, order, search
 
 import se_nas
-from se_nas.engines.nni_engine.reward import WEIGHT, OneNumber
+from se_nas.engines.nni_engine.reward import WEIGHT, Reward
 from se_nas.engines.nni_names import full_name
 from se_nas.goals.objective import parse_objectives
 from se_nas.goals.trade import Trade
-from se_nas.space.space import REFERENCES, SearchSpace
+from se_nas.space.architecture import REFERENCES
+from se_nas.space.space import SearchSpace
 from se_nas.strategies import STRATEGIES
 
 BUDGET = {"random": 125, "grid": 127, "evolution": 80, "tpe": 80, "rl": 80}
@@ -112,19 +113,19 @@ def test_the_one_number_is_ours_and_said(tmp_path) -> None:
     notes = Notes()
     run = search(tmp_path / "run", strategy="random", objectives=["accuracy", "params"], trials=4, observer=notes)
     plain = run.trials[0]
-    reward = OneNumber(parse_objectives(["accuracy", "params"]), plain.values)
+    reward = Reward(parse_objectives(["accuracy", "params"]), plain.values)
     assert f"maximises {reward}" in notes.told[0] and "se-nas:" in notes.told[0]
     assert reward(plain.values) == plain.metrics["accuracy"]
     twice = {"accuracy": 0.5, "params": 2 * plain.costs["params"]}
     assert reward(twice) == pytest.approx(0.5 - WEIGHT)
-    assert OneNumber(parse_objectives(["loss"]), {})({"loss": 2.0}) == -2.0
+    assert Reward(parse_objectives(["loss"]), {})({"loss": 2.0}) == -2.0
 
 
 def test_of_a_traded_search_the_one_number_is_its_own() -> None:
     objectives, values = parse_objectives(["accuracy", "params"]), {"accuracy": 0.8, "params": 200.0}
-    weighted = OneNumber(objectives, {}, Trade("weighted", {"params": 100.0}, -0.5))
+    weighted = Reward(objectives, {}, Trade("weighted", {"params": 100.0}, -0.5))
     assert weighted(values) == pytest.approx(0.8 / 2**0.5) and str(weighted) == "accuracy x (params / 100) ^ -0.5"
-    constrained = OneNumber(objectives, {}, Trade("constrained"))
+    constrained = Reward(objectives, {}, Trade("constrained"))
     assert constrained(values) == 0.8 and str(constrained) == "accuracy"
 
 
@@ -143,7 +144,7 @@ def test_names_mean_ours_or_theirs() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"engine": "local", "strategy": "nni:random"}, "NNI proposes for nni:random, and the engine is local; take --engine nni"),
+        ({"engine": "local", "strategy": "nni:random"}, "nni:random is NNI's own strategy, and the engine is local; take --engine nni"),
         ({"engine": "nni", "strategy": "nni:magic"}, "unknown strategy 'nni:magic'; take one of nni:random"),
         (
             {"engine": "nni", "strategy": "magic"},

@@ -17,7 +17,7 @@ import pytest
 from conftest import ROOT, digits_space
 
 import se_nas
-from se_nas.engines.nni_engine.packing import Packing, pack
+from se_nas.engines.nni_engine.service_setup import Concurrency, choose_concurrency
 from se_nas.run.run import Run
 from se_nas.run.settings import SearchSettings
 
@@ -168,16 +168,16 @@ def test_a_busy_port_is_left_to_its_owner(tmp_path, monkeypatch) -> None:
 
 
 def test_how_many_trials_and_gpus(monkeypatch) -> None:
-    from se_nas.engines.nni_engine import packing
+    from se_nas.engines.nni_engine import service_setup
 
-    monkeypatch.setattr(packing, "_gpus_here", lambda: 4)
-    assert pack(SearchSettings(), 1, 0) == Packing(4, 1, 1)
-    assert pack(SearchSettings(gpus_per_trial=0.25), 1, 0) == Packing(16, 1, 4)
-    assert pack(SearchSettings(gpus_per_trial=2), 1, 0) == Packing(2, 2, 1)
-    assert pack(SearchSettings(device="cpu", workers=3), 1, 0) == Packing(3, 0, 1)
-    assert pack(SearchSettings(), 1, 3) == Packing(3, None, 1)
+    monkeypatch.setattr(service_setup, "_gpus_here", lambda: 4)
+    assert choose_concurrency(SearchSettings(), 1, 0) == Concurrency(4, 1, 1)
+    assert choose_concurrency(SearchSettings(gpus_per_trial=0.25), 1, 0) == Concurrency(16, 1, 4)
+    assert choose_concurrency(SearchSettings(gpus_per_trial=2), 1, 0) == Concurrency(2, 2, 1)
+    assert choose_concurrency(SearchSettings(device="cpu", workers=3), 1, 0) == Concurrency(3, 0, 1)
+    assert choose_concurrency(SearchSettings(), 1, 3) == Concurrency(3, None, 1)
     with pytest.raises(se_nas.InputError, match="8 GPUs a trial, and this machine has 4"):
-        pack(SearchSettings(gpus_per_trial=8), 1, 0)
+        choose_concurrency(SearchSettings(gpus_per_trial=8), 1, 0)
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_storage_that_machines_do_not_share_is_said_before_anything_is_trained(c
     evaluator = Epochs(tmp_path / "log")
     look = ray_cluster.look_around
     monkeypatch.setattr(ray_cluster, "look_around", lambda storage, mark, needs: look(storage + "-of-my-own", mark))
-    with pytest.raises(se_nas.InputError, match=r"not seen from .*; give a directory or URI that all machines share \(--storage\)"):
+    with pytest.raises(se_nas.InputError, match=r"cannot see it; give a directory or URI that all machines share \(--storage\)"):
         search(cluster, tmp_path, evaluator)
     assert not (tmp_path / "log").exists() and Run.open(tmp_path / "run").trials == []
 

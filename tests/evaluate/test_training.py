@@ -165,7 +165,7 @@ def test_trains_on_streamed_files(pictures: Callable[[str, int], Path]) -> None:
     assert 0 <= TrainingEvaluator(space, data).score(space.reference("paper"), one.weights, "cpu")["test_accuracy"] <= 1
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.gpu
 @pytest.mark.parametrize("amp", [True, False])
 def test_cuda(resnet8: SearchSpace, few: Data, amp: bool) -> None:
     evaluator = TrainingEvaluator(resnet8, few, TrainSettings(amp=amp))

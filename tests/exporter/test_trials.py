@@ -172,16 +172,16 @@ GOOD: dict[str, Any] = {"layer1.0": R4, "layer2.0": None, "layer3.0": {"reductio
         ("{", "not JSON"),
         ("[" * 100_000, "not JSON"),
         ("\ud800", "cannot be read|not JSON"),
-        ("[]", "'[]' is no architecture"),
+        ("[]", "'[]' is not an architecture"),
         ("{}", "layer1.0 is missing"),
         ({**GOOD, "layer9": None}, "unknown group 'layer9'; the space has layer1.0, layer2.0, layer3.0"),
         ({**GOOD, '"""\nimport os': None}, "unknown group"),
         ({k: v for k, v in GOOD.items() if k != "layer2.0"}, "layer2.0 is missing; give each group its setting, null for no SE"),
-        ({**GOOD, "layer2.0": 4}, "layer2.0: '4' is no setting"),
-        ({**GOOD, "layer2.0": {}}, "layer2.0: '{}' is no setting"),
+        ({**GOOD, "layer2.0": 4}, "layer2.0: '4' is not a setting"),
+        ({**GOOD, "layer2.0": {}}, "layer2.0: '{}' is not a setting"),
         ({**GOOD, "layer2.0": {"reduction": 4, "ratio": 2}}, "layer2.0: unknown key 'ratio'"),
-        ({**GOOD, "layer2.0": {"reduction": "4"}}, "layer2.0: '4' is no reduction"),
-        ({**GOOD, "layer2.0": {"reduction": True}}, "layer2.0: True is no reduction"),
+        ({**GOOD, "layer2.0": {"reduction": "4"}}, "layer2.0: '4' is not a valid reduction"),
+        ({**GOOD, "layer2.0": {"reduction": True}}, "layer2.0: True is not a valid reduction"),
         ({**GOOD, "layer2.0": {"reduction": 0}}, "layer2.0, reduction: 0 is below 1"),
         ({**GOOD, "layer2.0": {"reduction": 3}}, "layer2.0, reduction: 3 is not a candidate of the space; it has 4, 8"),
         ({**GOOD, "layer2.0": {**R4, "squeeze": "std"}}, "layer2.0, squeeze: 'std' is not a candidate of the space; it has avg, max"),
@@ -211,7 +211,7 @@ def test_good_architecture_files(tmp_path: Path) -> None:
         assert find_architecture(space, str(path)) == find_architecture(space, name) == space.reference(name)
     no_none = digits_space(allow_none=False)
     path.write_text(json.dumps(GOOD))
-    with pytest.raises(InputError, match=r"layer2.0: no SE is not a candidate"):
+    with pytest.raises(InputError, match=r"layer2.0: no SE \(null\) is not a candidate"):
         find_architecture(no_none, str(path))
 
 

@@ -92,14 +92,14 @@ def test_each_trade_finds_its_own_best() -> None:
     [
         ({"trade": "best"}, ["accuracy", "params"], 0, "unknown trade 'best'; take one of pareto, weighted, constrained"),
         ({"trade": "constrained"}, ["accuracy", "params"], 0, "trade: constrained without a budget"),
-        ({"trade": "pareto", "targets": {"params": 3}}, ["accuracy", "params"], 0, "targets: targets are of no use in a pareto search"),
+        ({"trade": "pareto", "targets": {"params": 3}}, ["accuracy", "params"], 0, "targets: a pareto search uses no targets"),
         ({"trade": "weighted", "weight": 0.1}, ["accuracy", "params"], 0, "weight: weight 0.1 is not below 0"),
         ({"trade": "weighted"}, ["params", "accuracy"], 0, "trade: params, accuracy cannot be weighted; put a measured objective"),
         ({"trade": "weighted"}, ["accuracy"], 0, "trade: accuracy cannot be weighted"),
         ({"trade": "weighted"}, ["accuracy", "min:latency"], 0, "targets: latency has no target"),
         ({"trade": "weighted", "targets": {"latency": "+5%"}}, ["accuracy", "min:latency"], 0, "targets.latency: '[+]5%' is relative"),
-        ({"trade": "weighted", "targets": {"macs": 3}}, ["accuracy", "params"], 0, "targets: macs is no objective after the first"),
-        ({"trade": "weighted", "targets": {"params": "few"}}, ["accuracy", "params"], 0, "targets.params: 'few' is no amount"),
+        ({"trade": "weighted", "targets": {"macs": 3}}, ["accuracy", "params"], 0, "targets: macs is not an objective after the first"),
+        ({"trade": "weighted", "targets": {"params": "few"}}, ["accuracy", "params"], 0, "targets.params: 'few' is not an amount"),
         ({"trade": "weighted", "targets": {"params": 0}}, ["accuracy", "params"], 0, "targets.params: 0 is not above 0"),
         ({"trade": "weighted", "targets": {"bytes": 9}}, ["accuracy", "bytes"], 0, "trade: the plain backbone has 0 bytes"),
     ],
@@ -147,5 +147,5 @@ def test_flags(tmp_path, capsys) -> None:
     file = str(ROOT / "search_spaces/imagenet_resnet50.yaml")
     where = ["--evaluator", "paper", "--trials", "4", "--quiet", "--out", str(tmp_path / "run")]
     assert main(["search", file, *where, "--trade", "weighted", "--target", "params"]) == 2
-    assert "--target: 'params' is not a target; write --target params=300k" in capsys.readouterr().err
+    assert "--target: 'params' is not NAME=VALUE; write --target params=300k" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

@@ -151,7 +151,7 @@ def test_the_choice_holds_what_was_asked_for() -> None:
         ({"reductions": [16]}, "16 is not allowed.*a ratio of 1 to 8"),
         ({"squeezes": ["mean"]}, "'mean' is not allowed"),
         ({"gates": []}, "no candidate"),
-        ({"label": "a/b"}, "no label for NNI"),
+        ({"label": "a/b"}, "NNI cannot take 'a/b' as a label"),
     ],
 )
 def test_what_cannot_be_is_refused(arguments: dict[str, Any], message: str) -> None:

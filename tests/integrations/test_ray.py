@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
-from conftest import ROOT, digits_space
+from conftest import digits_space
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler, PopulationBasedTraining
 from ray.tune.search.optuna import OptunaSearch
+from reading_docs import blocks
 
 import se_nas
 from se_nas.engines.environment_variables import environment
@@ -45,10 +45,12 @@ def fit(tmp_path: Path, space: Any, config: tune.TuneConfig, trainable: Any = tr
     return results
 
 
-def test_the_lines_of_the_readme_run_as_they_are_printed(tmp_path, monkeypatch, capsys) -> None:
+def test_the_code_of_its_page_runs_as_it_is_printed(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))  # Tune writes results below it
-    (code,) = [code for code in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL) if "tune.Tuner(" in code]
-    exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
+    names = {"__name__": "docs"}
+    for block in blocks("docs/ray.md"):
+        if block.language == "python":
+            exec(compile(block.text, f"{block.page}:{block.line}", "exec"), names)
     assert "'se': {'layer1.reduction'" in capsys.readouterr().out
 
 

@@ -15,8 +15,8 @@ pytest.importorskip("nni")
 from conftest import ROOT
 
 from se_nas.oneshot import faults
-from se_nas.oneshot.imported import LayerChoice, Lightning, LightningModule, ModelSpace, RawFormatModelSpace, Trainer, strategies
-from se_nas.oneshot.imported import SequentialExecutionEngine as Engine
+from se_nas.oneshot.nni_imports import LayerChoice, Lightning, LightningModule, ModelSpace, RawFormatModelSpace, Trainer, strategies
+from se_nas.oneshot.nni_imports import SequentialExecutionEngine as Engine
 
 
 class Net(ModelSpace):

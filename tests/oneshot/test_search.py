@@ -18,8 +18,8 @@ from se_nas.evaluate.data import Data, load_data
 from se_nas.evaluate.settings import TrainSettings
 from se_nas.evaluate.training import TrainingEvaluator
 from se_nas.oneshot import ONE_SHOT
-from se_nas.oneshot.cost import Expectation
-from se_nas.oneshot.search import Found, search_one_shot
+from se_nas.oneshot.expected_cost import ExpectedCost
+from se_nas.oneshot.search import OneShotResult, search_one_shot
 from se_nas.run.settings import SearchSettings
 
 
@@ -114,7 +114,7 @@ def test_what_cannot_be_is_refused(digits: Data, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(InputError, match="unknown strategy 'nsga2'"):
         search_one_shot(digits_space(), settings("nsga2"), digits, 1)
     monkeypatch.setattr("importlib.metadata.version", lambda name: "3.1")
-    with pytest.raises(InputError, match=r"NNI is 3\.1; .* pip install nni==3\.0"):
+    with pytest.raises(InputError, match=r"NNI is 3\.1, .*; pip install nni==3\.0"):
         search_one_shot(digits_space(), settings("darts"), digits, 1)
 
 
@@ -137,7 +137,7 @@ def test_the_planted_sites_are_what_they_are_said_to_be() -> None:
     assert max(accuracy[False, False], accuracy[False, True], accuracy[True, True]) < 0.65
 
 
-def shares_of_se(found: Found) -> tuple[float, float]:
+def shares_of_se(found: OneShotResult) -> tuple[float, float]:
     """How far the useful and the harmful site have a block: what is believed, or else what was found."""
     if found.probabilities:
         useful, harmful = (found.probabilities[f"{site}.reduction"][2] for site in ("useful", "harmful"))
@@ -171,7 +171,7 @@ def test_the_policy_of_enas_learns_to_prefer_a_useful_site() -> None:
 @pytest.mark.parametrize("strategy", ["darts", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gumbel-darts", "proxyless"))])
 def test_the_dearer_cost_is_the_cheaper_is_what_is_found(strategy: str, digits: Data) -> None:
     space = digits_space(reduction=[2, 4, 8, 16])
-    cost = Expectation(space, "macs")
+    cost = ExpectedCost(space, "macs")
     means, spent = [], []
     for weight in (0, 0.3, 3):
         found = search_one_shot(space, settings(strategy, cost_weight=weight, cost_metric="macs"), digits, 1)

@@ -6,8 +6,7 @@ import pytest
 from rich.console import Console
 
 from se_nas.report import live
-from se_nas.report.live import LiveView, flow, make_view
-from se_nas.report.plain import PlainView
+from se_nas.report.live import LiveView, PlainView, flow, make_view
 from se_nas.run.observer import Observer
 from se_nas.run.run import Run
 from se_nas.run.trial import Trial

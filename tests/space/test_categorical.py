@@ -6,7 +6,7 @@ import pytest
 import se_nas
 from se_nas.errors import InputError
 from se_nas.space.categorical import CategoricalSpace
-from se_nas.strategies.parts import find_parts
+from se_nas.strategies.domain.additive import find_parts
 
 DIMS = {"width": [16, 32, 48], "se": [False, True], "act": ["relu", "swish", None], "kernel": [(3, 3), (5, 5)]}
 
@@ -56,7 +56,7 @@ def test_a_function_of_arrays_is_used_only_if_it_is_right() -> None:
 
 @pytest.mark.parametrize(
     ("dims", "message"),
-    [({}, "no dimensions"), ({"a": []}, "dims, a: no value"), ({"a": "xyz"}, "not a list"), ({"a": [1, 2, 1]}, "names a value twice")],
+    [({}, "no dimensions"), ({"a": []}, "dims, a: no value"), ({"a": "xyz"}, "not a list"), ({"a": [1, 2, 1]}, "contains a value twice")],
 )
 def test_bad_dimensions_are_said(dims, message: str) -> None:
     with pytest.raises(InputError, match=message):
@@ -67,8 +67,8 @@ def test_bad_dimensions_are_said(dims, message: str) -> None:
     ("architecture", "message"),
     [
         ({"width": 16}, "differ from the space's in act, kernel, se"),
-        ({"width": 17, "se": True, "act": None, "kernel": (3, 3)}, "width: 17 is none of"),
-        ([16, True], "no architecture of this space"),
+        ({"width": 17, "se": True, "act": None, "kernel": (3, 3)}, "width: 17 is not one of"),
+        ([16, True], "not an architecture of this space"),
     ],
 )
 def test_what_is_no_architecture_is_said(architecture, message: str) -> None:

@@ -211,19 +211,22 @@ def test_only_what_is_needed_is_looked_at() -> None:
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        ([1], r"extra: \[1\] is no mapping"),
+        ([1], r"extra: \[1\] is not a mapping"),
         ({"width": 8}, "extra.width: 8 is not a list"),
         ({"width": []}, "extra.width: no candidate"),
-        ({"width": [8, 8.0]}, "extra.width: .* names a value twice"),
+        ({"width": [8, 8.0]}, "extra.width: .* contains a value twice"),
         ({"width": [8, float("nan")]}, "extra.width: nan is not allowed; each value is a finite number, a text, true, false or null"),
         ({"width": [(8,), (16,)]}, r"extra.width: \(8,\) is not allowed"),
-        ({"my width": [8]}, "extra: 'my width' is no name of an argument"),
+        ({"my width": [8]}, "extra: 'my width' is not the name of an argument"),
         ({"speed": [1, 2]}, "extra: Net refuses .*unexpected keyword argument 'speed'"),
         ({"act": ["relu", "swish"]}, "extra: Net refuses .*no activation swish"),
         ({"reduction": [1, 2]}, "extra.reduction: reduction is a setting of the SE blocks"),
-        ({"kernel": [3, 5]}, "extra.kernel: kernel is in backbone_args too; name it once"),
-        ({"head": [1], "body.0": [1]}, "'body.0' is no name"),
-        ({"width": list(range(8, 25)), "depth": [2, 3]}, "extra: 34 combinations of width, depth; give fewer values: 32 combinations"),
+        ({"kernel": [3, 5]}, "extra.kernel: kernel is in backbone_args too; write it in one"),
+        ({"head": [1], "body.0": [1]}, "'body.0' is not the name"),
+        (
+            {"width": list(range(8, 25)), "depth": [2, 3]},
+            "extra: 34 combinations of width, depth; give fewer values: at most 32 combinations",
+        ),
     ],
 )
 def test_wrong_values_are_said(extra, message: str) -> None:

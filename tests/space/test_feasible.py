@@ -41,7 +41,7 @@ def test_sampling_is_uniform(metrics: int) -> None:
     draws = 50 * len(listed)
     counts = dict.fromkeys(listed, 0)
     for _ in range(draws):
-        counts[tuple(found.sample(rng))] += 1
+        counts[tuple(found.sample_many(rng, 1)[0])] += 1
     chi2 = sum((count - 50) ** 2 / 50 for count in counts.values())
     freedom = len(listed) - 1
     assert chi2 < freedom + 4 * (2 * freedom) ** 0.5  # four standard deviations of the chi-squared distribution
@@ -111,11 +111,11 @@ def test_one_is_found_where_a_coarse_grid_counts_none(monkeypatch: pytest.Monkey
     costs = [np.array([[0, 90], [44, 44], [90, 0]])] * 2
     found = FeasibleSet(costs, np.array([102, 102]))
     assert not found.exact and found.size == 1 and not found.empty
-    assert found.sample(np.random.default_rng(0)).tolist() == [1, 1] == next(found.enumerate()).tolist()
+    assert found.sample_many(np.random.default_rng(0), 1)[0].tolist() == [1, 1] == next(found.enumerate()).tolist()
     nothing = FeasibleSet(costs, np.array([10, 10]))
     assert nothing.empty and nothing.size == 0 and not list(nothing.enumerate())
     with pytest.raises(ValueError, match="nothing is within"):
-        nothing.sample(np.random.default_rng(0))
+        nothing.sample_many(np.random.default_rng(0), 1)[0]
 
 
 def test_a_coarse_table_never_exceeds_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +125,7 @@ def test_a_coarse_table_never_exceeds_the_limits(monkeypatch: pytest.MonkeyPatch
     assert not found.exact
     assert 0 < found.size <= len(listed)
     rng = np.random.default_rng(0)
-    assert {tuple(found.sample(rng)) for _ in range(200)} <= set(listed)
+    assert {tuple(found.sample_many(rng, 1)[0]) for _ in range(200)} <= set(listed)
 
 
 def test_counts_beyond_64_bits() -> None:

@@ -86,7 +86,8 @@ def test_resnet50_macs_at_both_strides() -> None:
 
 def test_cifar_resnets_have_the_known_parameters() -> None:
     """He et al. print 0.27M, 0.85M and 1.7M for 20, 56 and 110 layers (table 6)."""
-    millions = {depth: SearchSpace(f"resnet{depth}").plain_cost.params / 1e6 for depth in (20, 56, 110)}
+    with torch.device("meta"):
+        millions = {depth: SearchSpace(f"resnet{depth}").plain_cost.params / 1e6 for depth in (20, 56, 110)}
     assert {depth: round(value, 2) for depth, value in millions.items()} == {20: 0.27, 56: 0.85, 110: 1.73}
 
 
@@ -172,7 +173,7 @@ def test_a_space_comes_back_from_its_dict() -> None:
         ({"reduction": 16}, "reduction: 16 is not a list"),
         ({"reduction": [0]}, "reduction: 0 is not allowed"),
         ({"reduction": [True]}, "reduction: True is not allowed"),
-        ({"reduction": [4, 4]}, "reduction: .* names a value twice"),
+        ({"reduction": [4, 4]}, "reduction: .* contains a value twice"),
         ({"reduction": [32]}, "reduction: 32 is larger than the 16 channels of site layer1.0"),
         ({"squeeze": ["median"]}, "squeeze: 'median' is not allowed; each value is one of avg"),
         ({"gate": "sigmoid"}, "gate: 'sigmoid' is not a list"),

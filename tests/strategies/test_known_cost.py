@@ -13,8 +13,8 @@ from se_nas.run.trial import Trial
 from se_nas.space.categorical import CategoricalSpace
 from se_nas.space.space import SearchSpace
 from se_nas.strategies import create_strategy, replay
-from se_nas.strategies.again import moves, worth_again
-from se_nas.strategies.screen import PIVOTS, Screen
+from se_nas.strategies.known_cost.improvement import moves, worth_again
+from se_nas.strategies.known_cost.screen import PIVOTS, Screen
 
 
 def made_up(space: SearchSpace, architecture, seed: int = 0) -> dict[str, float]:

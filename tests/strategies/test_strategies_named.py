@@ -196,7 +196,7 @@ def test_a_budget_that_nothing_meets_is_said() -> None:
 
 def test_drawing_is_uniform_under_a_budget() -> None:
     """Chi-squared over a space that is drawn from by its costs' sums (too large to list), thinned to cells of equal size."""
-    from se_nas.strategies.domains import make_domain
+    from se_nas.strategies.domain import make_domain
 
     dims = {f"d{i}": [0, 1] for i in range(21)}
     weights = np.random.default_rng(3).random(21) + 0.5
@@ -219,9 +219,9 @@ def test_drawing_is_uniform_under_a_budget() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("known-cost", None, [Objective("x", "max")]), "NoneType is no space"),
-        (("random", CategoricalSpace({"a": [1]}), []), "no objectives"),
-        (("random", CategoricalSpace({"a": [1]}), ["accuracy"]), "no objectives"),
+        (("known-cost", None, [Objective("x", "max")]), "NoneType is not a space"),
+        (("random", CategoricalSpace({"a": [1]}), []), "not objectives"),
+        (("random", CategoricalSpace({"a": [1]}), ["accuracy"]), "not objectives"),
         (("random", CategoricalSpace({"a": [1]}), [ACCURACY, ACCURACY]), "named twice"),
         (("random", CategoricalSpace({"a": [1]}), [PARAMS]), "params is said to be known, but the space has no known costs"),
     ],

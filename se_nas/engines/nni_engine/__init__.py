@@ -1,15 +1,17 @@
-"""Trials by NNI 3.0: its own multi-trial strategies or ours, in this process or as processes of its training service."""
+"""The NNI engine (NNI 3.0): its strategies or ours, with trials in this process or in those of its training service.
+
+Comments and docstrings that begin with FAULT name a fault of NNI's that is worked around. All are worked around from
+outside: no file of NNI's changes, and what is patched is restored.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from se_nas.engines.local import not_used_in_one_process
-from se_nas.engines.nni_engine import faults
-from se_nas.engines.nni_engine.files import check_travels, lay_out
-from se_nas.engines.nni_engine.machines import read_machines
-from se_nas.engines.nni_engine.packing import pack
+from se_nas.engines.nni_engine.service_setup import check_rebuildable, choose_concurrency, prepare_files, read_machines
 from se_nas.engines.nni_names import OURS
 from se_nas.engines.plan import Plan
 from se_nas.engines.recorder import Recorder
@@ -17,7 +19,7 @@ from se_nas.evaluate import Evaluator
 from se_nas.evaluate.device import choose_device
 from se_nas.goals.objective import parse_objectives
 from se_nas.oneshot import ONE_SHOT, check_one_shot
-from se_nas.oneshot.installed import NEEDED_FOR_RL, check_installed
+from se_nas.oneshot.nni_setup import NEEDED_FOR_RL, check_installed, import_quietly, quiet_logs
 from se_nas.run.observer import Observer
 from se_nas.run.run import Run
 from se_nas.run.settings import SearchSettings
@@ -28,19 +30,18 @@ if TYPE_CHECKING:
     from nni.nas.execution import ExecutionEngine
     from nni.nas.strategy.base import Strategy
 
-    from se_nas.engines.nni_engine.desk import Desk
+    from se_nas.engines.nni_engine.search_state import SearchState
     from se_nas.engines.nni_engine.space import Model
 
-
-TOLD = 10
-"""How often the progress of a supernet is told."""
+SUPERNET_NOTES = 10
+"""Times that the user is told how far the supernet is."""
 
 
 class NNIEngine:
     """Runs a search through NNI.
 
     Raises:
-        InputError: if NNI or what it needs is missing, or a setting does not fit.
+        InputError: if NNI or a package that it needs is missing, or a setting does not fit.
     """
 
     def __init__(self, evaluator: Evaluator, settings: SearchSettings) -> None:
@@ -54,89 +55,91 @@ class NNIEngine:
         self._device = choose_device(settings.device) if settings.nni_service != "remote" else "cpu"
         self._machines = read_machines(settings.nni_machines) if settings.nni_service == "remote" else ()
         if settings.nni_service != "none":
-            check_travels(evaluator)
+            check_rebuildable(evaluator)
             threads = settings.threads or getattr(evaluator, "threads", 1)
-            self._packing = pack(settings, threads, len(self._machines))
+            self._concurrency = choose_concurrency(settings, threads, len(self._machines))
 
     def __call__(self, run: Run, plan: Plan, observer: Observer) -> str:
-        faults.load("nni.nas.strategy")
-        from se_nas.engines.nni_engine.desk import Desk
+        import_quietly("nni.nas.strategy")
+        from se_nas.engines.nni_engine.search_state import SearchState
 
         recorder = Recorder(run, plan, observer)
-        desk = Desk(plan, recorder, parse_objectives(self._settings.objectives), run.trials)
-        with faults.quiet():
+        state = SearchState(plan, recorder, parse_objectives(self._settings.objectives), run.trials)
+        with quiet_logs(logging.CRITICAL + 1, "nni"):  # FAULT: NNI logs to standard output as soon as it is imported
             if self._settings.nni_service != "none":
-                self._as_processes(run, desk, observer)
+                self._as_processes(run, state, observer)
             else:
-                self._here(desk, observer)
+                self._here(state, observer)
         return recorder.reason
 
-    def _here(self, desk: Desk, observer: Observer) -> None:
-        """Trials in this process."""
-        from se_nas.engines.nni_engine.sequential import Sequential
+    def _here(self, state: SearchState, observer: Observer) -> None:
+        """Run trials in this process."""
+        from se_nas.engines.nni_engine.sequential import SequentialEngine
         from se_nas.engines.nni_engine.space import Model
+        from se_nas.engines.nni_engine.strategies import prompt_tpe
 
         if unused := not_used_in_one_process(self._settings):
             observer.note(f"the nni engine runs one trial at a time in this process; not used: {', '.join(unused)}")
-        engine = Sequential(desk, self._evaluator, self._device)
-        with faults.prompt_tpe(0):
-            self._propose(Model(desk.space, engine.execute), engine, desk, observer)
+        engine = SequentialEngine(state, self._evaluator, self._device)
+        with prompt_tpe(0):
+            self._propose(Model(state.space, engine.execute), engine, state, observer)
 
-    def _as_processes(self, run: Run, desk: Desk, observer: Observer) -> None:
-        """Trials as processes of NNI's training service."""
-        from se_nas.engines.nni_engine.manager import running
-        from se_nas.engines.nni_engine.service import Service
+    def _as_processes(self, run: Run, state: SearchState, observer: Observer) -> None:
+        """Run trials as processes of NNI's training service."""
+        from se_nas.engines.nni_engine.manager import running_manager
+        from se_nas.engines.nni_engine.service import ServiceEngine
         from se_nas.engines.nni_engine.space import Model
+        from se_nas.engines.nni_engine.strategies import prompt_tpe
 
         if self._settings.scheduler != "none":
             observer.note("the nni engine runs trials to their end; not used: scheduler")
-        files = lay_out(run, self._settings, self._machines)
-        if files.weights is None and desk.recorder.keep != "none":
+        files = prepare_files(run, self._settings, self._machines)
+        if files.weights is None and state.recorder.keep != "none":
             observer.note("weights of remote trials stay there: name a directory that all machines see (--storage) to keep them")
-        with running(files.folder, files.command, files.code, self._packing, self._machines) as manager:
+        with running_manager(files.folder, files.command, files.code, self._concurrency, self._machines) as manager:
             observer.note(
-                f"{self._packing.workers} trials at a time by NNI's {self._settings.nni_service} service, http://127.0.0.1:{manager.port}"
+                f"{self._concurrency.workers} trials at a time by NNI's {self._settings.nni_service} service, http://127.0.0.1:{manager.port}"
             )
-            engine = Service(desk, manager, files.weights, self._settings.trial_timeout)
-            with engine.connected(), faults.prompt_tpe(0.05):
-                self._propose(Model(desk.space, _not_here), engine, desk, observer)
+            engine = ServiceEngine(state, manager, files.weights, self._settings.trial_timeout)
+            with engine.connected(), prompt_tpe(0.05):
+                self._propose(Model(state.space, _not_here), engine, state, observer)
 
-    def _propose(self, model: Model, engine: ExecutionEngine, desk: Desk, observer: Observer) -> None:
-        """Let a strategy submit models to an engine of NNI's until no trial is left, or it has no more to propose."""
-        from se_nas.engines.nni_engine.strategies import Given, Ours, own
+    def _propose(self, model: Model, engine: ExecutionEngine, state: SearchState, observer: Observer) -> None:
+        """Run the references, then the strategy, until no trial is left or it proposes nothing more."""
+        from se_nas.engines.nni_engine.strategies import FixedOrder, PlanStrategy, nni_strategy
 
         name = self._settings.strategy
         theirs = is_elsewhere(name)
-        _run(Ours(desk, references_only=theirs), model, engine, desk)
-        if not theirs or not desk.more:
+        _run(PlanStrategy(state, references_only=theirs), model, engine, state)
+        if not theirs or not state.more:
             return
         if self._one_shot:
-            _run(Given(desk, self._ranking(desk, observer)), model, engine, desk)
+            _run(FixedOrder(state, self._ranking(state, observer)), model, engine, state)
         else:
-            observer.note(f"{name} is NNI's own ({OURS}NAME is ours); it maximises {desk.reward}")
-            _run(own(name, self._settings.seed, desk), model, engine, desk)
-        if desk.more:
+            observer.note(f"{name} is NNI's own ({OURS}NAME is ours); it maximises {state.reward}")
+            _run(nni_strategy(name, self._settings.seed, state), model, engine, state)
+        if state.more:
             observer.note(f"{name} proposes nothing more that is new and within the budgets")
 
-    def _ranking(self, desk: Desk, observer: Observer) -> Sequence[Architecture]:
-        """What a supernet ranks first; it is trained here, wherever trials run."""
+    def _ranking(self, state: SearchState, observer: Observer) -> Sequence[Architecture]:
+        """The supernet's ranking, best first. The supernet is trained in this process, wherever trials run."""
         from se_nas.oneshot.record import ranking
 
         def report(epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-            if epoch * TOLD // epochs > (epoch - 1) * TOLD // epochs:
+            if epoch * SUPERNET_NOTES // epochs > (epoch - 1) * SUPERNET_NOTES // epochs:
                 loss = f", loss {metrics['loss']:.3f}" if "loss" in metrics else ""
                 observer.note(f"supernet ({self._settings.strategy}): epoch {epoch} of {epochs}{loss}")
 
         device = self._device if self._settings.nni_service != "remote" else choose_device(self._settings.device)
-        return ranking(desk.recorder.path, self._evaluator, self._settings, device, report)
+        return ranking(state.recorder.path, self._evaluator, self._settings, device, report)
 
 
-def _run(strategy: Strategy, model: Model, engine: ExecutionEngine, desk: Desk) -> None:
+def _run(strategy: Strategy, model: Model, engine: ExecutionEngine, state: SearchState) -> None:
     strategy(model, engine)
-    desk.wait()
-    if desk.fatal:
-        raise desk.fatal
+    state.wait()
+    if state.fatal:
+        raise state.fatal
 
 
 def _not_here(model: Model) -> None:
-    raise AssertionError("trials of a service run in processes of their own")
+    raise AssertionError("the service runs trials in other processes")

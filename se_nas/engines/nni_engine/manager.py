@@ -1,4 +1,4 @@
-"""NNI's manager: the process of Node.js that starts trials, with its files under the run's directory and nothing left behind."""
+"""NNI's manager: the Node.js process that starts trials. Its files stay in the run's directory, and it leaves nothing running."""
 
 from __future__ import annotations
 
@@ -23,18 +23,17 @@ from nni.nas.experiment.config import NasExperimentConfig
 from nni.tools.nnictl.config_utils import Experiments
 
 from se_nas.engines.environment_variables import environment
-from se_nas.engines.nni_engine.machines import Machine
-from se_nas.engines.nni_engine.packing import Packing
+from se_nas.engines.nni_engine.service_setup import Concurrency, RemoteMachine
 
 PRELOAD = Path(__file__).with_name("loopback.js")
 TRIES = 3
-"""Ports tried."""
+"""Number of ports to try."""
 
 BEGIN = 60
-"""Seconds that a manager may take to begin."""
+"""Seconds that a manager may take to start."""
 
 PATIENCE = 10.0
-"""Seconds that processes are given to end by themselves."""
+"""Seconds for processes to end after each signal."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +41,8 @@ class Manager:
     """A running manager.
 
     Attributes:
-        process: leads a group that all trials of the local service belong to.
-        port: of its web view and of everything that speaks to it.
+        process: leader of the process group of all local trials.
+        port: of its web view and its channel to the engine.
         files: its directory.
     """
 
@@ -53,16 +52,16 @@ class Manager:
 
     @property
     def url(self) -> str:
-        """Where a strategy speaks to it."""
+        """Address of its channel."""
         return _url(self.port)
 
     @property
     def ended(self) -> bool:
-        """Whether the process is gone."""
+        """Whether the process has ended."""
         return self.process.poll() is not None
 
     def stderr_of(self, trial_id: str) -> str:
-        """The last that a trial wrote to its standard error, wherever it ran."""
+        """The end of a trial's standard error, wherever the trial ran; empty if there is none."""
         with (
             contextlib.suppress(OSError),
             urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/nni/trial-file/{trial_id}/stderr") as file,
@@ -72,17 +71,19 @@ class Manager:
 
 
 @contextlib.contextmanager
-def running(folder: Path, command: str, code: Path, packing: Packing, machines: Sequence[Machine]) -> Iterator[Manager]:
-    """A manager for as long as the context lasts.
+def running_manager(
+    folder: Path, command: str, code: Path, concurrency: Concurrency, machines: Sequence[RemoteMachine]
+) -> Iterator[Manager]:
+    """Start a manager, and end it and its trials afterwards.
 
     Args:
-        folder: for all its files.
-        command: that runs one trial.
+        folder: directory for all its files.
+        command: shell command that runs one trial.
         code: directory that a trial runs in; copied to remote machines.
-        packing: how many trials at a time, and what each gets.
-        machines: to run on; none for this one.
+        concurrency: how many trials at a time, and what each gets.
+        machines: remote machines; empty to run trials on this one.
     """
-    config = _config(folder, command, code, packing, machines)
+    config = _config(folder, command, code, concurrency, machines)
     process, port, name = _start(folder, config)
     try:
         with _tunnels(machines, port):
@@ -94,7 +95,7 @@ def running(folder: Path, command: str, code: Path, packing: Packing, machines: 
 
 
 def _start(folder: Path, config: Any) -> tuple[subprocess.Popen[bytes], int, str]:
-    """A new manager, its port and its name; a port that another process takes in between is left to it."""
+    """A new manager's process, port and name. If another process takes the port first, try another port."""
     for left in reversed(range(TRIES)):
         port = free_port()
         name = f"se-nas-{port}-{int(time.time()) % 10**8}"
@@ -110,7 +111,7 @@ def _start(folder: Path, config: Any) -> tuple[subprocess.Popen[bytes], int, str
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
-    """End a process that leads a group, and all of the group: first by asking."""
+    """End a process group: SIGTERM first, then SIGKILL. ``process`` is its leader."""
     for sign, seconds in ((signal.SIGTERM, PATIENCE), (signal.SIGKILL, PATIENCE)):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, sign)
@@ -125,27 +126,27 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def _url(port: int) -> str:
-    return f"ws://localhost:{port}/tuner"  # to the letter what the manager expects
+    return f"ws://localhost:{port}/tuner"  # exactly what the manager expects
 
 
 def free_port() -> int:
-    """A port on which nothing listens."""
+    """A free port on this machine."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
 
 
-def _config(folder: Path, command: str, code: Path, packing: Packing, machines: Sequence[Machine]) -> Any:
-    service: Any = LocalConfig(use_active_gpu=True, max_trial_number_per_gpu=packing.to_a_gpu)
+def _config(folder: Path, command: str, code: Path, concurrency: Concurrency, machines: Sequence[RemoteMachine]) -> Any:
+    service: Any = LocalConfig(use_active_gpu=True, max_trial_number_per_gpu=concurrency.to_a_gpu)
     if machines:
-        service = RemoteConfig(nni_manager_ip="127.0.0.1", machine_list=[_machine(machine, packing) for machine in machines])
+        service = RemoteConfig(nni_manager_ip="127.0.0.1", machine_list=[_machine(machine, concurrency) for machine in machines])
     config = NasExperimentConfig("ts", "raw")
     config.training_service = service
-    config.trial_concurrency, config.trial_gpu_number = packing.workers, packing.gpus
+    config.trial_concurrency, config.trial_gpu_number = concurrency.workers, concurrency.gpus
     config.experiment_working_directory, config.experiment_name = str(folder), folder.parent.name
     config.log_level = "warning"
     data = config.json()
-    for part in (data, data["trainingService"]):  # NNI's NAS allows no command but its own
+    for part in (data, data["trainingService"]):  # FAULT: NNI's NAS accepts no other command than its own
         part["trialCommand"], part["trialCodeDirectory"] = command, str(code)
     return SimpleNamespace(
         training_service=service,
@@ -156,7 +157,7 @@ def _config(folder: Path, command: str, code: Path, packing: Packing, machines: 
     )
 
 
-def _machine(machine: Machine, packing: Packing) -> Any:
+def _machine(machine: RemoteMachine, concurrency: Concurrency) -> Any:
     return RemoteMachineConfig(
         host=machine.host,
         user=machine.user,
@@ -165,13 +166,13 @@ def _machine(machine: Machine, packing: Packing) -> Any:
         python_path=machine.python_path or None,
         gpu_indices=list(machine.gpu_indices) or None,
         use_active_gpu=True,
-        max_trial_number_per_gpu=packing.to_a_gpu,
+        max_trial_number_per_gpu=concurrency.to_a_gpu,
     )
 
 
 @contextlib.contextmanager
-def _tunnels(machines: Sequence[Machine], port: int) -> Iterator[None]:
-    """Machines reach the manager through ssh: it listens on this machine alone, and nothing is sent in the clear."""
+def _tunnels(machines: Sequence[RemoteMachine], port: int) -> Iterator[None]:
+    """Let remote machines reach the manager through ssh. It listens on this machine only, and the traffic is encrypted."""
     with contextlib.ExitStack() as stack:
         for machine in machines:
             if machine.is_this:
@@ -187,7 +188,7 @@ def _tunnels(machines: Sequence[Machine], port: int) -> Iterator[None]:
 
 
 def _ask_to_stop(port: int) -> None:
-    """Remote trials end when the manager is told to stop; it alone reaches them."""
+    """Tell the manager to end the remote trials; only it can reach them."""
     from nni.experiment import rest
 
     with contextlib.suppress(Exception):
@@ -196,7 +197,7 @@ def _ask_to_stop(port: int) -> None:
 
 @contextlib.contextmanager
 def _launcher_for(folder: Path) -> Iterator[None]:
-    """FAULTS: the list of experiments goes to the home directory also from Python; and a manager has three seconds to begin."""
+    """FAULTS: NNI writes its list of experiments to the home directory, and gives a manager three seconds to start."""
     check = launcher._check_rest_server
     launcher.Experiments = functools.partial(Experiments, str(folder / "nni-experiments"))  # where the manager finds it
     launcher._check_rest_server = functools.partial(check, retry=BEGIN)

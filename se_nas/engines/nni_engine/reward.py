@@ -1,4 +1,4 @@
-"""One number from several objectives: all that NNI can make better."""
+"""One number from several objectives: NNI's strategies maximise a single number."""
 
 from __future__ import annotations
 
@@ -9,22 +9,25 @@ from se_nas.goals.objective import Objective
 from se_nas.goals.trade import PARETO, Trade
 
 WEIGHT = 0.07
-"""Of each objective after the first: what being twice as dear as the plain backbone may cost in the first one's unit.
+"""Weight of each objective after the first. Twice the plain backbone's parameters cost 0.07 of accuracy, for instance.
 
-The exponent of MnasNet's reward (Tan et al. 2019, section 3.1), here of a sum instead of a product, so that it also takes
-objectives that can be zero or negative.
+It is the exponent of MnasNet's reward (Tan et al. 2019, section 3.1). Here it weights a sum instead of a product, so that
+objectives may be zero or negative.
 """
 
 
 @dataclass(frozen=True)
-class OneNumber:
-    """The search's own value where it trades objectives for one (`se_nas.goals.trade`). Of a Pareto search, the first objective
-    less `WEIGHT` times what every further one is worse than the plain backbone's, as a share of that.
+class Reward:
+    """The number that NNI maximises.
+
+    If the search trades its objectives for one value, it is that value (`se_nas.goals.trade`). In a Pareto search it is the
+    first objective minus a penalty for each further one: `WEIGHT` times how much worse it is than the plain backbone's,
+    as a share of the plain backbone's.
 
     Attributes:
-        objectives: the search's.
+        objectives: of the search.
         plain: metrics and costs of the plain backbone.
-        trade: how it trades them.
+        trade: how the search trades its objectives.
     """
 
     objectives: Sequence[Objective]

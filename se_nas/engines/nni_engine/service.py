@@ -1,4 +1,4 @@
-"""Trials as processes: an execution engine that speaks with NNI's manager, whose training service starts them."""
+"""Runs trials as processes: an execution engine that talks to NNI's manager, which starts them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,31 +16,30 @@ from nni.nas.execution.event import FinalMetricEvent, TrainingEndEvent
 from nni.nas.space import ExecutableModelSpace, ModelStatus
 from nni.runtime.tuner_command_channel import TunerCommandChannel
 
-from se_nas.engines.nni_engine.desk import Desk
-from se_nas.engines.nni_engine.jobs import job_data
 from se_nas.engines.nni_engine.manager import Manager
+from se_nas.engines.nni_engine.search_state import SearchState
 from se_nas.engines.nni_engine.space import Model
+from se_nas.engines.outcome import lost
 from se_nas.engines.plan import Job
 from se_nas.run.trial import Trial
-from se_nas.space.space import REFERENCES
 
 
-class Service(ExecutionEngine):
-    """Sends jobs to the manager as workers become free, and puts on record what trials report.
+class ServiceEngine(ExecutionEngine):
+    """Sends jobs to the manager as workers become free, and records what trials report.
 
-    NNI's own engine for this matches a trial with its parameters by the order in which both were made, and a trial may take
-    another's; here each trial says which job it took.
+    FAULT: NNI's own engine pairs trials and parameters by the order in which both were made, so a trial may get another's
+    parameters. Here each trial says which job it took.
 
     Args:
-        desk: the search's side.
+        state: of the search.
         manager: the running manager.
-        weights: where trials leave their networks' weights; None if nowhere that this machine sees.
+        weights: directory where trials leave weights; None if this machine does not see it.
         timeout: seconds that a trial may take; 0 for no limit.
     """
 
-    def __init__(self, desk: Desk, manager: Manager, weights: Path | None, timeout: float) -> None:
+    def __init__(self, state: SearchState, manager: Manager, weights: Path | None, timeout: float) -> None:
         super().__init__()
-        self._desk, self._manager, self._weights, self._timeout = desk, manager, weights, timeout
+        self._state, self._manager, self._weights, self._timeout = state, manager, weights, timeout
         self._running: dict[int, tuple[Job, Model]] = {}
         self._job_of_trial: dict[str, int] = {}
         self._free = 0
@@ -54,7 +52,7 @@ class Service(ExecutionEngine):
 
     @contextlib.contextmanager
     def connected(self) -> Iterator[None]:
-        """Speak with the manager for as long as the context lasts."""
+        """Connect to the manager, and disconnect afterwards."""
         self._channel.connect()
         for watch in (self._listen, self._look):
             threading.Thread(target=watch, daemon=True).start()
@@ -62,58 +60,58 @@ class Service(ExecutionEngine):
             yield
         finally:
             self._over.set()
-            # NNI's thread goes on for seconds after it is cut off, and would say so when the search is no longer there to be quiet
+            # NNI's thread goes on for seconds, and would log that it is cut off after the search has restored the log levels
             logging.getLogger("nni.runtime.command_channel.websocket").setLevel(logging.CRITICAL + 1)
             self._channel.disconnect()
 
-    # What NNI's strategies use.
+    # NNI's strategies call these.
 
     def submit_models(self, *models: Model) -> None:
         for model in models:
-            job = self._desk.begin(model.job, model.architecture)
+            job = self._state.begin(model.job, model.architecture)
             if job is None:
                 self.dispatch_model_event(TrainingEndEvent(model, ModelStatus.Invalid))
                 continue
             self._running[job.number] = job, model
             self._free -= 1
             model.status = ModelStatus.Training
-            self._channel.send_trial(job.number, {"job": job_data(job), "timeout": self._timeout})
+            self._channel.send_trial(job.number, {"job": job.to_json(), "timeout": self._timeout})
 
     def idle_worker_available(self) -> bool:
         return self._free > 0
 
     def budget_available(self) -> bool:
-        return self._desk.more
+        return self._state.more
 
     def list_models(self, status: ModelStatus | None = None) -> Iterable[ExecutableModelSpace]:
         return [model for _, model in list(self._running.values()) if status in (None, model.status)]
 
     def wait_models(self, *models: ExecutableModelSpace) -> None:
-        self._desk.wait()
+        self._state.wait()
 
-    # What the manager tells, in a thread of its own.
+    # These run in threads of their own.
 
     def _listen(self) -> None:
         try:
             self._channel.listen(self._over)
         except Exception as error:
             if not self._over.is_set():
-                self._desk.fatal = self._desk.fatal or error
+                self._state.fatal = self._state.fatal or error
 
     def _look(self) -> None:
         while not self._over.wait(0.5):
             if self._manager.ended:
                 error = RuntimeError(f"NNI's manager has ended; its log is in {self._manager.files / 'log'}")
-                self._desk.fatal = self._desk.fatal or error
+                self._state.fatal = self._state.fatal or error
 
     def _guarded(self, call: Callable[[Any], None]) -> Callable[[Any], None]:
-        """An exception here would end NNI's thread, and the search would wait forever; it ends the search instead."""
+        """Make an exception end the search. It would only end NNI's thread, and the search would wait forever."""
 
         def guarded(command: Any) -> None:
             try:
                 call(command)
             except Exception as error:
-                self._desk.fatal = self._desk.fatal or error
+                self._state.fatal = self._state.fatal or error
 
         return guarded
 
@@ -127,7 +125,7 @@ class Service(ExecutionEngine):
             if "begun" in news:
                 self._job_of_trial[command.trial_job_id] = news["begun"]
             else:
-                self._desk.tell_epoch(**news)
+                self._state.tell_epoch(**news)
             return
         data = json.loads(value["trial"])
         if "broken" in data:
@@ -142,17 +140,16 @@ class Service(ExecutionEngine):
         if number is None:
             raise RuntimeError(f"a trial's process ended before it began its trial ({command.event.lower()}): {text}")
         job, _ = self._running[number]
-        reason = f"its process ended without a result ({command.event.lower()}): {text.splitlines()[-1] if text else 'no word of why'}"
-        if job.role in REFERENCES:
-            raise RuntimeError(f"trial {number} ({job.role}) cannot be run: {reason}\n{text}")
-        self._finish(Trial(**vars(job), status="failed", metrics={}, error=reason, worker="nni", started=_now()))
+        last = text.splitlines()[-1] if text else "no word of why"
+        reason = f"its process ended without a result ({command.event.lower()}): {last}"
+        self._finish(lost(job, reason, text, "nni").trial(job))
 
     def _finish(self, trial: Trial) -> None:
         job, model = self._running[trial.number]
-        trial = replace(trial, **vars(job))  # a process says what came of a job, not what the job was
-        self._desk.finish(trial, self._take_weights(trial.number))
+        trial = replace(trial, **vars(job))  # the process decides how the job ended, not what the job is
+        self._state.finish(trial, self._take_weights(trial.number))
         if trial.complete:
-            self.dispatch_model_event(FinalMetricEvent(model, self._desk.reward(trial.values)))
+            self.dispatch_model_event(FinalMetricEvent(model, self._state.reward(trial.values)))
         self.dispatch_model_event(TrainingEndEvent(model, ModelStatus.Trained if trial.complete else ModelStatus.Failed))
         del self._running[job.number]
 
@@ -165,7 +162,3 @@ class Service(ExecutionEngine):
         weights = load_file(file)
         file.unlink()
         return weights
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())

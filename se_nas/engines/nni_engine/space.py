@@ -1,4 +1,4 @@
-"""A search space as NNI's multi-trial strategies see it: one choice a group, and nothing of the network."""
+"""A search space for NNI's multi-trial strategies: one choice for each group, without the network."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ Execute = Callable[["Model"], None]
 
 
 class Model(ExecutableModelSpace):
-    """The space, or one architecture of it once frozen.
+    """The whole space, or one architecture once frozen.
 
-    A choice is the place of an option among its group's, so that each sample is another network.
+    A choice is the index of an option in its group, so different samples are different networks.
 
     Args:
-        space: what is searched.
-        execute: what trying a model is.
+        space: the search space.
+        execute: called to try a frozen model.
 
     Attributes:
-        sample: label -> place, of one architecture.
-        job: the job that this model is for, if it has one already.
+        sample: label -> index, of a frozen model that NNI sampled.
+        job: the job that this model is for, if there is one already.
     """
 
     def __init__(self, space: SearchSpace, execute: Execute) -> None:
         super().__init__()
         self._space, self._execute = space, execute
-        names = [name.replace("/", ".") for name in space.coding.names]  # a slash is NNI's own in a label
+        names = [name.replace("/", ".") for name in space.coding.names]  # NNI uses slashes in labels itself
         self.labels = tuple(f"{place}:{name}" for place, name in enumerate(names))
         options = dict(zip(self.labels, map(range, space.coding.sizes), strict=True))
         self._mutables = MutableDict({label: Categorical(places, label=label) for label, places in options.items()})
@@ -49,7 +49,7 @@ class Model(ExecutableModelSpace):
         return frozen
 
     def of_job(self, job: Job) -> Model:
-        """The model that a job is about; a reference need not be one of the space's."""
+        """The model of a job. A reference need not be in the space."""
         frozen = self._fixed(job.architecture)
         frozen.job = job
         return frozen
@@ -63,7 +63,7 @@ class Model(ExecutableModelSpace):
 
     @property
     def architecture(self) -> Architecture:
-        """Of a frozen model."""
+        """The architecture of a frozen model."""
         assert self._architecture is not None
         return self._architecture
 

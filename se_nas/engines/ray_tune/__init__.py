@@ -1,6 +1,6 @@
-"""The engine on Ray Tune: trials on worker processes, of this machine or of a cluster.
+"""The Ray engine: runs trials with Ray Tune, in worker processes on this machine or a cluster.
 
-Nothing here imports Ray before the engine is used.
+Ray is imported only when the engine runs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from se_nas.engines.plan import Plan
-from se_nas.engines.ray_tune.packing import Packing, check_memory, pack
+from se_nas.engines.ray_tune.resources import WorkerResources, check_memory, choose_resources
 from se_nas.engines.recorder import Recorder
 from se_nas.errors import InputError
 from se_nas.evaluate import Evaluator, takes_checkpoint
@@ -25,21 +25,21 @@ from se_nas.run.run import Run
 from se_nas.run.settings import SearchSettings
 
 RETRIES = 3
-"""How often a trial is begun again whose worker died."""
+"""Times that a trial is begun again after its worker died."""
 
 CHECKPOINT_SECONDS = 60.0
-"""At most so much of a partial training is lost with a worker, beside the epoch that it is in."""
+"""A lost worker costs at most so many seconds of training, plus the epoch it was in."""
 
 
 class RayEngine:
-    """Runs trials through a `ray.tune.Tuner`; ours are the searcher, the record and the view.
+    """Runs trials through a `ray.tune.Tuner`. The plan proposes them, and the run's ledger records them.
 
     Args:
-        evaluator: sent to each worker once, with its data; it must be picklable.
-        settings: engine settings among them.
+        evaluator: must be picklable. It is sent to each worker once, with its data.
+        settings: of the search.
 
     Raises:
-        InputError: without Ray, or for settings that do not fit this machine or each other.
+        InputError: if Ray is not installed, or settings do not fit this machine or each other.
     """
 
     def __init__(self, evaluator: Evaluator, settings: SearchSettings) -> None:
@@ -48,7 +48,7 @@ class RayEngine:
         self._evaluator, self._settings = evaluator, settings
         self._metric = _scheduler_metric(evaluator, settings)
         self._threads = _threads(evaluator, settings)
-        self._packing = None if settings.address else pack(settings, self._threads, *_this_machine())
+        self._resources = None if settings.address else choose_resources(settings, self._threads, *_this_machine())
 
     def __call__(self, run: Run, plan: Plan, observer: Observer) -> str:
         from se_nas.engines.environment_variables import environment
@@ -67,53 +67,51 @@ class RayEngine:
     def _cluster(self) -> AbstractContextManager[None]:
         from se_nas.engines.ray_tune.cluster import joined_cluster, own_cluster
 
-        if self._packing is None:
+        if self._resources is None:
             return joined_cluster(self._settings.address, self._threads, self._settings.gpus_per_trial != 0)
-        return own_cluster(self._packing.workers * self._packing.cpus, self._packing.workers * self._packing.gpus, self._threads)
+        return own_cluster(self._resources.workers * self._resources.cpus, self._resources.workers * self._resources.gpus, self._threads)
 
-    def _checked(self, storage: str) -> Packing:
-        """The packing, once every machine has been looked at."""
+    def _checked(self, storage: str) -> WorkerResources:
+        """The workers' resources, after a check of every machine."""
         import ray
 
         from se_nas.engines.ray_tune.cluster import survey
 
-        alone = self._packing is not None and len(ray.nodes()) == 1
+        alone = self._resources is not None and len(ray.nodes()) == 1
         needs = self._evaluator if inspect.isfunction(self._evaluator) else type(self._evaluator)
-        machines = [] if alone and self._packing and self._packing.to_a_gpu <= 1 else survey(storage, needs)
+        machines = [] if alone and self._resources and self._resources.to_a_gpu <= 1 else survey(storage, needs)
         blind = [machine.name for machine in machines if not machine.sees_storage]
         if blind:
-            raise InputError(f"not seen from {', '.join(blind)}", "give a directory or URI that all machines share (--storage)", storage)
-        packing = self._packing or pack(self._settings, self._threads, *self._cluster_holds(ray.cluster_resources()))
+            raise InputError(f"{', '.join(blind)} cannot see it", "give a directory or URI that all machines share (--storage)", storage)
+        resources = self._resources or choose_resources(self._settings, self._threads, *self._cluster_holds(ray.cluster_resources()))
         memory = min((size for machine in machines for size in machine.gpu_memory), default=0)
-        if memory and packing.to_a_gpu > 1 and (need := _largest(self._evaluator)):
-            check_memory(need, packing, memory)
-        return packing
+        if memory and resources.to_a_gpu > 1 and (need := _largest(self._evaluator)):
+            check_memory(need, resources, memory)
+        return resources
 
     def _cluster_holds(self, resources: Mapping[str, float]) -> tuple[float, float]:
-        """Cores and GPUs; those that a number of workers needs are believed in: a cloud starts machines when they are asked for."""
+        """Cores and GPUs of the cluster, or what ``workers`` need if that is more: a cloud starts machines on demand."""
         workers, share = self._settings.workers, self._settings.gpus_per_trial or 0
         return max(resources.get("CPU", 1), workers), max(resources.get("GPU", 0), workers * share)
 
-    def _tune(self, plan: Plan, recorder: Recorder, packing: Packing, storage: str) -> None:
+    def _tune(self, plan: Plan, recorder: Recorder, resources: WorkerResources, storage: str) -> None:
         from ray import tune
         from ray.tune.error import TuneError
 
         from se_nas.engines.environment_variables import environment
-        from se_nas.engines.ray_tune.desk import Ask, Desk, Tell
-        from se_nas.engines.ray_tune.operators import Operators
+        from se_nas.engines.ray_tune.job_tracker import JobTracker, PlanCallback, PlanSearcher
         from se_nas.engines.ray_tune.scheduler import make_scheduler
-        from se_nas.engines.ray_tune.worker import Kit, TrialActor
+        from se_nas.engines.ray_tune.worker import Registered, TrialActor, WorkerKit
 
-        settings, operators = self._settings, Operators.of_this_process()
-        desk = Desk(plan, recorder, packing, settings.trial_timeout, self._metric)
-        kit = Kit(self._evaluator, operators, packing.device, recorder.keep != "none", settings.trial_timeout, CHECKPOINT_SECONDS)
-        resources = _resources(packing.cpus)
-        with environment({"TUNE_MAX_PENDING_TRIALS_PG": str(packing.workers)}):
+        settings, registered = self._settings, Registered.here()
+        tracker = JobTracker(plan, recorder, resources, settings.trial_timeout, self._metric)
+        kit = WorkerKit(self._evaluator, registered, resources.device, recorder.keep != "none", settings.trial_timeout, CHECKPOINT_SECONDS)
+        with environment({"TUNE_MAX_PENDING_TRIALS_PG": str(resources.workers)}):
             tuner = tune.Tuner(
-                tune.with_resources(_with_kit(TrialActor, kit), resources),
+                tune.with_resources(_with_kit(TrialActor, kit), _placement(resources.cpus)),
                 tune_config=tune.TuneConfig(
-                    search_alg=Ask(desk),
-                    scheduler=make_scheduler(settings.scheduler, settings.epochs, desk.copy, lambda: desk.over),
+                    search_alg=PlanSearcher(tracker),
+                    scheduler=make_scheduler(settings.scheduler, settings.epochs, tracker.copy, lambda: tracker.over),
                     num_samples=-1,
                     reuse_actors=True,
                     trial_name_creator=_name,
@@ -122,7 +120,7 @@ class RayEngine:
                 run_config=tune.RunConfig(
                     name="trials",
                     storage_path=storage,
-                    callbacks=[Tell(desk)],
+                    callbacks=[PlanCallback(tracker)],
                     failure_config=tune.FailureConfig(max_failures=RETRIES),
                     verbose=0,
                 ),
@@ -130,16 +128,16 @@ class RayEngine:
             try:
                 tuner.fit()
             except TuneError:
-                if desk.fatal is None:
+                if tracker.fatal is None:
                     raise
             except OSError as error:
                 fix = f"make room or mend it, then go on: se-nas resume {shlex.quote(str(recorder.path))}"
-                raise desk.fatal or InputError(f"cannot be written: {error.strerror or error}", fix, storage) from None
+                raise tracker.fatal or InputError(f"cannot be written: {error.strerror or error}", fix, storage) from None
             except KeyboardInterrupt:
-                desk.leave()
+                tracker.leave()
                 raise
-        if desk.fatal:
-            raise desk.fatal
+        if tracker.fatal:
+            raise tracker.fatal
 
 
 def _with_kit(actor: Any, kit: Any) -> Any:
@@ -147,14 +145,15 @@ def _with_kit(actor: Any, kit: Any) -> Any:
     from ray import tune
 
     try:
-        stored = ray.put(kit)  # by us: a value that Tune fails to store stays in its hooks, and the next `ray.init` fails on it
+        stored = ray.put(kit)  # not by Tune: what it fails to store stays in its hooks, and the next `ray.init` fails on it
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
-        raise InputError(f"the evaluator cannot be sent to workers: {reason}", "keep it free of open files, locks and the like") from None
+        raise InputError(f"the evaluator cannot be sent to workers: {reason}", "take open files, locks and the like out of it") from None
     return tune.with_parameters(actor, kit=stored)
 
 
-def _resources(cpus: float) -> Any:
+def _placement(cpus: float) -> Any:
+    """What Tune reserves for a trial, from its config."""
     from ray import tune
 
     return lambda config: tune.PlacementGroupFactory([{"CPU": cpus, "GPU": config["gpus"]} if config["gpus"] else {"CPU": cpus}])
@@ -171,7 +170,7 @@ def _storage(run: Run, named: str) -> str:
 
 
 def _this_machine() -> tuple[float, float]:
-    """Cores and GPUs that this process may use."""
+    """Number of cores and GPUs that this process may use."""
     import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -179,7 +178,7 @@ def _this_machine() -> tuple[float, float]:
 
 
 def _threads(evaluator: Evaluator, settings: SearchSettings) -> int:
-    """CPU threads of a trial: no more than it has cores, or workers would fight over them."""
+    """CPU threads of a trial: at most its number of cores, or trials would slow each other down."""
     if settings.threads and settings.cpus_per_trial and settings.threads > settings.cpus_per_trial >= 1:
         fix = "take as many cores as threads"
         raise InputError(f"{settings.threads} threads on {settings.cpus_per_trial:g} cores", fix, "--cpus-per-trial")
@@ -191,9 +190,9 @@ def _threads(evaluator: Evaluator, settings: SearchSettings) -> int:
 
 
 def _scheduler_metric(evaluator: Evaluator, settings: SearchSettings) -> tuple[str, float]:
-    """What a scheduler compares: the first measured objective as it is reported, with 1 or -1 for larger or smaller."""
+    """The metric that a scheduler compares (the first measured objective), and 1 if larger is better or -1 if smaller is."""
     measured = next((o for o in parse_objectives(settings.objectives) if not o.known), None)
-    name = "accuracy" if measured is None or measured.name == "loss" else measured.name  # a report's loss is of the training
+    name = "accuracy" if measured is None or measured.name == "loss" else measured.name  # a report holds the training loss
     sign = -1.0 if measured and measured.name == name and measured.direction == "min" else 1.0
     if settings.scheduler != "none":
         if settings.epochs < 2:
@@ -207,7 +206,7 @@ def _scheduler_metric(evaluator: Evaluator, settings: SearchSettings) -> tuple[s
 
 
 def _largest(evaluator: Evaluator) -> int:
-    """Bytes that training the largest candidate needs; 0 for an evaluator that does not say."""
+    """Estimated bytes for training the largest candidate; 0 for an evaluator that does not train."""
     from se_nas.evaluate.memory import training_memory
     from se_nas.evaluate.training import TrainingEvaluator
 

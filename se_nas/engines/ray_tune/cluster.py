@@ -1,4 +1,4 @@
-"""Starts Ray on this machine, closed to others, or connects to a cluster; and looks its machines over."""
+"""Starts Ray on this machine, closed to others, or joins a cluster and checks its machines."""
 
 from __future__ import annotations
 
@@ -38,12 +38,18 @@ QUIET = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_THRESHOLD_S": "60",
 }
-"""Tune writes nothing beside our ledger and says nothing beside our view."""
+"""Environment variables that keep Ray and Tune from writing files and messages of their own."""
 
 
 @dataclass(frozen=True)
-class Machine:
-    """A machine as a worker on it sees it."""
+class ClusterMachine:
+    """A machine of the cluster, as a worker on it sees it.
+
+    Attributes:
+        name: its host name.
+        sees_storage: whether it can read and write the storage of the search.
+        gpu_memory: bytes of each of its GPUs.
+    """
 
     name: str
     sees_storage: bool
@@ -52,7 +58,7 @@ class Machine:
 
 @contextlib.contextmanager
 def silence() -> Iterator[None]:
-    """Ray prints what its processes have to say to standard output, which is for results; what matters reaches the ledger."""
+    """Keep Ray from printing its processes' output to standard output, which is for results."""
     worker: Any = importlib.import_module("ray._private.worker")
     before, worker.print_to_stdstream = worker.print_to_stdstream, lambda *_, **__: None
     try:
@@ -63,9 +69,9 @@ def silence() -> Iterator[None]:
 
 @contextlib.contextmanager
 def own_cluster(cpus: float, gpus: float, threads: int) -> Iterator[None]:
-    """Ray on this machine alone: it listens on loopback, with a secret of its own, in a directory of the user's own.
+    """Start Ray on this machine alone: it listens on loopback, needs a token, and keeps its files in a private directory.
 
-    A session that the person has begun already is used as it is.
+    If the process has a Ray session already, that one is used as it is.
     """
     import ray
 
@@ -77,9 +83,9 @@ def own_cluster(cpus: float, gpus: float, threads: int) -> Iterator[None]:
     closed = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     try:
         with environment(closed), _read_again():
-            # workers inherit this: with a runtime environment Ray would not use those that it starts beforehand
+            # workers inherit these; with a runtime environment Ray would not use the workers that it starts beforehand
             with environment(worker_variables(threads, gpus > 0)), _loopback():
-                # one further down: Ray opens the directory that it is given to everybody
+                # a subdirectory: Ray makes the directory that it is given readable for everybody
                 place = str(directory / "r")
                 _init(num_cpus=math.ceil(cpus), num_gpus=math.ceil(gpus), include_dashboard=False, _temp_dir=place)
             try:
@@ -92,10 +98,10 @@ def own_cluster(cpus: float, gpus: float, threads: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def joined_cluster(address: str, threads: int, gpus: bool) -> Iterator[None]:
-    """A cluster that runs already; this package is sent to its workers.
+    """Join a running cluster. This package is sent to its workers.
 
     Raises:
-        InputError: if there is none.
+        InputError: if no cluster answers at the address.
     """
     import ray
 
@@ -116,7 +122,13 @@ def joined_cluster(address: str, threads: int, gpus: bool) -> Iterator[None]:
 
 
 def worker_variables(threads: int, gpus: bool, here: bool = True) -> dict[str, str]:
-    """Environment of a worker: its number of threads, no GPU unless it is given one, and on this machine the modules of this process."""
+    """Environment variables of a worker.
+
+    Args:
+        threads: CPU threads.
+        gpus: whether workers get GPUs; if not, all GPUs are hidden.
+        here: whether workers run on this machine, and so find the modules of this process.
+    """
     values = {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", "RAY_CHDIR_TO_TRIAL_DIR": "0"}
     if here:
         values["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(os.path.abspath(path) for path in sys.path))
@@ -125,16 +137,16 @@ def worker_variables(threads: int, gpus: bool, here: bool = True) -> dict[str, s
     return values
 
 
-def survey(storage: str, needs: object = None, timeout: float = 120.0) -> list[Machine]:
-    """Look at every machine of the cluster from a worker on it.
+def survey(storage: str, needs: object = None, timeout: float = 120.0) -> list[ClusterMachine]:
+    """Check every machine of the cluster, from a worker on it.
 
     Args:
-        storage: a directory, or a URI; a file that this process writes there is looked for.
+        storage: a directory or URI. This process writes a file there, and the workers look for it.
         needs: a class or function that workers must be able to import.
         timeout: seconds that a machine has to answer.
 
     Raises:
-        InputError: if this process cannot write there, or a machine does not answer.
+        InputError: if this process cannot write to the storage, or a machine cannot run trials.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -146,18 +158,18 @@ def survey(storage: str, needs: object = None, timeout: float = 120.0) -> list[M
         look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(storage, mark, needs) for node in nodes
     ]
     try:
-        return [Machine(*answer) for answer in ray.get(answers, timeout=timeout)]
+        return [ClusterMachine(*answer) for answer in ray.get(answers, timeout=timeout)]
     except ray.exceptions.RayError as error:
         lines = [line.strip() for line in str(error).strip().splitlines()]
         reason = next((line for line in lines if "Error: " in line and "Ray" not in line), lines[-1] if lines else type(error).__name__)
-        fix = "install what is missing there (modules of your own, too), or look at that machine"
+        fix = "install what is missing there, your own modules included, or check that machine"
         raise InputError(f"a machine of the cluster cannot run trials: {reason}", fix, "--address") from None
     finally:
         remove_mark(storage, mark)
 
 
 def look_around(storage: str, mark: str, needs: object = None) -> tuple[str, bool, tuple[int, ...]]:
-    """Runs on each machine: its name, whether it sees the mark and can write beside it, and its GPUs' memory in bytes."""
+    """Runs on each machine. Returns its name, whether it can read and write the storage, and bytes of its GPUs."""
     import platform
 
     import torch
@@ -177,10 +189,10 @@ def look_around(storage: str, mark: str, needs: object = None) -> tuple[str, boo
 
 
 def write_mark(storage: str) -> str:
-    """Write a small file into the storage; its name, which is also what is in it.
+    """Write a small file into the storage, and return its name. The content is the name, too.
 
     Raises:
-        InputError: if that cannot be.
+        InputError: if the storage cannot be written.
     """
     mark = f"probe-{secrets.token_hex(8)}"
     try:
@@ -190,17 +202,18 @@ def write_mark(storage: str) -> str:
             file.write(mark.encode())
         return mark
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot be written: {error}", "take a directory or URI that can be (--storage)", storage) from None
+        raise InputError(f"cannot be written: {error}", "take a directory or URI that can be written (--storage)", storage) from None
 
 
 def remove_mark(storage: str, mark: str) -> None:
+    """Delete the file of `write_mark`."""
     with contextlib.suppress(OSError):
         filesystem, path = _filesystem(storage)
         filesystem.delete_file(f"{path}/{mark}")
 
 
 def remove_tree(storage: str) -> None:
-    """Delete a directory and all below it, if it is there."""
+    """Delete a directory and everything in it, if it exists."""
     with contextlib.suppress(OSError):
         filesystem, path = _filesystem(storage)
         filesystem.delete_dir(path)
@@ -214,7 +227,7 @@ def _filesystem(storage: str) -> tuple[Any, str]:
 
 
 def _init(**arguments: Any) -> None:
-    """Begin a session, silently; signals keep the handlers that they had, SIGTERM too, which Ray takes for itself."""
+    """Begin a session silently. Signal handlers stay as they are; Ray would replace them."""
     import ray
 
     here = threading.current_thread() is threading.main_thread()
@@ -230,7 +243,7 @@ def _init(**arguments: Any) -> None:
 
 @contextlib.contextmanager
 def _read_again() -> Iterator[None]:
-    """Ray keeps what it has read of the environment, the secret too: it is to read that again now, and later."""
+    """Make Ray read its environment variables, the token among them, again now and afterwards. It would keep what it read first."""
     raylet = importlib.import_module("ray._raylet")
 
     def read() -> None:
@@ -246,7 +259,7 @@ def _read_again() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _loopback() -> Iterator[None]:
-    """Ray reads this when it is imported, which may have been long ago."""
+    """Make Ray listen on loopback. It reads the variable for that only when it is imported."""
     from ray._private import ray_constants
 
     before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
@@ -257,13 +270,13 @@ def _loopback() -> Iterator[None]:
 
 
 def _short_directory() -> str:
-    """Sockets below it may have no more than about 100 characters."""
+    """A directory for temporary files. Its path must be short: Ray's socket names are limited to about 100 characters."""
     usual = tempfile.gettempdir()
     return usual if len(usual) <= 25 else "/tmp"
 
 
 def _sweep() -> None:
-    """Remove what a search left that was killed."""
+    """Remove the directories of searches that were killed."""
     for path in Path(_short_directory()).glob(f"{PREFIX}*"):
         process = path.name.removeprefix(PREFIX).partition("-")[0]
         if process.isdigit() and path.stat().st_uid == os.getuid() and not _runs(int(process)):

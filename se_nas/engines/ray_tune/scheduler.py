@@ -1,4 +1,4 @@
-"""Schedulers: what ends bad trials early. References are spared: they are yardsticks, and run to their end."""
+"""Schedulers end bad trials early. The references always run to their end: everything is compared with them."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, HyperBandScheduler, PopulationBasedTraining, TrialScheduler
 
-from se_nas.space.space import REFERENCES
+from se_nas.space.architecture import REFERENCES
 
 COMMON = {"time_attr": "epoch", "metric": "score", "mode": "max"}
 Copy = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def make_scheduler(name: str, epochs: int, copy: Copy, over: Callable[[], bool]) -> TrialScheduler:
-    """A scheduler by name (`se_nas.run.settings.SCHEDULERS`).
+    """Make a scheduler by name (`se_nas.run.settings.SCHEDULERS`).
 
     Args:
         name: ``asha`` (arXiv 1810.05934), ``hyperband`` (arXiv 1603.06560), ``pbt`` (arXiv 1711.09846) or ``none``.
-        epochs: of a whole trial.
-        copy: what makes the config of a copied trial (``pbt``).
-        over: whether there will be no further trials (``hyperband``).
+        epochs: epochs of a whole trial.
+        copy: makes the config of a copied trial (``pbt``).
+        over: says whether no further trial will begin (``hyperband``).
     """
     if name == "hyperband":
-        return Sparing(Filling(epochs, over))
+        return SpareReferences(FullBracketHyperBand(epochs, over))
     return {"none": FIFOScheduler, "asha": lambda: _asha(epochs), "pbt": lambda: _pbt(epochs, copy)}[name]()
 
 
 def _asha(epochs: int) -> TrialScheduler:
-    return Sparing(AsyncHyperBandScheduler(**COMMON, max_t=epochs, grace_period=1, reduction_factor=3))
+    return SpareReferences(AsyncHyperBandScheduler(**COMMON, max_t=epochs, grace_period=1, reduction_factor=3))
 
 
 def _pbt(epochs: int, copy: Copy) -> TrialScheduler:
-    """A trial of the worst quarter goes on as a copy of one of the best, at 0.8 or 1.2 times its learning rate."""
+    """A trial in the worst quarter continues as a copy of one in the best, at 0.8 or 1.2 times its learning rate."""
     mutations = {"lr": tune.uniform(0.1, 10.0)}
-    return Sparing(
-        Populating(
+    return SpareReferences(
+        StrategyPBT(
             **COMMON,
             perturbation_interval=max(1, epochs // 4),
             hyperparam_mutations=mutations,
@@ -49,17 +49,17 @@ def _pbt(epochs: int, copy: Copy) -> TrialScheduler:
     )
 
 
-class Populating(PopulationBasedTraining):
-    """Population based training whose population comes from a strategy, which Tune's own refuses."""
+class StrategyPBT(PopulationBasedTraining):
+    """Population based training over the trials that a strategy proposes. Tune's own refuses a search algorithm."""
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         super().on_trial_add(SimpleNamespace(search_alg=None), trial)
 
 
-class Filling(HyperBandScheduler):
-    """HyperBand that waits with halving until a bracket is full, or nothing is left to fill it.
+class FullBracketHyperBand(HyperBandScheduler):
+    """HyperBand that halves a bracket only once it is full, or no trial is left to fill it.
 
-    Tune's own halves what is there: with few workers, each trial alone, which stops none.
+    Tune's own halves the trials that are there. With few workers that is each trial alone, so none is ever stopped.
     """
 
     def __init__(self, epochs: int, over: Callable[[], bool]) -> None:
@@ -68,7 +68,7 @@ class Filling(HyperBandScheduler):
 
     def _create_bracket(self, s: int) -> Any:
         bracket = super()._create_bracket(s)
-        # of all that it got: Tune counts those that are not over, of which one worker has one at a time
+        # count all trials it was given; Tune counts only unfinished ones, and one worker has one of those at a time
         bracket.filled = lambda: len(bracket._all_trials) >= bracket._n0
         return bracket
 
@@ -88,8 +88,8 @@ class Filling(HyperBandScheduler):
         return chosen
 
 
-class Sparing(TrialScheduler):
-    """A scheduler that never hears of the references."""
+class SpareReferences(TrialScheduler):
+    """Hides the references from a scheduler, so that it cannot stop them."""
 
     def __init__(self, inner: TrialScheduler) -> None:
         super().__init__()

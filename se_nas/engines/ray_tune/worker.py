@@ -1,4 +1,4 @@
-"""What runs in a worker process: one trial after another, each in a thread that pauses at its reports."""
+"""Runs in a worker process: one trial after another, each in a thread that pauses after each epoch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import queue
 import shutil
 import threading
 import time
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,35 +19,55 @@ import ray
 import torch
 from ray import tune
 
+from se_nas.backbones import BACKBONES
+from se_nas.engines.outcome import Outcome, evaluate_job
 from se_nas.engines.plan import Job
-from se_nas.engines.ray_tune.operators import Operators
-from se_nas.engines.recorder import check_finite
-from se_nas.errors import InputError, OutOfMemory, TrialFailed
-from se_nas.evaluate import Evaluation, Evaluator, takes_checkpoint
-from se_nas.space.space import REFERENCES
+from se_nas.evaluate import Evaluation, Evaluator, Report, takes_checkpoint
+from se_nas.network.blocks import BLOCKS
+from se_nas.se.block import GATES, SQUEEZES
+from se_nas.space.architecture import Architecture
 
 STATE = "partial.pt"
-"""A partial training's file, in a checkpoint and in the worker's own directory."""
+"""File name of a partial training, in a checkpoint and in the worker's own directory."""
 
 PATIENCE = 20.0
-"""Seconds that a trial which is to end has for it, before its process is replaced."""
+"""Seconds for a thread to end before its process is replaced."""
+
+_REGISTRIES: dict[str, dict[Any, Any]] = {"squeeze": SQUEEZES, "gate": GATES, "block": BLOCKS, "backbone": BACKBONES}
 
 
 @dataclass(frozen=True)
-class Kit:
-    """What every worker needs, sent to each once.
+class Registered:
+    """The squeezes, gates, block classes and backbones that a process knows. A worker has not run the user's registrations."""
+
+    entries: Mapping[str, Mapping[Any, Any]]
+
+    @classmethod
+    def here(cls) -> Registered:
+        """Those of this process."""
+        return cls({name: dict(registry) for name, registry in _REGISTRIES.items()})
+
+    def install(self) -> None:
+        """Add them to this process's registries."""
+        for name, entries in self.entries.items():
+            _REGISTRIES[name].update(entries)
+
+
+@dataclass(frozen=True)
+class WorkerKit:
+    """What every worker needs. It is sent to each once.
 
     Attributes:
-        evaluator: what gives an architecture its metrics.
-        operators: those that the person registered in the process of the search.
+        evaluator: gives an architecture its metrics.
+        registered: what is registered in the process of the search.
         device: ``cpu`` or ``cuda``.
-        weights: whether trained weights are wanted.
+        weights: whether to keep trained weights.
         timeout: seconds that a trial may take; 0 for no limit.
-        checkpoint_seconds: at most so much of a training is lost with a worker.
+        checkpoint_seconds: a lost worker costs at most so many seconds of training.
     """
 
     evaluator: Evaluator
-    operators: Operators
+    registered: Registered
     device: str
     weights: bool
     timeout: float
@@ -61,8 +80,8 @@ class Task:
 
     Attributes:
         job: what to try.
-        over: why it is over already: a worker that was lost to a time limit is not started on the same again.
-        lr: factor on the learning rate (population based training).
+        over: why there is nothing to run; empty if there is. A trial that hung is not begun again, for instance.
+        lr: factor on the learning rate, for population based training.
     """
 
     job: Job
@@ -70,66 +89,48 @@ class Task:
     lr: float = 1.0
 
     def __repr__(self) -> str:
-        return f"trial {self.job.number}"  # Tune writes it into names of directories
+        return f"trial {self.job.number}"  # Tune puts it into names of directories
 
 
 @dataclass(frozen=True)
-class Progress:
-    """A report of a trial that goes on."""
+class EpochReport:
+    """How far a running trial is, after one of its epochs."""
 
     epoch: int
     epochs: int
     metrics: Mapping[str, float]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """The end of a trial.
-
-    Attributes:
-        metrics: of one that is complete.
-        status: ``complete``, ``failed``, ``memory`` (the GPU's was too small) or ``broken`` (no trial's fault).
-        error: why it is not complete.
-        weights: reference to the trained weights in Ray's object store.
-        seconds: that it took, in this process.
-        worker: where.
-    """
-
-    metrics: dict[str, float]
-    status: str = "complete"
-    error: str | None = None
-    weights: Any = None
-    seconds: float = 0.0
-    worker: str = ""
-
-
 class _Ended(BaseException):
-    """Raised in a trial's thread, out of its report, to end it."""
+    """Raised from the report of a trial's thread, to end the thread."""
 
 
-class Work:
-    """One trial in a thread, which waits in each report until `step` is called again.
+class TrialThread:
+    """One trial in a thread. After each epoch it waits until `step` is called again.
 
     Args:
-        kit: what to evaluate with.
-        task: what.
-        directory: of the worker's own, for the partial training.
+        kit: how to evaluate.
+        task: what to evaluate.
+        directory: the worker's own; holds the partial training.
+
+    Attributes:
+        spoilt: whether a CUDA error has left the process unusable.
     """
 
-    def __init__(self, kit: Kit, task: Task, directory: Path) -> None:
+    def __init__(self, kit: WorkerKit, task: Task, directory: Path) -> None:
         self._kit, self._task = kit, task
         self._state = directory / STATE
         self._state.unlink(missing_ok=True)
-        self._messages: queue.Queue[Progress | Outcome] = queue.Queue()
+        self._messages: queue.Queue[EpochReport | Outcome] = queue.Queue()
         self._go = threading.Semaphore(0)
         self._ended = False
         self._thread: threading.Thread | None = None
         self.spoilt = False
 
-    def step(self) -> Progress | Outcome:
-        """Go on to the next report, or to the end."""
+    def step(self) -> EpochReport | Outcome:
+        """Run to the end of the next epoch, or of the trial."""
         if self._task.over:
-            return Outcome({}, "failed", self._task.over, worker=where(self._kit.device))
+            return Outcome("failed", error=self._task.over, worker=where(self._kit.device))
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, daemon=True, name=str(self._task))
             self._thread.start()
@@ -138,7 +139,7 @@ class Work:
         return self._messages.get()
 
     def end(self) -> bool:
-        """End it wherever it is; whether it did end."""
+        """Stop the thread at its next report. False if it has not ended within `PATIENCE`."""
         if self._thread is None:
             return True
         self._ended = True
@@ -148,75 +149,61 @@ class Work:
         return not self._thread.is_alive()
 
     def save(self, directory: Path) -> None:
-        """Copy the partial training, if there is one."""
+        """Copy the partial training into a checkpoint, if there is one."""
         if self._state.exists():
             shutil.copyfile(self._state, directory / STATE)
 
     def load(self, directory: Path) -> None:
-        """Begin with a partial training, if there is one."""
+        """Take the partial training from a checkpoint, if there is one."""
         if (directory / STATE).exists():
             shutil.copyfile(directory / STATE, self._state)
 
     def _run(self) -> None:
-        clock, outcome = time.perf_counter(), None
+        kit = self._kit
         try:
-            outcome = self._evaluate()
+            outcome = evaluate_job(self._evaluate, self._task.job, kit.device, self._report, where(kit.device))
         except _Ended:
             return
-        seconds = round(time.perf_counter() - clock, 3)
-        self._messages.put(replace(outcome, seconds=seconds, worker=where(self._kit.device)))
+        error = outcome.error or ""
+        self.spoilt = outcome.status != "memory" and "CUDA error" in error  # it stays with the process
+        self._messages.put(replace(outcome, cause=None))  # an exception need not be picklable
 
-    def _evaluate(self) -> Outcome:
-        try:
-            evaluation = self._call()
-            check_finite(evaluation.metrics)
-            wanted = self._kit.weights and evaluation.weights
-            return Outcome(dict(evaluation.metrics), weights=ray.put(evaluation.weights) if wanted else None)
-        except (OutOfMemory, torch.cuda.OutOfMemoryError) as error:
-            return Outcome({}, "memory", str(error).partition(". Tried")[0])
-        except TrialFailed as error:
-            return Outcome({}, "failed", str(error))
-        except Exception as error:
-            text = f"{type(error).__name__}: {error}"
-            self.spoilt = "CUDA error" in text  # such an error stays with the process
-            if self._task.job.role not in REFERENCES:
-                return Outcome({}, "failed", text)
-            # not an architecture's fault: the search is set up wrongly
-            return Outcome({}, "broken", str(error) if isinstance(error, InputError) else traceback.format_exc())
-
-    def _call(self) -> Evaluation:
-        job, evaluator = self._task.job, self._kit.evaluator
+    def _evaluate(self, architecture: Architecture, seed: int, fidelity: Mapping[str, int], device: str, report: Report) -> Evaluation:
+        """The kit's evaluator with this trial's checkpoint and learning rate; the weights go into Ray's object store."""
+        evaluator = self._kit.evaluator
         more: dict[str, Any] = {"checkpoint": self._state} if takes_checkpoint(evaluator) else {}
         if self._task.lr != 1.0:
             evaluator = evaluator.with_learning_rate(self._task.lr)  # type: ignore[attr-defined]
-        return evaluator(job.architecture, job.seed, job.fidelity, self._kit.device, self._report, **more)
+        evaluation = evaluator(architecture, seed, fidelity, device, report, **more)
+        weights: Any = ray.put(evaluation.weights) if self._kit.weights and evaluation.weights else None
+        return Evaluation(dict(evaluation.metrics), weights)
 
     def _report(self, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
         if epoch >= epochs:
-            return  # what follows is the end, and that is told at once
-        self._messages.put(Progress(epoch, epochs, dict(metrics)))
+            return  # the outcome follows at once
+        self._messages.put(EpochReport(epoch, epochs, dict(metrics)))
         self._go.acquire()
         if self._ended:
             raise _Ended
 
 
 class TrialActor(tune.Trainable):
-    """Tune's side of a worker. A step is an epoch; the config holds a `Task`."""
+    """The worker as Tune sees it. A step is an epoch; the config holds a `Task`."""
 
-    def setup(self, config: dict[str, Any], kit: Kit) -> None:
-        kit.operators.install()
+    def setup(self, config: dict[str, Any], kit: WorkerKit) -> None:
+        kit.registered.install()
         self._kit = kit
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         if not self._work.end() or self._work.spoilt:
-            os._exit(1)  # a thread that hangs, or a GPU in disorder: Tune starts another process, and this trial there
+            os._exit(1)  # the thread hangs or the GPU is unusable: Tune runs this trial in a new process
         self._begin(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
         if self._kit.timeout:
-            # a watchdog that needs no Python: it ends a process that hangs in C code, too
+            # this watchdog needs no Python, so it also ends a process that hangs in C code
             faulthandler.dump_traceback_later(max(self._kit.timeout - self._used, 0.001), exit=True)
         clock = time.monotonic()
         message = self._work.step()
@@ -227,7 +214,7 @@ class TrialActor(tune.Trainable):
             score = self._score(message.metrics)
             return {"done": True, "outcome": message, "epoch": self._task.job.fidelity.get("epochs", 1), "score": score}
         save = self._resumable and time.monotonic() - self._saved >= self._kit.checkpoint_seconds
-        return {"progress": message, "epoch": message.epoch, "score": self._score(message.metrics), "should_checkpoint": save}
+        return {"report": message, "epoch": message.epoch, "score": self._score(message.metrics), "should_checkpoint": save}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         self._work.save(Path(checkpoint_dir))
@@ -243,21 +230,21 @@ class TrialActor(tune.Trainable):
         task: Task = config["task"]
         self._task = replace(task, lr=config.get("lr", 1.0))
         self._metric, self._sign = config.get("metric", ("accuracy", 1.0))
-        self._work = Work(self._kit, self._task, Path(self.logdir))
+        self._work = TrialThread(self._kit, self._task, Path(self.logdir))
         self._used, self._saved = 0.0, time.monotonic()
         self._resumable = takes_checkpoint(self._kit.evaluator)
 
     def _score(self, metrics: Mapping[str, float]) -> float:
-        """What a scheduler compares: larger is better, a failed trial the worst."""
+        """What a scheduler compares. Larger is better; a failed trial is the worst."""
         return self._sign * metrics[self._metric] if self._metric in metrics else float("-inf")
 
     def _tidy(self) -> None:
-        """Give memory back: others may share the GPU."""
+        """Free GPU memory for other trials on the same GPU."""
         if self._kit.device != "cpu" and torch.cuda.is_available():
             gc.collect()
             torch.cuda.empty_cache()
 
 
 def where(device: str) -> str:
-    """``ray:HOST:PROCESS:cuda``"""
+    """This process, for the ledger: ``ray:HOST:PROCESS:DEVICE``."""
     return f"ray:{platform.node()}:{os.getpid()}:{device}"

@@ -91,6 +91,8 @@ def summed(recording: Recording, gates: Collection[str]) -> set[str]:
         product, once = event.step.out, recording.calls[event.path] == 1 == recording.calls[event.step.name]
         if event.step.kind != "module" or event.step.name not in gates or not once or not memory.free(number, event.given[0]):
             continue
+        if event.path not in recording.frames:  # a sequence, which hands the product on to its next child
+            continue
         inside = [(n, other) for n, other in enumerate(recording.events) if other.path == event.path]
         readers = [(n, other) for n, other in inside if product in refs_of((other.step.args, other.step.kwargs))]
         if len(readers) == 1 and product not in refs_of(recording.frames[event.path].result):

@@ -1,0 +1,96 @@
+"""The expected cost of an architecture drawn from a supernet's choices: exact and differentiable."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from functools import reduce
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from se_nas.errors import InputError, known
+from se_nas.se.spec import SESpec
+from se_nas.space.budget import METRICS, parse_budget
+from se_nas.space.group import Group
+from se_nas.space.space import SearchSpace
+
+FIELDS = ("reduction", "squeeze", "gate", "placement")
+
+
+class ExpectedCost:
+    """Computes the expected parameters or MACs from a table for each group: the cost of each combination of its values.
+
+    Groups are chosen independently, and so are the fields of a group. So the expectation is a sum over groups, each the
+    group's table weighted by products of probabilities. Nothing is approximated.
+
+    Args:
+        space: the search space. Probabilities are given by its dimensions.
+        metric: ``params`` or ``macs``.
+        target: cost that is free, written like a budget (``+2%``, ``1.2M``); empty for that of the plain backbone.
+
+    Raises:
+        InputError: for an unknown metric or a target that cannot be read.
+    """
+
+    def __init__(self, space: SearchSpace, metric: str = "params", target: str = "") -> None:
+        known(metric, METRICS, "cost_metric")
+        self.space, self.metric = space, metric
+        reductions = (None, *space.reduction) if space.allow_none else space.reduction
+        self._values = dict(zip(FIELDS, (reductions, space.squeeze, space.gate, space.placement), strict=True))
+        self._shape = tuple(map(len, self._values.values()))
+        self._costs = [torch.tensor([getattr(group.cost(spec), metric) for spec in self._specs()]).double() for group in space.groups]
+        self._options = [torch.tensor([_option(group, spec) for spec in self._specs()]) for group in space.groups]
+        self.plain = int(getattr(space.plain_cost, metric))
+        self.dearest = int(getattr(space.cost(space.dearest(metric)), metric))
+        self.target = self.plain
+        if target:
+            try:
+                self.target = parse_budget(metric, target, self.plain).limit
+            except InputError as error:
+                raise InputError(error.problem.replace("budget", "target"), error.fix, "cost_target") from None
+
+    def mean(self, probabilities: Mapping[str, Tensor]) -> Tensor:
+        """The expected parameters or MACs, a float64 scalar.
+
+        Args:
+            probabilities: dimension of the space -> probabilities of its values, shape (values,).
+        """
+        joint = (self._joint(group, probabilities) for group in self.space.groups)
+        return self.plain + torch.stack([(costs.to(p.device) * p).sum() for costs, p in zip(self._costs, joint, strict=True)]).sum()
+
+    def excess(self, cost: Tensor | float) -> Tensor | float:
+        """How far a cost is over the target. 0: not over it; 1: over it by what the dearest architecture adds to the plain backbone."""
+        over = (cost - self.target) / max(1, self.dearest - self.plain)
+        return over.clamp(min=0) if isinstance(over, Tensor) else max(0.0, over)
+
+    def worth(self, probabilities: Mapping[str, Tensor]) -> list[npt.NDArray[np.float64]]:
+        """For each group, the log probability of each option; shape (options,).
+
+        Several combinations of values can build the same option: without SE, the other fields change nothing. The most
+        probable combination counts, so the architecture with the greatest sum has each dimension's most probable value,
+        as NNI exports it.
+        """
+        worth = []
+        for group, options in zip(self.space.groups, self._options, strict=True):
+            best = torch.full((len(group.options),), 1e-300, dtype=torch.float64)
+            best.scatter_reduce_(0, options, self._joint(group, probabilities).detach().cpu(), "amax")
+            worth.append(best.log().numpy())
+        return worth
+
+    def _specs(self) -> list[SESpec | None]:
+        return [None if reduction is None else SESpec(reduction, *rest) for reduction, *rest in itertools.product(*self._values.values())]
+
+    def _joint(self, group: Group, probabilities: Mapping[str, Tensor]) -> Tensor:
+        """The probability of each combination of a group's values; float64, shape (combinations,)."""
+        one = torch.ones(1, dtype=torch.float64)
+        fields = [probabilities.get(f"{group.name}.{field}", one).double() for field in self._values]
+        device = max((field.device for field in fields), key=lambda device: device.type != "cpu")
+        joint: Tensor = reduce(lambda a, b: (a[:, None] * b).flatten(), (field.to(device) for field in fields))
+        return joint
+
+
+def _option(group: Group, spec: SESpec | None) -> int:
+    return group.options.index(group.canonical(spec))
