@@ -102,7 +102,8 @@ def _refused(reason: object) -> InputError:
 def _record(network: nn.Module, input_size: tuple[int, int, int]) -> Recording:
     images = torch.empty(3, *input_size, device="meta")
     try:
-        return record(copy.deepcopy(network).to("meta"), images, lambda module: is_layer(module) or isinstance(module, SEBlock))
+        with torch.device("meta"):  # where the network makes tensors of its own
+            return record(copy.deepcopy(network).to("meta"), images, lambda module: is_layer(module) or isinstance(module, SEBlock))
     except Unsupported:
         raise
     except Exception as error:

@@ -269,7 +269,7 @@ def test_an_exported_file_is_proven(tmp_path: Path) -> None:
     network = space.build(architecture)
     randomise(network, torch.randn(4, 1, 8, 8), 0)
     made = api.export(space, architecture, tmp_path / "fast", weights=network.state_dict(), deploy=True)
-    assert made.proof and made.proof.inference and made.proof.tolerance == 1e-5 and len(made.proof.apart) == 2
+    assert made.proof and made.proof.inference and made.proof.tolerance == 1e-5 and len(made.proof.apart) == 3
     built = load_module(made.path).build(str(tmp_path / "fast/weights.safetensors"))
     assert not built.training and same(network.eval(), built, torch.randn(5, 1, 8, 8))
     record = json.loads((tmp_path / "fast/architecture.json").read_text())

@@ -20,7 +20,7 @@ from se_nas.exporter.generator.definitions import Definition, define
 from se_nas.exporter.generator.expressions import NOTHING, SE, Container, Expression, New, initial, layer
 from se_nas.exporter.generator.families import Template, find_families
 from se_nas.exporter.generator.inplace import frames_in_place
-from se_nas.exporter.generator.kinds import CONTAINERS, base_layer, is_layer, is_sequential, kind_of
+from se_nas.exporter.generator.kinds import CONTAINERS, base_layer, is_layer, kind_of
 from se_nas.exporter.generator.loops import is_chain, listed, relative_to, roll, with_attributes
 from se_nas.exporter.generator.recording import Recording, form, record
 from se_nas.exporter.generator.symbols import Frame
@@ -147,7 +147,8 @@ class Classes:
     def _pass(self, training: bool, size: Sequence[int]) -> Recording:
         """What each module computes in a pass of images of (C, H, W)."""
         images = torch.empty(3, *size, device="meta")
-        return record(self._plain.train(training), images, lambda module: is_layer(module) or isinstance(module, SEBlock))
+        with torch.device("meta"):  # where the network makes tensors of its own
+            return record(self._plain.train(training), images, lambda module: is_layer(module) or isinstance(module, SEBlock))
 
     # Classes.
 
@@ -200,8 +201,6 @@ class Classes:
         module = self.modules[path]
         container = next((name for cls, name in CONTAINERS.items() if isinstance(module, cls)), "")
         body = self.bodies.get(path)
-        if body is None and not is_sequential(module):
-            raise Unsupported(f"{path or 'the network'} is never called")
         if container == "nn.ModuleList" and not all(child.rpartition(".")[2].isdigit() for child in self.children[path]):
             container = "nn.ModuleDict"  # an SE block stands in the list, by its name
         called = {step.name for step in steps_of(body.items)} if body else set()
@@ -237,8 +236,11 @@ class Classes:
         return self._filled(CONTAINERS[type(module)], path)
 
     def _filled(self, container: str, path: str) -> Container:
-        items = {child.rpartition(".")[2]: self.expression(child) for child in self.children[path]}
-        if container != "nn.ModuleList":
+        items: dict[str, Any] = {child.rpartition(".")[2]: self.expression(child) for child in self.children[path]}
+        if container == "nn.ModuleList" and all(name.isdigit() for name in items):
+            last = max(map(int, items), default=-1)
+            items = {str(i): items.get(str(i)) for i in range(last + 1)}  # a list may hold None
+        elif container != "nn.ModuleList":
             items = {name: item for name, item in items.items() if item != NOTHING}
         return Container(container, tuple(items.items()))
 
@@ -273,7 +275,7 @@ class Classes:
         owners = {path: ""} if isinstance(self.modules[path], tuple(CONTAINERS)) else {}
         owners |= {child: child.removeprefix(f"{path}.") if path else child for child in self.children[path]}
         for owner, name in owners.items():
-            if not isinstance(self.modules[owner], tuple(CONTAINERS)):
+            if not isinstance(self.modules[owner], tuple(CONTAINERS)) or None in self.modules[owner]._modules.values():
                 continue
             own = {child.removeprefix(f"{path}.") if path else child: self.modules[child] for child in self.children[owner]}
             skipped = tuple(child for child, module in own.items() if owner == path and isinstance(module, SEBlock))  # which stand apart

@@ -204,13 +204,18 @@ class _Recorder(TorchFunctionMode):
         def maximum(*values: Any, **options: Any) -> Any:
             return larger(*values) if len(values) == 2 and not options else largest(*values, **options)
 
-        largest = builtins.max
+        def length(value: Any) -> Any:
+            return value.shape[0] if isinstance(value, Tensor) and not self.paused else length_of(value)
+
+        largest, length_of = builtins.max, builtins.len
         nn.Module.__call__ = call  # type: ignore[method-assign]
         builtins.max = maximum  # padding by an image's size takes the larger of it and 0
+        builtins.len = length  # which makes a plain number of a tensor's
         Dim.noted = self.noted
         try:
             yield
         finally:
+            builtins.len = length_of
             nn.Module.__call__ = original  # type: ignore[method-assign]
             builtins.max = largest
             Dim.noted = None

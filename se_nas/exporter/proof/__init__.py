@@ -185,10 +185,11 @@ def _prove(
         "paths": [str(Path(torch.__file__).parents[1]), *paths],
     }
     with _interpreter(text, request, start, passes) as ask:  # which gets ready while the searched network is run here
-        expected, left_out = _observe(network, passes)
+        state: dict[str, Tensor] = {}
+        expected, left_out = _observe(network, passes, state)
         kept = {name: images for name, images in passes.items() if name not in left_out}
         parameters = _public_parameters(network)
-        state = {key: tensor for key, tensor in network.state_dict().items() if key not in parameters and not form}
+        state = {key: tensor for key, tensor in state.items() if key not in parameters and not form}
         gradients = {name: parameter.grad for name, parameter in parameters.items() if parameter.grad is not None}
         found = {**expected, **alone.labelled(state, alone.STATE), **alone.labelled(gradients, alone.GRADIENTS)}
         result = ask(list(kept), found)
@@ -234,13 +235,13 @@ def _passes(input_size: Sequence[int]) -> dict[str, Tensor]:
     return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
 
 
-def _observe(network: nn.Module, passes: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _observe(network: nn.Module, passes: Mapping[str, Tensor], state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Outputs of the searched network, labelled by pass; and the passes that it refuses, each with the reason."""
     expected: dict[str, Tensor] = {}
     left_out: dict[str, str] = {}
     for name, images in passes.items():
         try:
-            outputs = alone.observe(network, name, images, SEED)
+            outputs = alone.observe(network, name, images, SEED, state)
         except Exception as error:
             left_out[name] = f"the searched network refuses it ({' '.join(f'{type(error).__name__}: {error}'.split())[:120]})"
             if name == alone.EVAL:

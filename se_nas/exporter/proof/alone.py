@@ -68,15 +68,22 @@ def chosen(tensors: Mapping[str, Tensor], label: str) -> dict[str, Tensor]:
     return {key.partition(":")[2]: tensor for key, tensor in tensors.items() if key.partition(":")[0] == label}
 
 
-def observe(network: nn.Module, name: str, images: Tensor, seed: int) -> dict[str, Tensor]:
-    """The outputs of one seeded pass, by their paths; the one in training mode leaves gradients behind."""
+def observe(network: nn.Module, name: str, images: Tensor, seed: int, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The outputs of one seeded pass, by their paths; the one in training mode leaves gradients behind.
+
+    ``state`` becomes the network's, before gradients are computed: a network that recomputes its activations for them
+    (checkpointing) updates the statistics of its batch norms once more.
+    """
     torch.manual_seed(seed)
     random.seed(seed)
     network.train(name == TRAIN)
     if name != TRAIN:
         with torch.no_grad():
-            return tensors_of(network(images.clone()))
+            output = network(images.clone())
+        state |= network.state_dict()
+        return tensors_of(output)
     output = network(images.clone())
+    state |= {key: tensor.clone() for key, tensor in network.state_dict().items()}
     loss = sum(item.square().mean() for _, item in leaves(output) if isinstance(item, Tensor) and item.requires_grad)
     if isinstance(loss, Tensor):
         loss.backward()  # type: ignore[no-untyped-call]
@@ -221,10 +228,11 @@ def main(folder: Path) -> None:
     }
     passes = json.loads(sys.stdin.readline())  # by then the searched network has been run
     expected = load_file(folder / "expected.safetensors")
+    tensors: dict[str, Tensor] = {}
     for name in passes:
-        outputs = observe(network, name, inputs[name], request["seed"])
+        outputs = observe(network, name, inputs[name], request["seed"], tensors)
         result["apart"][name] = distance(outputs, chosen(expected, name))
-    tensors, buffers = network.state_dict(), chosen(expected, STATE)
+    buffers = chosen(expected, STATE)
     result["apart"][STATE] = distance({key: tensors[key] for key in buffers if key in tensors}, buffers)
     parameters = dict(network.named_parameters(remove_duplicate=False))
     gradients = {name: parameter.grad for name, parameter in parameters.items() if parameter.grad is not None}
