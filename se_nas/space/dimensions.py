@@ -9,27 +9,29 @@ from se_nas.se.spec import SESpec
 from se_nas.space.architecture import Architecture
 from se_nas.space.choices import read_value, read_values
 from se_nas.space.extra import KEY
+from se_nas.space.group import Group
 
 
 class Dimensions:
     """The extra dimensions, and a dimension ``group.field`` for each field that a group may choose.
 
     Args:
-        groups: names of the groups.
-        candidates: field of `SESpec` -> its values; a reduction of ``None`` means no SE.
+        groups: the groups, each with its candidates.
         extra: name of an extra dimension -> its values.
 
     Attributes:
         values: name -> values. What has one value only is left out.
     """
 
-    def __init__(self, groups: Iterable[str], candidates: Mapping[str, tuple[Any, ...]], extra: Mapping[str, tuple[Any, ...]]) -> None:
-        self._groups, self._candidates, self._extra = tuple(groups), candidates, extra
-        self._all = {**extra, **{f"{group}.{field}": values for group in self._groups for field, values in candidates.items()}}
+    def __init__(self, groups: Iterable[Group], extra: Mapping[str, tuple[Any, ...]]) -> None:
+        self._groups, self._extra = tuple(groups), extra
+        self._all = {**extra, **{f"{group.name}.{field}": own for group in self._groups for field, own in group.candidates.items()}}
         self.values = {name: values for name, values in self._all.items() if len(values) > 1}
 
     def choices(self, values: Any, prefix: str | None = None) -> tuple[dict[str, SESpec | None], dict[str, Any]]:
         """Each group's setting and each extra dimension's value. Where a reduction is None, the group's other values are not read.
+
+        A ratio above a group's channels becomes the largest candidate that fits.
 
         Args:
             values: from anywhere, see `se_nas.space.choices.read_values`; or an `Architecture`.
@@ -39,18 +41,18 @@ class Dimensions:
             InputError: for a value that is missing or not a candidate.
         """
         given = values.to_json() if isinstance(values, Architecture) else values
-        own = read_values(given, self._all, self._groups, prefix)
+        own = read_values(given, self._all, [group.name for group in self._groups], prefix)
         for name in self._extra:
             if f"{KEY}.{name}" in own:
                 own.setdefault(name, own[f"{KEY}.{name}"])
         extra = {name: read_value(own, name, candidates) for name, candidates in self._extra.items()}
-        return {group: self._spec(group, own) for group in self._groups}, extra
+        return {group.name: group.fitting(self._spec(group, own)) for group in self._groups}, extra
 
-    def _spec(self, group: str, own: Mapping[str, Any]) -> SESpec | None:
+    def _spec(self, group: Group, own: Mapping[str, Any]) -> SESpec | None:
         def value(field: str) -> Any:
-            return read_value(own, f"{group}.{field}", self._candidates[field])
+            return read_value(own, f"{group.name}.{field}", group.candidates[field])
 
-        return None if value("reduction") is None else SESpec(**{field: value(field) for field in self._candidates})
+        return None if value("reduction") is None else SESpec(**{field: value(field) for field in group.candidates})
 
     def of(self, architecture: Architecture) -> dict[str, Any]:
         """The architecture's value of each dimension. Where a group has no SE, its other dimensions get their first value."""
