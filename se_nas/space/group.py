@@ -136,7 +136,7 @@ def set_blocks(
 
 
 def check_settings(groups: Sequence[Group], architecture: Architecture) -> None:
-    """Check that every setting is an option of its group. The references `plain` and `paper` pass in every space.
+    """Check that every setting builds an option of its group. The references `plain` and `paper` pass in every space.
 
     Raises:
         InputError: naming the group, the value and the candidates.
@@ -144,7 +144,7 @@ def check_settings(groups: Sequence[Group], architecture: Architecture) -> None:
     settings = dict(architecture.choices)
     if odd := sorted(settings.keys() ^ {group.name for group in groups}):
         raise InputError(f"the architecture's groups differ from the space's in {', '.join(odd)}", "take an architecture of the space")
-    wrong = [group for group in groups if settings[group.name] not in group.options]
+    wrong = [group for group in groups if group.canonical(settings[group.name]) not in group.options]
     if not wrong or not any(settings.values()) or all(_is_paper(group, settings[group.name]) for group in groups):
         return
     group, spec = wrong[0], settings[wrong[0].name]
