@@ -29,6 +29,7 @@ from ray.tune.search.variant_generator import generate_variants, parse_spec_vars
 
 from se_nas.errors import InputError
 from se_nas.goals.objective import is_number, parse_objectives
+from se_nas.integrations.proposals import suggest_values
 from se_nas.space.architecture import Architecture
 from se_nas.space.choices import plain_scalar
 from se_nas.strategies import create_strategy
@@ -48,23 +49,16 @@ def param_space(space: SearchSpace) -> dict[str, Categorical]:
 
 
 def define_by_run(space: SearchSpace, trial: Any, key: str = "se") -> None:
-    """Suggest an architecture in the ``space`` function of Tune's `OptunaSearch`.
+    """Suggest an architecture in the ``space`` function of Tune's `OptunaSearch`, within the budgets.
 
     If a group's reduction is None (no SE block), its other dimensions are not suggested.
 
     Args:
-        space: the search space.
+        space: the search space with its budgets.
         trial: an `optuna.Trial`.
         key: key of the config that holds the choices.
     """
-    absent = set()
-    for name, values in space.dimensions.items():
-        group, _, field = name.rpartition(".")
-        if group in absent:
-            continue
-        chosen = trial.suggest_categorical(f"{key}/{name}", list(values))
-        if field == "reduction" and chosen is None:
-            absent.add(group)
+    suggest_values(trial, space, f"{key}/")
 
 
 def architecture(space: SearchSpace, choices: Mapping[str, Any]) -> Architecture:
