@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import keyword
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from se_nas.exporter.contract import Unsupported, is_ours, other_sizes
+from se_nas.exporter.contract import Unsupported, is_ours, other_inputs
 from se_nas.exporter.generator.bodies import Body, merge, steps_of
 from se_nas.exporter.generator.definitions import Definition, define
 from se_nas.exporter.generator.expressions import NOTHING, SE, Container, Expression, New, initial, layer
@@ -25,7 +24,9 @@ from se_nas.exporter.generator.loops import is_chain, listed, relative_to, roll,
 from se_nas.exporter.generator.recording import Recording, form, record
 from se_nas.exporter.generator.symbols import Frame
 from se_nas.network.attached import Attached, join, public_paths
+from se_nas.network.inputs import Inputs
 from se_nas.network.placement import Removed
+from se_nas.network.rewrite import base_of
 from se_nas.se.block import SEBlock
 
 Key = tuple[type, int]
@@ -37,13 +38,13 @@ class Classes:
 
     Attributes:
         network: the searched network, in which SE blocks are attached.
-        input_size: (C, H, W) of an image.
+        inputs: of one call.
         reserved: names that no class may have.
         inference: whether to write what it computes in evaluation mode alone, and over tensors that are read no more.
     """
 
     network: nn.Module
-    input_size: tuple[int, int, int]
+    inputs: Inputs
     reserved: frozenset[str]
     inference: bool = False
     definitions: dict[str, Definition] = field(default_factory=dict)
@@ -97,7 +98,7 @@ class Classes:
         recordings: dict[bool, Recording] = {}
         for training in (False,) if self.inference else (False, True):
             try:
-                recordings[training] = recording = self._pass(training, self.input_size)
+                recordings[training] = recording = self._pass(training, self.inputs)
                 frames[training] = frames_in_place(recording, self._sums) if self.inference else recording.frames
             except Unsupported:
                 raise
@@ -108,8 +109,8 @@ class Classes:
                 raise Unsupported(
                     f"it could not be run without arithmetic in {'training' if training else 'evaluation'} ({reason[:160]})"
                 ) from error
-        sizes = other_sizes(self.input_size)
-        self.one_size = any(self._differs(recording, mode, size) for mode, recording in recordings.items() for size in sizes)
+        others = other_inputs(self.inputs)
+        self.one_size = any(self._differs(recording, mode, other) for mode, recording in recordings.items() for other in others)
         self.silent = {path for path, module in self.modules.items() if type(module) is nn.Identity or isinstance(module, Removed)}
         for path in {*frames[False], *frames[True]}:
             both = [frame[path] for frame in (frames[False], frames[True]) if path in frame]
@@ -135,20 +136,20 @@ class Classes:
         """The network without memory."""
         return copy.deepcopy(self.network).to("meta")
 
-    def _differs(self, recording: Recording, training: bool, size: Sequence[int]) -> bool:
-        """Whether the network does something else on images of another size, or decides anything by their size."""
+    def _differs(self, recording: Recording, training: bool, inputs: Inputs) -> bool:
+        """Whether the network does something else on inputs of another size, or decides anything by their size."""
         try:
-            other = self._pass(training, size)
+            other = self._pass(training, inputs)
         except Exception:  # it takes none
             return False
         same = other.frames.keys() == recording.frames.keys() and other.noted == recording.noted
         return not same or any(form(other.frames[path]) != form(frame) for path, frame in recording.frames.items())
 
-    def _pass(self, training: bool, size: Sequence[int]) -> Recording:
-        """What each module computes in a pass of images of (C, H, W)."""
-        images = torch.empty(3, *size, device="meta")
+    def _pass(self, training: bool, inputs: Inputs) -> Recording:
+        """What each module computes in a pass of three times the inputs."""
+        given = inputs.to("meta").times(3)
         with torch.device("meta"):  # where the network makes tensors of its own
-            return record(self._plain.train(training), images, lambda module: is_layer(module) or isinstance(module, SEBlock))
+            return record(self._plain.train(training), given, lambda module: is_layer(module) or isinstance(module, SEBlock))
 
     # Classes.
 
@@ -160,13 +161,12 @@ class Classes:
             for path, module in self.modules.items()
             if kind_of(module) == "own" and not isinstance(module, SEBlock) and path not in self.silent
         ]
-        nested = {
-            type(self.modules[a]) for a in own for b in own if a != b and _within(a, b) and type(self.modules[a]) is type(self.modules[b])
-        }
+        bases = {path: base_of(self.modules[path]) for path in own}
+        nested = {bases[a] for a in own for b in own if a != b and _within(a, b) and bases[a] is bases[b]}
         heights = {
             path: max((inner.count(".") for inner in self.modules if _within(inner, path)), default=0) - path.count(".") for path in own
         }
-        return {path: (type(self.modules[path]), heights[path] if type(self.modules[path]) in nested else 0) for path in own}
+        return {path: (bases[path], heights[path] if bases[path] in nested else 0) for path in own}
 
     def _order(self) -> list[Key]:
         sorter: TopologicalSorter[Key] = TopologicalSorter()

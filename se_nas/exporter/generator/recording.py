@@ -24,6 +24,7 @@ from se_nas.exporter.contract import Unsupported
 from se_nas.exporter.generator.kinds import is_layer, is_sequential
 from se_nas.exporter.generator.symbols import Dim, Frame, Like, Own, Ref, Shape, Size, Step, larger, refs_of, substitute
 from se_nas.network.attached import Attached, is_block, join, public_paths
+from se_nas.network.inputs import Inputs
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,12 @@ class Recording:
     noted: tuple[int, ...] = ()
 
 
-def record(network: nn.Module, images: Tensor, is_leaf: Callable[[nn.Module], bool] = is_layer) -> Recording:
+def record(network: nn.Module, inputs: Inputs, is_leaf: Callable[[nn.Module], bool] = is_layer) -> Recording:
     """Run a network once, in its present mode, and write down what each of its modules computes.
 
     Args:
         network: the network; none of its parameters is trainable afterwards.
-        images: (N, C, H, W), on the network's device.
+        inputs: of the call, on the network's device.
         is_leaf: which modules are called as they are, and not looked into.
 
     Raises:
@@ -68,9 +69,9 @@ def record(network: nn.Module, images: Tensor, is_leaf: Callable[[nn.Module], bo
     """
     recorder = _Recorder(network.requires_grad_(False), is_leaf)
     with torch.enable_grad(), recorder, recorder.calls_of_modules():  # so that its own no_grad is seen
-        output = network(images)
+        output = inputs.call(network)
     returned = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
-    kept = (images, *network.parameters(), *network.buffers(), *returned)
+    kept = (*inputs.tensors, *network.parameters(), *network.buffers(), *returned)
     return Recording(recorder.frames, tuple(recorder.events), recorder.calls, kept, tuple(recorder.noted))
 
 
@@ -255,7 +256,7 @@ class _Recorder(TorchFunctionMode):
 
     def composite(self, module: nn.Module, path: str, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         if not self.stack:  # the network itself
-            self.name(args)
+            self.name((args, kwargs))
         bound = inspect.signature(type(module).forward).bind(module, *args, **kwargs).arguments
         given = _tensor_arguments(bound)
         params = self.symbol(tuple(given.values()))
