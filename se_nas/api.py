@@ -12,6 +12,7 @@ import torch
 
 from se_nas.engines import Engine, create_engine
 from se_nas.engines.nni_names import full_name
+from se_nas.engines.outside import nobody
 from se_nas.engines.plan import Plan
 from se_nas.errors import InputError, known
 from se_nas.evaluate import Evaluator
@@ -61,6 +62,21 @@ def search(
     if isinstance(evaluator, str):
         evaluator, settings = None, {**settings, "evaluator": evaluator}
     return start(space, resolve_settings({}, "search", settings), out or default_directory("search"), evaluator, observer)
+
+
+@with_settings(SearchSettings)
+def new(space: SearchSpace, *, out: str | Path, **settings: Any) -> Run:
+    """Begin a run whose trials are run from outside: take them with `ask`, and `tell` their results.
+
+    Args:
+        space: what to search, its budgets included.
+        out: the run's directory, new or empty, on a file system that all who ask share.
+        settings: as of `search`.
+
+    Raises:
+        InputError: for anything that does not fit, before anything is written.
+    """
+    return start(space, resolve_settings({}, "new", {**settings, "engine": "outside"}), out, nobody)
 
 
 def start(

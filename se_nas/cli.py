@@ -70,22 +70,26 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", action="store_true", help="print JSON")
 
     sub = command("search", _search, "search a space and show the front; flags override the file's search section", "SPACE", space)
-    groups: dict[str, Any] = {section: sub.add_argument_group(section) for section in SECTIONS}
-    groups["goals"].add_argument(
-        "--budget",
-        action="append",
-        metavar="LIMIT",
-        default=[],
-        help="a hard limit: 'params<=+5%%' of the plain backbone, or 'macs<=42M'; may be given again (default: the file's)",
-    )
-    add_flags(groups, settings_of(SearchSettings).values())
-    groups["output"].add_argument("--out", metavar="DIR", help="directory of the run, new or empty (default: a new one below runs/)")
+    groups = _add_search_flags(sub)
     groups["output"].add_argument("--quiet", action="store_true", help="show nothing but errors")
 
     sub = command("resume", _resume, "go on with a search that was stopped, or add trials to one", "RUN", run)
     sub.add_argument("--quiet", action="store_true", help="show nothing but errors")
     groups = {section: sub for section in SECTIONS}
     add_flags(groups, (row for name, row in settings_of(SearchSettings).items() if name in changeable()), "as it was")
+
+    sub = command("new", _new, "begin a run whose trials you run yourself: take them with ask, and tell their results", "SPACE", space)
+    _add_search_flags(sub)
+
+    text = "take one trial of a run, as JSON; exit code 3 if all that is left is out with others, 4 if nothing is left"
+    sub = command("ask", _ask, text, "RUN", run)
+    sub.add_argument("--lease", type=float, metavar="SECONDS", help="ask it again if nobody has told it by then (default: 86400)")
+    sub.add_argument("--trials", type=int, metavar="N", help="a new total for the run (default: as it was)")
+    sub = command("tell", _tell, "put the result of a trial that was asked for into the ledger", "RUN", run, "NUMBER [NAME=VALUE ...] ")
+    sub.add_argument("number", metavar="NUMBER", type=int, help="of the trial")
+    sub.add_argument("metrics", metavar="NAME=VALUE", nargs="*", help="every measured objective, such as accuracy=0.91")
+    sub.add_argument("--failed", metavar="REASON", help="it has no result")
+    sub.add_argument("--weights", metavar="FILE", help="its trained weights, as safetensors, for exports")
 
     sub = command("show", _show, "show a run's front, with both references and their gains and costs", "RUN", run)
     sub.add_argument("--json", action="store_true", help="print JSON")
@@ -109,6 +113,21 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("report", _report, "write a run's report as one HTML file", "RUN", run)
     sub.add_argument("-o", "--output", metavar="FILE", help="where to (default: report.html in the run's directory)")
     return parser
+
+
+def _add_search_flags(sub: argparse.ArgumentParser) -> dict[str, Any]:
+    """Flags for all that decides a search; section -> its group of flags."""
+    groups: dict[str, Any] = {section: sub.add_argument_group(section) for section in SECTIONS}
+    groups["goals"].add_argument(
+        "--budget",
+        action="append",
+        metavar="LIMIT",
+        default=[],
+        help="a hard limit: 'params<=+5%%' of the plain backbone, or 'macs<=42M'; may be given again (default: the file's)",
+    )
+    add_flags(groups, settings_of(SearchSettings).values())
+    groups["output"].add_argument("--out", metavar="DIR", help="directory of the run, new or empty (default: a new one below runs/)")
+    return groups
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -153,7 +172,16 @@ def _cost(args: argparse.Namespace) -> None:
 
 
 def _search(args: argparse.Namespace) -> None:
-    from se_nas.api import default_directory, start
+    from se_nas.api import start
+
+    space, settings, out = _asked_search(args)
+    about = {"command": args.command_line, "space_file": args.space}
+    _watch(out, args.quiet, lambda view: start(space, settings, out, observer=view, about=about))
+
+
+def _asked_search(args: argparse.Namespace) -> tuple[Any, SearchSettings, Path]:
+    """The space, the settings and the directory that the arguments name."""
+    from se_nas.api import default_directory
     from se_nas.run.run import Run
     from se_nas.space.budget import split_budget
     from se_nas.space.space import SearchSpace
@@ -169,8 +197,41 @@ def _search(args: argparse.Namespace) -> None:
         space = space.with_budgets(dict(map(split_budget, args.budget)))
     except InputError as error:
         raise InputError(error.problem, error.fix, "--budget") from None
+    return space, settings, out
+
+
+def _new(args: argparse.Namespace) -> None:
+    from dataclasses import replace
+
+    from se_nas.api import start
+    from se_nas.engines.outside import nobody
+
+    space, settings, out = _asked_search(args)
     about = {"command": args.command_line, "space_file": args.space}
-    _watch(out, args.quiet, lambda view: start(space, settings, out, observer=view, about=about))
+    print(start(space, replace(settings, engine="outside"), out, nobody, about=about).path)
+
+
+def _ask(args: argparse.Namespace) -> None:
+    from se_nas.engines.outside import LEASE, ask
+
+    asked = ask(args.run, lease=LEASE if args.lease is None else args.lease, trials=args.trials)
+    print(json.dumps(asked))
+    if asked["state"] != "trial":
+        sys.exit(3 if asked["state"] == "wait" else 4)
+
+
+def _tell(args: argparse.Namespace) -> None:
+    from se_nas.engines.outside import tell
+
+    if bool(args.metrics) == (args.failed is not None):
+        raise InputError("neither or both of a result and --failed", "tell accuracy=0.91, or --failed REASON", "tell")
+    pairs = dict(text.partition("=")[::2] for text in args.metrics)
+    try:
+        metrics = {name: float(value) for name, value in pairs.items()}
+    except ValueError:
+        raise InputError(f"{' '.join(args.metrics)!r} is not NAME=VALUE with numbers", "tell accuracy=0.91", "tell") from None
+    trial = tell(args.run, args.number, metrics, failed=args.failed, weights=args.weights)
+    print(json.dumps(trial.to_json()))
 
 
 def _resume(args: argparse.Namespace) -> None:

@@ -53,6 +53,7 @@ class Plan:
         objectives: of the search.
         trials: the ledger so far, in the order in which the trials ended.
         earlier: trials of another run; the strategy is told of them first.
+        out: jobs that are handed out already.
 
     Attributes:
         space: the search space.
@@ -67,6 +68,7 @@ class Plan:
         objectives: Sequence[Objective],
         trials: Sequence[Trial],
         earlier: Sequence[Trial] = (),
+        out: Sequence[Job] = (),
     ) -> None:
         self.space = space
         self._settings = settings
@@ -84,9 +86,12 @@ class Plan:
         for reference in self._references.values():
             self._strategy.expect(reference)  # with several workers, the strategy is asked before it hears of them
         self._seeds: dict[Architecture, set[int]] = {}
-        for trial in (*earlier, *trials):
-            self._seeds.setdefault(trial.architecture, set()).add(trial.seed)
-        done = {trial.number for trial in trials}
+        for job in out:
+            self._strategy.expect(job.architecture)
+        taken = [(trial.architecture, trial.seed) for trial in (*earlier, *trials)] + [(job.architecture, job.seed) for job in out]
+        for architecture, seed in taken:
+            self._seeds.setdefault(architecture, set()).add(seed)
+        done = {trial.number for trial in trials} | {job.number for job in out}
         self._numbers = deque(number for number in range(settings.trials) if number not in done)
 
     @property

@@ -1,9 +1,9 @@
 """An architecture from an Optuna trial, within the budgets whatever sampler the study has.
 
 Samplers know no budgets, and tight ones leave few architectures: most proposals are over budget. So a proposal over budget is
-mapped to one within, before Optuna records it: genes of a random architecture within the budgets are copied into it, in random
-order, until it fits (`Domain.repair`, as in our own NSGA-II). What the trial holds, and what the sampler learns from, is the
-architecture that was tried. `benchmarks/optuna_budgets.py` compares this with pruning.
+mapped to one within, before Optuna records it: genes of a random architecture within the budgets are copied into it, one after
+another in random order; one of those on this way that are within is drawn. What the trial holds, and what the sampler learns
+from, is the architecture that was tried. `benchmarks/optuna_budgets.py` compares this with pruning.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
 
 from se_nas.space.space import SearchSpace
-from se_nas.strategies.domain.base import Domain
+from se_nas.strategies.domain.base import Domain, Ints
 from se_nas.strategies.domain.search_space import SearchSpaceDomain
 
 LISTS = (optuna.samplers.BruteForceSampler, optuna.samplers.GridSampler)
@@ -70,11 +70,24 @@ def _map_proposal(trial: optuna.Trial, space: SearchSpace, choices: Mapping[str,
     domain = _domain(space)
     codes = domain.encode(space.from_dimensions(dict(_in_turn(choices, propose)), prefix=""))
     assert codes is not None  # from_dimensions gives what is in the space
-    near = domain.repair(codes, np.random.default_rng([trial.number, *map(int, codes)]))
-    for name, value in space.to_dimensions(domain.decode(near)).items():
+    for name, value in space.to_dimensions(domain.decode(_within(domain, codes, trial.number))).items():
         trial.relative_params[prefix + name] = value
     distributions = {prefix + name: distribution for name, distribution in choices.items()}
     trial.relative_search_space = {**(trial.relative_search_space or {}), **distributions}
+
+
+def _within(domain: Domain, codes: Ints, seed: int) -> Ints:
+    """Codes within the budgets on the way from these to random ones within; the codes themselves if they are within."""
+    if domain.feasible(codes[None])[0]:
+        return codes
+    rng = np.random.default_rng([seed, *map(int, codes)])
+    target = domain.sample(rng, 1)[0]
+    way = np.repeat(codes[None], len(codes), 0)
+    for step, gene in enumerate(rng.permutation(len(codes))):
+        way[step:, gene] = target[gene]
+    within = np.flatnonzero(domain.feasible(way))  # the last is the target
+    drawn: Ints = way[rng.choice(within)]
+    return drawn
 
 
 @lru_cache(maxsize=8)

@@ -16,6 +16,7 @@ from se_nas.report.effects import effect_sentences
 from se_nas.report.facts import Facts
 from se_nas.report.sentences import commands, failures, findings, noise, progress
 from se_nas.report.words import flat, wrapped
+from se_nas.run.asked import read_asked
 from se_nas.run.front import Entry
 from se_nas.run.run import Run
 from se_nas.space.architecture import REFERENCES
@@ -111,6 +112,10 @@ def as_json(run: Run) -> dict[str, Any]:
         "best": best.number if best else None,
         "front": [_row(facts, entry) for entry in front.front],
         "effects": effects.to_json() if (effects := run.effects()) else None,
+        "out": [
+            {"trial": out.number, "role": out.job["role"], "architecture": out.job["architecture"], "times": out.times}
+            for out in read_asked(run.path, (trial.number for trial in facts.trials))
+        ],
         "failed": [
             {"trial": trial.number, "role": trial.role, "id": trial.architecture.id, "error": trial.error} for trial in facts.failed
         ],

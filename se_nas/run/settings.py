@@ -86,7 +86,7 @@ class SearchSettings:
     cost_target: str = setting(
         "", "mean cost that is free, such as +2% or 1.2M", STRATEGY, metavar="LIMIT", otherwise="the plain backbone's cost"
     )
-    engine: str = setting("local", "local (this process), ray or nni", WHERE, resume=True)
+    engine: str = setting("local", "local (this process), ray, nni, or outside (se-nas ask and tell)", WHERE, resume=True)
     workers: int = setting(0, "trials at a time", WHERE, least=0, otherwise="as many as fit", resume=True)
     cpus_per_trial: float = setting(0, "CPU cores of each trial", WHERE, least=0, otherwise="its threads", resume=True)
     gpus_per_trial: float | None = setting(
