@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+__all__ = ["shortlist"]
+
 if TYPE_CHECKING:
     from se_nas.space.space import SearchSpace
 
