@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--lease", type=float, metavar="SECONDS", help="ask it again if nobody has told it by then (default: 86400)")
     sub.add_argument("--trials", type=int, metavar="N", help="a new total for the run (default: as it was)")
     sub = command("tell", _tell, "put the result of a trial that was asked for into the ledger", "RUN", run, "NUMBER [NAME=VALUE ...] ")
-    sub.add_argument("number", metavar="NUMBER", type=int, help="of the trial")
+    sub.add_argument("number", metavar="NUMBER", help="of the trial")
     sub.add_argument("metrics", metavar="NAME=VALUE", nargs="*", help="every measured objective, such as accuracy=0.91")
     sub.add_argument("--failed", metavar="REASON", help="it has no result")
     sub.add_argument("--weights", metavar="FILE", help="its trained weights, as safetensors, for exports")
@@ -223,6 +223,8 @@ def _ask(args: argparse.Namespace) -> None:
 def _tell(args: argparse.Namespace) -> None:
     from se_nas.engines.outside import tell
 
+    if not args.number.isdecimal():
+        raise InputError(f"{args.number!r} is not the number of a trial", "take the one that se-nas ask printed", "tell")
     if bool(args.metrics) == (args.failed is not None):
         raise InputError("neither or both of a result and --failed", "tell accuracy=0.91, or --failed REASON", "tell")
     pairs = dict(text.partition("=")[::2] for text in args.metrics)
@@ -230,7 +232,7 @@ def _tell(args: argparse.Namespace) -> None:
         metrics = {name: float(value) for name, value in pairs.items()}
     except ValueError:
         raise InputError(f"{' '.join(args.metrics)!r} is not NAME=VALUE with numbers", "tell accuracy=0.91", "tell") from None
-    trial = tell(args.run, args.number, metrics, failed=args.failed, weights=args.weights)
+    trial = tell(args.run, int(args.number), metrics, failed=args.failed, weights=args.weights)
     print(json.dumps(trial.to_json()))
 
 

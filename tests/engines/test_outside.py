@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import ROOT, digits_space
+from reading_docs import blocks
 from safetensors.torch import save_file
 
 import se_nas
@@ -96,7 +97,8 @@ def test_the_command_line_from_begin_to_export(tmp_path: Path, capsys: pytest.Ca
     save_file(network.state_dict(), "weights.safetensors")
     assert run("tell", "run", "2", "accuracy=0.9", "loss=0.3", "--weights", "weights.safetensors")[1]["metrics"]["loss"] == 0.3
     assert run("tell", "run", "2", "accuracy=0.9", "loss=0.3")[0] == 0  # again: nothing changes
-    assert run("tell", "run", "2", "accuracy=0.8")[0] == 2
+    for words in (["2", "accuracy=0.8"], ["two", "accuracy=0.8"], ["1"], ["1", "accuracy=0.5", "--failed", "x"], ["1", "accuracy"]):
+        assert run("tell", "run", *words)[0] == 2
     assert run("tell", "run", "1", "--failed", "out of memory")[1]["status"] == "failed"
     assert run("tell", "run", "0", "accuracy=nan")[1]["error"] == "accuracy is nan"
     assert run("ask", "run")[0] == 4
@@ -108,6 +110,25 @@ def test_the_command_line_from_begin_to_export(tmp_path: Path, capsys: pytest.Ca
     assert run("export", "space.yaml", "--architecture", "trial.json", "-o", "model.py", "--no-proof")[0] == 0
     _, fourth = run("ask", "run", "--trials", "4")
     assert (fourth["state"], fourth["number"]) == ("trial", 3)
+
+
+@pytest.mark.slow
+def test_the_loop_of_the_page_in_bash(tmp_path: Path) -> None:
+    (loop,) = [block.text for block in blocks("docs/asking.md") if block.language == "bash"]
+    (tmp_path / "loop.sh").write_text(loop)
+    (tmp_path / "train.sh").write_text('test "$2" -lt 5 && grep -q "class" "$1" && echo 0.5 && test "$1" != net2.py')
+    (tmp_path / "space.yaml").write_text(SPACE)
+    (tmp_path / "se-nas").write_text(f'#!/bin/sh\nexec {sys.executable} -m se_nas "$@"\n')
+    (tmp_path / "se-nas").chmod(0o755)
+    folder = f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    surroundings = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": folder}
+    new = ["se-nas", "new", "space.yaml", "--out", "run", "--trials", "4", "--strategy", "random"]
+    for command in (new, ["bash", "loop.sh", "run", "space.yaml"]):
+        done = subprocess.run(command, cwd=tmp_path, env=surroundings, capture_output=True, text=True, timeout=500)
+        assert done.returncode == 0, done.stderr
+    assert [(trial.number, trial.status) for trial in Run.open(tmp_path / "run").trials] == [
+        (0, "complete"), (1, "complete"), (2, "failed"), (3, "complete")
+    ]  # fmt: skip
 
 
 def test_what_is_wrong_is_said(tmp_path: Path) -> None:
