@@ -92,6 +92,7 @@ def start(
         "environment": describe_environment(),
     }
     run = Run.create(out, config)
+    run.use(space)
     save_earlier(run, earlier)
     with run.lock():
         return _go(run, plan, evaluator, engine, observer or Observer())
@@ -128,6 +129,7 @@ def resume(
         known(name, changeable(), "argument")
     settings = resolve_settings(run.config["search"], f"{run.path / 'run.yaml'}, search", {"trials": trials, "device": device, **changes})
     space = space or run.space
+    run.use(space)
     if evaluator is None and run.config["evaluator"] == "own":
         raise InputError("this run had an evaluator of its own", "go on from Python: se_nas.resume(path, evaluator=...)", str(path))
     evaluator = evaluator or make_evaluator(space, settings)
@@ -161,7 +163,9 @@ def export(
     return exporter.export(space, architecture, directory, weights, about, exporter.ExportOptions.of(options))
 
 
-def export_trial(run: Run, trial: str, target: str | Path, untrained: bool = False, **options: bool) -> list[Exported]:
+def export_trial(
+    run: Run, trial: str, target: str | Path, untrained: bool = False, space: SearchSpace | None = None, **options: bool
+) -> list[Exported]:
     """Export one trial of a run with its weights, or every trial on its front.
 
     Args:
@@ -170,6 +174,7 @@ def export_trial(run: Run, trial: str, target: str | Path, untrained: bool = Fal
             ``trial-N`` of the target.
         target: ``NAME.py`` or a directory.
         untrained: leave the weights out.
+        space: needed if the run's backbone was given as a module or a function, and the run is not fresh from `search`.
         options: fields of `se_nas.exporter.ExportOptions`.
 
     Raises:
@@ -179,6 +184,8 @@ def export_trial(run: Run, trial: str, target: str | Path, untrained: bool = Fal
     from se_nas.exporter.trial import export_front, export_one, find_trial
 
     chosen = ExportOptions.of(options)
+    if space is not None:
+        run.use(space)
     if trial == "all-front":
         return export_front(run, run.space, Path(target), untrained, chosen)
     return [export_one(run, run.space, find_trial(run, trial), Path(target), untrained, chosen)]

@@ -179,8 +179,13 @@ class Run:
         from se_nas.space.space import SearchSpace
 
         if self.config["space"]["backbone"] is None:
-            raise InputError("this run's backbone was given as an object of Python", "go on from Python and pass space=...", str(self.path))
+            problem = "this run's backbone was given as an object of Python, which a file cannot hold"
+            raise InputError(problem, "in Python pass the space to what you call (space=...)", str(self.path))
         return SearchSpace.from_dict(self.config["space"], f"{self.path / 'run.yaml'}, space")
+
+    def use(self, space: SearchSpace) -> None:
+        """Take this object for `space`, so that runs whose backbone is an object of Python have one."""
+        self.__dict__["space"] = space
 
     # Weights: one file for each trial.
 
