@@ -10,6 +10,7 @@ from se_nas.exporter.generator.operators import operators_source
 from se_nas.exporter.generator.template import WIDTH, render
 from se_nas.se.block import GATES, SQUEEZES
 from se_nas.se.spec import SEOptions, SESpec
+from se_nas.space.space import SearchSpace
 
 OPERATOR = "Operator = Callable[[Tensor], Tensor]"
 FIELDS = ("reduction", "squeeze", "gate", "placement", "in_place")
@@ -63,9 +64,11 @@ class SEBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:                                                   #? !sums
     def forward(self, x: Tensor, shortcut: Tensor) -> Tensor:                                 #? sums !scales
     def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:                   #? sums scales
-        scale = $gate(self.fc2(torch.relu(self.fc1($squeeze(x)))))
+        image = $image  # the operators take images                                           #? odd
+        scale = $gate(self.fc2(torch.relu(self.fc1($squeeze(image)))))                        #? odd
+        scale = $gate(self.fc2(torch.relu(self.fc1($squeeze(x)))))                            #? !odd
         scale = 1 + self.strength * (scale - 1)                                               #? strength
-        scale = scale if self.spatial else scale[:, :, None, None]                            #? mixed twice
+        scale = $mixed                            #? mixed twice
         if shortcut is not None:                                                              #? sums scales
             return shortcut.addcmul_(x, $scale)  # the sum, in the same pass over memory      #? sums scales
         return shortcut.addcmul_(x, $scale)  # the sum, in the same pass over memory          #? sums !scales
@@ -81,6 +84,19 @@ def linear(inputs: int, outputs: int, spatial: bool) -> nn.Module:
 '''
 
 
+SHAPES = {
+    1: ("x.unsqueeze(-1)", "scale.squeeze(-1)", "scale[:, :, None]"),
+    2: ("x", "scale", "scale[:, :, None, None]"),
+    3: ("x.flatten(3)", "scale.reshape(x.shape)", "scale[:, :, None, None, None]"),
+}
+"""By the dimensions of a map: x as an image, and the shape of x for a gate of every position and for a gate of the whole map."""
+
+
+def dimensions(space: SearchSpace) -> int:
+    """Dimensions of the maps that a space's SE blocks scale: 1 for signals, 2 for images, 3 for volumes."""
+    return len(space.sites[0].attachments["standard"].size)
+
+
 @dataclass(frozen=True)
 class SECode:
     """The SE part of one exported file.
@@ -88,10 +104,12 @@ class SECode:
     Attributes:
         settings: of each block, by its name.
         options: what all blocks have in common.
+        dimensions: of the maps that the blocks scale, see `dimensions`.
     """
 
     settings: Mapping[str, SESpec | None]
     options: SEOptions
+    dimensions: int = 2
 
     @cached_property
     def used(self) -> dict[str, list[str]]:
@@ -109,6 +127,7 @@ class SECode:
         """For templates: which fields are data, and how the block computes."""
         kinds = {SQUEEZES[name].spatial for name in self.used["squeeze"]}
         facts = {"se": bool(kinds), "spatial": True in kinds, "mixed": len(kinds) > 1, "strength": self.options.init == "identity"}
+        facts["odd"] = self.dimensions != 2
         facts["always"] = self.used["in_place"] == ["True"]
         sums = {getattr(spec, "sums", False) for spec in self.settings.values() if spec}
         facts |= {"sums": True in sums, "scales": False in sums, "twice": True in sums or "in_place" in self.fields}
@@ -173,8 +192,10 @@ class SECode:
         spatial = [name for name, keeps in squeezes.items() if keeps]
         operators = [f"{field}: Operator" for field in ("squeeze", "gate") if field in flags]
         operators += ["in_place: bool"] if "in_place" in flags else []
-        mixed = "scale if self.spatial else scale[:, :, None, None]"
-        scale = "scale" if spatial and ("twice" in flags or "mixed" not in flags) else mixed if spatial else "scale[:, :, None, None]"
+        image, everywhere, once = SHAPES[self.dimensions]
+        mixed = f"{everywhere} if self.spatial else {once}"
+        scale = mixed if "mixed" in flags else everywhere if spatial else once
+        scale = "scale" if {"mixed", "twice"} <= flags else scale
         width, d = "channels // reduction", self.options.divisor
         values = {
             "parameters": ", ".join(["channels: int", "reduction: int", *operators]),
@@ -182,6 +203,8 @@ class SECode:
             "is_spatial": f"squeeze is {spatial[0]}" if len(spatial) == 1 else f"squeeze in ({', '.join(spatial)})",
             "linear": "nn.Conv2d" if spatial else "nn.Linear",
             "kernel": ", 1" if spatial else "",
+            "image": image,
+            "mixed": mixed,
             "scale": scale,
             "factor": f"({scale})" if scale == mixed else scale,
             "bias": "" if self.options.bias else ", bias=False",
