@@ -1,4 +1,4 @@
-"""A kill, and a full disk, at every single file operation of a run's life: nothing on record is lost, and it goes on as if never stopped."""
+"""A kill, and a full disk, at every single file operation of a run's life: nothing on record is lost, and it goes on."""
 
 from __future__ import annotations
 
