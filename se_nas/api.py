@@ -23,7 +23,7 @@ from se_nas.run.evaluator import make_evaluator
 from se_nas.run.observer import Observer
 from se_nas.run.run import Run
 from se_nas.run.settings import SearchSettings, changeable, resolve_settings
-from se_nas.run.warmstart import load_earlier, read_earlier, save_earlier
+from se_nas.run.warmstart import read_earlier
 from se_nas.setting import with_settings
 from se_nas.space.architecture import Architecture
 from se_nas.space.group import mean_costs
@@ -91,9 +91,8 @@ def start(
         "backbone": _describe_backbone(space),
         "environment": describe_environment(),
     }
-    run = Run.create(out, config)
+    run = Run.create(out, config, earlier)
     run.use(space)
-    save_earlier(run, earlier)
     with run.lock():
         return _go(run, plan, evaluator, engine, observer or Observer())
 
@@ -135,8 +134,9 @@ def resume(
     evaluator = evaluator or make_evaluator(space, settings)
     engine = create_engine(evaluator, settings)
     with run.lock():
+        run.config = Run.open(path).config  # as it is now: another search may have gone on with it meanwhile
         finished = run.trials
-        plan = Plan(space, settings, parse_objectives(settings.objectives), finished, load_earlier(run))
+        plan = Plan(space, settings, parse_objectives(settings.objectives), finished, run.earlier.read())
         if not plan.replayed:
             observer.note("the strategy no longer proposes what the ledger holds (another version of a library?); going on from here")
         run.config["search"] = settings.to_dict()
