@@ -16,6 +16,7 @@ from se_nas.space.architecture import REFERENCES, Architecture
 from se_nas.space.space import SearchSpace
 from se_nas.strategies import Strategy, create_strategy, replay, tell
 from se_nas.strategies.elsewhere import Elsewhere, is_elsewhere
+from se_nas.strategies.exact import EXACT, Exact
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,7 @@ class Plan:
         elsewhere = is_elsewhere(settings.strategy)
         self.trade = resolve_trade(vars(settings), objectives, space.plain_cost._asdict(), len(space.budgets))
         compared = self.trade.compared(objectives)
-        self._strategy: Strategy | Elsewhere = (
-            Elsewhere() if elsewhere else create_strategy(settings.strategy, space, compared, settings.seed, **_options(space, settings))
-        )
+        self._strategy = _strategy(space, settings, objectives, compared)
         for trial in earlier:
             tell(self._strategy, trial)
         self.replayed = elsewhere or replay(self._strategy, trials)
@@ -138,6 +137,16 @@ class Plan:
         """Tell the strategy of a trial. The trial must be in the ledger already."""
         tell(self._strategy, trial)
         self._finished += 1
+
+
+def _strategy(
+    space: SearchSpace, settings: SearchSettings, objectives: Sequence[Objective], compared: Sequence[Objective]
+) -> Strategy | Elsewhere | Exact:
+    if is_elsewhere(settings.strategy):
+        return Elsewhere()
+    if settings.strategy == EXACT:
+        return Exact(space, objectives)
+    return create_strategy(settings.strategy, space, compared, settings.seed, **_options(space, settings))
 
 
 def _options(space: SearchSpace, settings: SearchSettings) -> dict[str, Any]:

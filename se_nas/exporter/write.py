@@ -48,12 +48,13 @@ def check_free(target: Path, written: Collection[str], force: bool) -> None:
     """Raise unless the target can be written.
 
     Raises:
-        InputError: if its parent is missing; if something is there and ``force`` is not given; if files of an earlier
-            export that are not ``written`` now would stay beside the new ones.
+        InputError: if a file is where a folder must be; if something is there and ``force`` is not given; if files of an
+            earlier export that are not ``written`` now would stay beside the new ones.
     """
     place = Destination.of(target)
-    if not target.parent.is_dir():
-        raise InputError(f"there is no folder {target.parent}", "make it first, or choose another target", "target")
+    there = next(folder for folder in target.absolute().parents if os.path.lexists(folder))
+    if not there.is_dir():
+        raise InputError(f"{there} is no folder", "choose another target", "target")
     for name in place.names:
         if name not in written and os.path.lexists(place.folder / name):
             problem = f"{place.folder / name} is of an earlier export and would stay beside the new network"
@@ -84,8 +85,9 @@ def staged(folder: Path) -> Iterator[Path]:
         InputError: if the system refuses, or a symbolic link would lead out of the folder.
     """
     staging = (folder if folder.exists() else folder.parent) / f".{folder.name}.{os.getpid()}.tmp"
+    made = [parent for parent in staging.parents if not parent.exists()]
     try:
-        staging.mkdir()
+        staging.mkdir(parents=True)
         yield staging
         if folder.exists():
             _move(staging, folder)
@@ -95,6 +97,9 @@ def staged(folder: Path) -> Iterator[Path]:
         raise InputError(f"cannot write {folder}: {error.strerror or error}", "choose another target", "target") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        for parent in made:
+            with contextlib.suppress(OSError):  # what was written is in it
+                parent.rmdir()
 
 
 def _move(staging: Path, folder: Path) -> None:

@@ -28,6 +28,7 @@ from se_nas.goals.objective import Objective
 from se_nas.run.trial import Trial
 from se_nas.strategies.base import Strategy
 from se_nas.strategies.elsewhere import Elsewhere
+from se_nas.strategies.exact import Exact
 
 __all__ = ["STRATEGIES", "Strategy", "create_strategy", "replay", "tell"]
 
@@ -67,7 +68,7 @@ def create_strategy(name: str, space: Any, objectives: Sequence[Objective], seed
     return strategy
 
 
-def replay(strategy: Strategy | Elsewhere, trials: Sequence[Trial]) -> bool:
+def replay(strategy: Strategy | Elsewhere | Exact, trials: Sequence[Trial]) -> bool:
     """Restore a strategy: tell a new one all trials of the ledger, in order.
 
     Args:
@@ -95,7 +96,7 @@ def _checkable(trials: Sequence[Trial]) -> list[Trial]:
     return alone[:1] + alone[1:][-1:]
 
 
-def tell(strategy: Strategy | Elsewhere, trial: Trial) -> None:
+def tell(strategy: Strategy | Elsewhere | Exact, trial: Trial) -> None:
     """Tell a strategy the result of a finished trial, except for a copy (population based training): its training was not its own."""
     if trial.role == "copy":
         return
