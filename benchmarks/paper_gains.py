@@ -13,6 +13,7 @@ import torch
 
 from se_nas.backbones import build_backbone
 from se_nas.network.cost import count
+from se_nas.network.inputs import Inputs
 from se_nas.se.spec import PAPER
 from se_nas.space.space import SearchSpace
 
@@ -85,7 +86,7 @@ class Added:
 def added(row: Gain) -> Added:
     """Count a row's network with and without SE."""
     with torch.device("meta"):
-        plain, _ = count(build_backbone(row.backbone, row.arguments).eval(), torch.empty(1, 3, row.size, row.size))
+        plain = count(build_backbone(row.backbone, row.arguments).eval(), Inputs((torch.empty(1, 3, row.size, row.size),)))
         space = SearchSpace(row.backbone, (3, row.size, row.size), reduction=[PAPER.reduction], backbone_args=dict(row.arguments))
     se = space.cost(space.reference("paper"))
     return Added(plain.params, plain.macs, se.params - plain.params, se.macs - plain.macs)

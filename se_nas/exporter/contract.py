@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import traceback
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from se_nas.errors import InputError
+from se_nas.network.inputs import Inputs
 
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
@@ -91,6 +93,24 @@ class Written:
     package: str = ""
     paths: tuple[str, ...] = ()
     one_size: bool = False
+
+
+def is_ours(error: Exception) -> bool:
+    """Whether an error was raised by the exporter itself, which then has a bug; not by the network that it runs."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return str(Path(__file__).parent) in last.filename and last.name != "__torch_function__"  # where the network calls torch
+
+
+def other_inputs(inputs: Inputs) -> list[Inputs]:
+    """Inputs of other sizes at which a network and its file are compared: a little larger, and two and three times as large.
+
+    None of a network with several inputs: nobody but its author knows which sizes go together.
+    """
+    if len(inputs.tensors) > 1:
+        return []
+    channels, *sides = inputs.size
+    little = [side + max(1, side // 8) for side in sides]
+    return [inputs.of_other_size((channels, *other)) for other in (little, [side * (2 + i % 2) for i, side in enumerate(sides)])]
 
 
 def compare(text: str, network: nn.Module) -> None:

@@ -32,6 +32,7 @@ def findings(facts: Facts) -> list[str]:
         *_per_million(facts, best),
         *_references(facts),
         *_test(facts, best),
+        *(clean(line) for key in ("left_out", "narrowed") for line in (facts.run.config.get("backbone") or {}).get(key, [])),
     ]
     return found
 

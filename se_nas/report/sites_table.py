@@ -27,8 +27,7 @@ def site_rows(found: Sites) -> list[dict[str, Any]]:
                 "stage": site.stage,
                 "kind": site.kind,
                 "channels": place.channels,
-                "height": place.height,
-                "width": place.width,
+                "size": list(place.size),
                 "placements": {name: attachment.module for name, attachment in site.attachments.items()},
                 "existing": site.existing or None,
                 "spare": site.spare,
@@ -50,8 +49,8 @@ def show_sites(name: str, found: Sites) -> None:
     if spare:
         console.print("outside of the blocks: searched only with sites: {add: [NAME]}", markup=False, highlight=False)
         console.print("", _table(spare, console.width), "", sep="\n")
-    for place, reason in found.left_out:
-        console.print(f"left out: {place}: {reason}", style="dim", markup=False, highlight=False)
+    for left_out in found.left_out:
+        console.print(str(left_out), style="yellow", markup=False, highlight=False)
 
 
 def _table(rows: list[dict[str, Any]], width: int) -> Table:
@@ -63,7 +62,7 @@ def _table(rows: list[dict[str, Any]], width: int) -> Table:
         column("stage", lambda row: row["stage"], words=True),
         column("kind", lambda row: row["kind"], words=True),
         column("C", lambda row: str(row["channels"])),
-        column("H x W", lambda row: f"{row['height']} x {row['width']}"),
+        column("H x W", lambda row: " x ".join(map(str, row["size"]))),
         column("placements", lambda row: " ".join(row["placements"]), words=True),
         column("params\nat r=16", lambda row: f"{row['params']:,}"),
     ]

@@ -18,21 +18,25 @@ from se_nas.space.space import SearchSpace
 def show_space(space: SearchSpace) -> None:
     """Print the sites, the number of architectures, and their costs (``se-nas check``)."""
     console = Console()
-    shapes = [[site.attachments[space.placement[0]] for site in group.sites] for group in space.groups]
+    shapes = [[site.attachments[group.candidates["placement"][0]] for site in group.sites] for group in space.groups]
     columns = [
         Column("choice", tuple(group.name for group in space.groups)),
         Column("sites", tuple(str(len(group.sites)) for group in space.groups)),
         Column("stage", tuple(_joined(site.stage for site in group.sites) for group in space.groups), words=True),
         Column("channels", tuple(_span([shape.channels for shape in some]) for some in shapes), words=True),
-        Column("H x W", tuple(_joined(f"{shape.height} x {shape.width}" for shape in some) for some in shapes), words=True),
+        Column("H x W", tuple(_joined(" x ".join(map(str, shape.size)) for shape in some) for some in shapes), words=True),
         Column("options", tuple(str(len(group.options)) for group in space.groups)),
     ]
     console.print(repr(space), markup=False)
     console.print("", text_table(columns, console.width), "", sep="\n")
     console.print(f"sites searched: {len(space.sites)} of {len(space.all_sites)}; tied by {space.share}")
+    for line in (*map(str, space.left_out), *space.narrowed):
+        console.print(line, style="yellow", markup=False, highlight=False)
     for name, values in space.extra.items():
         console.print(f"{name}: {', '.join(map(str, values))} (sites and the costs below by percent are of {values[0]})")
     console.print(f"architectures: {_amount(space.size)}")
+    if space.trainable != space.plain_cost.params:
+        console.print(f"parameters are all of them, frozen or not; trainable in the backbone: {space.trainable:,}")
     for budget in space.budgets:
         console.print(f"budget: {budget} of the plain backbone, that is {budget.limit:,}" if "%" in budget.text else f"budget: {budget}")
     if space.budgets:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import nn
@@ -13,7 +13,7 @@ from se_nas.errors import InputError
 from se_nas.network.placement import Attachment, Site, attach, remove_existing
 from se_nas.se.block import make_block
 from se_nas.se.cost import Cost, se_cost
-from se_nas.se.spec import FIELDS, SEOptions, SESpec, hidden_width
+from se_nas.se.spec import FIELDS, PAPER, SEOptions, SESpec, hidden_width
 from se_nas.space.architecture import Architecture
 
 
@@ -26,12 +26,21 @@ class Group:
         sites: the sites.
         options: settings that the sites may take; no two build the same network. ``None`` means no SE.
         block: settings that all SE blocks of the space share.
+        candidates: field of `SESpec` -> the values that some option has; a reduction of ``None`` means no SE.
     """
 
     name: str
     sites: tuple[Site, ...]
     options: tuple[SESpec | None, ...]
     block: SEOptions
+    candidates: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+
+    def fitting(self, spec: SESpec | None) -> SESpec | None:
+        """The setting itself, or, if it has a ratio above the channels there, with the largest candidate that fits."""
+        if spec is None or not why_not(self.sites, spec):
+            return spec
+        ratios = sorted((r for r in self.candidates["reduction"] if r is not None), reverse=True)
+        return next((lower for r in ratios if not why_not(self.sites, lower := replace(spec, reduction=r))), spec)
 
     def canonical(self, spec: SESpec | None) -> SESpec | None:
         """The option that builds the same network as this setting; the setting itself if there is none."""
@@ -51,7 +60,8 @@ class Group:
 def make_group(name: str, sites: tuple[Site, ...], candidates: Iterable[Sequence[Any]], allow_none: bool, block: SEOptions) -> Group:
     """A group whose options are all combinations of candidate values.
 
-    If several combinations build the same network (their hidden widths round to the same), only the first is kept.
+    A ratio larger than a site's channels, or a placement that a site lacks, is left out. If several combinations build the same
+    network (their hidden widths round to the same), only the first is kept.
 
     Args:
         name: name of the group.
@@ -59,11 +69,23 @@ def make_group(name: str, sites: tuple[Site, ...], candidates: Iterable[Sequence
         candidates: values of each field of `SESpec`, in the order of the fields.
         allow_none: whether "no SE" is an option.
         block: settings that all SE blocks share.
+
+    Raises:
+        InputError: if no option is left.
     """
     distinct: dict[tuple[Any, ...], SESpec] = {}
-    for spec in itertools.starmap(SESpec, itertools.product(*candidates)):
+    specs = [SESpec(*values) for values in itertools.product(*candidates)]
+    fitting = [spec for spec in specs if not why_not(sites, spec)]
+    for spec in fitting:
         distinct.setdefault(_network(sites, spec, block), spec)
-    return Group(name, sites, (*((None,) if allow_none else ()), *distinct.values()), block)
+    none = (None,) if allow_none else ()
+    if not distinct and not allow_none:
+        fix = "take more candidates, allow_none: true, or leave that site out of `sites`"
+        raise InputError(f"no candidate fits {name}: {why_not(sites, specs[0])}", fix, "sites")
+    some = fitting or [replace(specs[0], placement="standard")]
+    fields = {key: tuple(dict.fromkeys(getattr(spec, key) for spec in some)) for key in FIELDS}
+    fields["reduction"] = (*none, *(fields["reduction"] if fitting else ()))
+    return Group(name, sites, (*none, *distinct.values()), block, fields)
 
 
 def mean_costs(group: Group) -> dict[str, Any]:
@@ -98,7 +120,11 @@ def set_blocks(
 
     Returns:
         The backbone.
+
+    Raises:
+        InputError: for a setting that is not an option of its group, see `check_settings`.
     """
+    check_settings(groups, architecture)
     for site in itertools.chain.from_iterable(group.sites for group in groups):
         remove_existing(network, site)
     for group in groups:
@@ -107,6 +133,33 @@ def set_blocks(
                 place = attachment(site, spec)
                 attach(network, place, make(site, spec) if make else make_block(place.channels, spec, group.block))
     return network
+
+
+def check_settings(groups: Sequence[Group], architecture: Architecture) -> None:
+    """Check that every setting builds an option of its group. The references `plain` and `paper` pass in every space.
+
+    Raises:
+        InputError: naming the group, the value and the candidates.
+    """
+    settings = dict(architecture.choices)
+    if odd := sorted(settings.keys() ^ {group.name for group in groups}):
+        raise InputError(f"the architecture's groups differ from the space's in {', '.join(odd)}", "take an architecture of the space")
+    wrong = [group for group in groups if group.canonical(settings[group.name]) not in group.options]
+    if not wrong or not any(settings.values()) or all(_is_paper(group, settings[group.name]) for group in groups):
+        return
+    group, spec = wrong[0], settings[wrong[0].name]
+    if spec is None:
+        raise InputError("no SE (null) is not a candidate of the space", "allow it in the space by allow_none: true", group.name)
+    for name in FIELDS:
+        have = list(dict.fromkeys(getattr(option, name) for option in group.options if option))
+        if getattr(spec, name) not in have:
+            problem = f"{getattr(spec, name)!r} is not a candidate of the space"
+            raise InputError(problem, f"it has {', '.join(map(str, have))}", f"{group.name}, {name}")
+    raise InputError(f"{spec} is not an option of the space", "take an architecture of the space", group.name)
+
+
+def _is_paper(group: Group, spec: SESpec | None) -> bool:
+    return all(PAPER.placement in site.attachments for site in group.sites) and spec == group.canonical(PAPER)
 
 
 def attachment(site: Site, spec: SESpec) -> Attachment:
@@ -120,16 +173,39 @@ def attachment(site: Site, spec: SESpec) -> Attachment:
     return site.attachments[spec.placement]
 
 
-def check_sites(sites: Iterable[Site], placements: Iterable[str], reduction: int) -> None:
-    """Raise `InputError` unless every site has every placement, with at least ``reduction`` channels."""
-    for site, placement in itertools.product(sites, placements):
-        channels = attachment(site, SESpec(1, placement=placement)).channels
-        if reduction > channels:
-            raise InputError(
-                f"{reduction} is larger than the {channels} channels of site {site.name} (placement {placement})",
-                "take it out, or leave that site out of `sites`",
-                "reduction",
-            )
+def why_not(sites: Iterable[Site], spec: SESpec) -> str:
+    """Why sites cannot take a setting; "" if they can."""
+    for site in sites:
+        if spec.placement not in site.attachments:
+            return f"site {site.name} has no placement {spec.placement!r}; it has {', '.join(site.attachments)}"
+        if spec.reduction > (channels := site.attachments[spec.placement].channels):
+            return f"{spec.reduction} is larger than the {channels} channels of site {site.name} (placement {spec.placement})"
+    return ""
+
+
+def narrowed(groups: Sequence[Group], reductions: Sequence[int], placements: Sequence[str]) -> tuple[str, ...]:
+    """Which ratios and placements are left out where, in words.
+
+    Raises:
+        InputError: if a ratio fits nowhere, or no placement fits anywhere.
+    """
+    said = []
+    for name, values in (("placement", placements), ("reduction", reductions)):
+        without = {value: [group for group in groups if not any(group.options) or value not in group.candidates[name]] for value in values}
+        nowhere = [value for value in values if len(without[value]) == len(groups)]
+        for value, shut in without.items():
+            probe = SESpec(1, placement=value) if isinstance(value, str) else SESpec(value)
+            reason = next(filter(None, (why_not(group.sites, probe) for group in shut)), "")
+            if reason and value in nowhere and (name == "reduction" or len(nowhere) == len(values)):
+                raise InputError(reason, "take it out, or choose other sites", name)
+            if shut:
+                few = ", ".join(group.name for group in shut[:3]) + (", ..." if len(shut) > 3 else "")
+                said.append(
+                    f"{name} {value} is left out at {len(shut)} of {len(groups)} choices ({few}): {reason or 'nothing else fits with it'}"
+                )
+    if not any(any(group.options) for group in groups):
+        raise InputError("no ratio fits with any placement at any site", "take smaller ratios, or other placements", "reduction")
+    return tuple(said)
 
 
 def _network(sites: Sequence[Site], spec: SESpec, block: SEOptions) -> tuple[Any, ...]:

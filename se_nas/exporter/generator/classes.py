@@ -1,4 +1,4 @@
-"""The classes of a network: one for all modules that compute alike, in the order in which a file needs them."""
+"""The classes of a network, in the order in which a file needs them. Modules that compute alike share one."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from typing import Any
 import torch
 from torch import nn
 
-from se_nas.exporter.contract import Unsupported
+from se_nas.exporter.contract import Unsupported, is_ours, other_inputs
 from se_nas.exporter.generator.bodies import Body, merge, steps_of
 from se_nas.exporter.generator.definitions import Definition, define
 from se_nas.exporter.generator.expressions import NOTHING, SE, Container, Expression, New, initial, layer
 from se_nas.exporter.generator.families import Template, find_families
 from se_nas.exporter.generator.inplace import frames_in_place
-from se_nas.exporter.generator.kinds import CONTAINERS, base_layer, is_layer, is_sequential, kind_of
+from se_nas.exporter.generator.kinds import CONTAINERS, base_layer, is_layer, kind_of
 from se_nas.exporter.generator.loops import is_chain, listed, relative_to, roll, with_attributes
 from se_nas.exporter.generator.recording import Recording, form, record
 from se_nas.exporter.generator.symbols import Frame
 from se_nas.network.attached import Attached, join, public_paths
+from se_nas.network.inputs import Inputs
 from se_nas.network.placement import Removed
+from se_nas.network.rewrite import base_of
 from se_nas.se.block import SEBlock
 
 Key = tuple[type, int]
@@ -36,17 +38,17 @@ class Classes:
 
     Attributes:
         network: the searched network, in which SE blocks are attached.
-        input_size: (C, H, W) of an image.
+        inputs: inputs of one call.
         reserved: names that no class may have.
-        inference: whether to write what it computes in evaluation mode alone, and over tensors that are read no more.
+        inference: write the evaluation mode only, with steps in place where nothing reads a tensor again.
     """
 
     network: nn.Module
-    input_size: tuple[int, int, int]
+    inputs: Inputs
     reserved: frozenset[str]
     inference: bool = False
     definitions: dict[str, Definition] = field(default_factory=dict)
-    one_size: bool = False  # whether what the network computes depends on the size of its images
+    one_size: bool = False  # whether the network computes something else at other sizes
     expressions: dict[str, Expression] = field(default_factory=dict)
 
     def find(self) -> Expression:
@@ -83,7 +85,7 @@ class Classes:
         self._refuse_shared()
 
     def _refuse_shared(self) -> None:
-        """Raise if a tensor is in the network twice: each gets a name of its own in the file."""
+        """Raise if the network has a tensor twice: in the file each has its own name."""
         tensors = [
             t for module in self.modules.values() for t in (*module._parameters.values(), *module._buffers.values()) if t is not None
         ]
@@ -93,23 +95,22 @@ class Classes:
     def _record(self) -> None:
         """What each module computes, in both modes."""
         frames: dict[bool, dict[str, Frame]] = {False: {}, True: {}}
+        recordings: dict[bool, Recording] = {}
         for training in (False,) if self.inference else (False, True):
             try:
-                recording = self._pass(training, 0)
+                recordings[training] = recording = self._pass(training, self.inputs)
                 frames[training] = frames_in_place(recording, self._sums) if self.inference else recording.frames
             except Unsupported:
                 raise
             except Exception as error:
+                if is_ours(error):
+                    raise
                 reason = " ".join(f"{type(error).__name__}: {error}".split())
                 raise Unsupported(
                     f"it could not be run without arithmetic in {'training' if training else 'evaluation'} ({reason[:160]})"
                 ) from error
-        try:
-            larger = self._pass(False, 8)
-            other = frames_in_place(larger, self._sums) if self.inference else larger.frames
-            self.one_size = other.keys() != frames[False].keys() or any(form(other[path]) != form(frames[False][path]) for path in other)
-        except Exception:  # the network takes no other size
-            self.one_size = False
+        others = other_inputs(self.inputs)
+        self.one_size = any(self._differs(recording, mode, other) for mode, recording in recordings.items() for other in others)
         self.silent = {path for path, module in self.modules.items() if type(module) is nn.Identity or isinstance(module, Removed)}
         for path in {*frames[False], *frames[True]}:
             both = [frame[path] for frame in (frames[False], frames[True]) if path in frame]
@@ -127,37 +128,45 @@ class Classes:
 
     @property
     def _sums(self) -> set[str]:
-        """SE blocks of an inference form that add their product to something."""
+        """SE blocks of an inference form that add their product to another tensor."""
         return {path for path, module in self.modules.items() if isinstance(module, SEBlock) and getattr(module.spec, "sums", False)}
 
     @cached_property
     def _plain(self) -> nn.Module:
-        """The network without memory."""
+        """The network on the meta device."""
         return copy.deepcopy(self.network).to("meta")
 
-    def _pass(self, training: bool, larger: int) -> Recording:
-        """What each module computes in a pass of images, or of images larger by an eighth or so."""
-        channels, *size = self.input_size
-        images = torch.empty(3, channels, *(side + (max(1, side // larger) if larger else 0) for side in size), device="meta")
-        return record(self._plain.train(training), images, lambda module: is_layer(module) or isinstance(module, SEBlock))
+    def _differs(self, recording: Recording, training: bool, inputs: Inputs) -> bool:
+        """Whether the network does something else at another size, or bases a decision on the size."""
+        try:
+            other = self._pass(training, inputs)
+        except Exception:  # it does not take other sizes
+            return False
+        same = other.frames.keys() == recording.frames.keys() and other.noted == recording.noted
+        return not same or any(form(other.frames[path]) != form(frame) for path, frame in recording.frames.items())
+
+    def _pass(self, training: bool, inputs: Inputs) -> Recording:
+        """What each module computes in a pass of three times the inputs."""
+        given = inputs.to("meta").times(3)
+        with torch.device("meta"):  # where the network makes tensors of its own
+            return record(self._plain.train(training), given, lambda module: is_layer(module) or isinstance(module, SEBlock))
 
     # Classes.
 
     @cached_property
     def kinds(self) -> dict[str, Key]:
-        """Modules that get a class, and what modules of one class have in common."""
+        """Path -> key of each module that gets a class. Modules of one class have one key."""
         own = [
             path
             for path, module in self.modules.items()
             if kind_of(module) == "own" and not isinstance(module, SEBlock) and path not in self.silent
         ]
-        nested = {
-            type(self.modules[a]) for a in own for b in own if a != b and _within(a, b) and type(self.modules[a]) is type(self.modules[b])
-        }
+        bases = {path: base_of(self.modules[path]) for path in own}
+        nested = {bases[a] for a in own for b in own if a != b and _within(a, b) and bases[a] is bases[b]}
         heights = {
             path: max((inner.count(".") for inner in self.modules if _within(inner, path)), default=0) - path.count(".") for path in own
         }
-        return {path: (type(self.modules[path]), heights[path] if type(self.modules[path]) in nested else 0) for path in own}
+        return {path: (bases[path], heights[path] if bases[path] in nested else 0) for path in own}
 
     def _order(self) -> list[Key]:
         sorter: TopologicalSorter[Key] = TopologicalSorter()
@@ -192,10 +201,8 @@ class Classes:
         module = self.modules[path]
         container = next((name for cls, name in CONTAINERS.items() if isinstance(module, cls)), "")
         body = self.bodies.get(path)
-        if body is None and not is_sequential(module):
-            raise Unsupported(f"{path or 'the network'} is never called")
         if container == "nn.ModuleList" and not all(child.rpartition(".")[2].isdigit() for child in self.children[path]):
-            container = "nn.ModuleDict"  # an SE block stands in the list, by its name
+            container = "nn.ModuleDict"  # an SE block is in the list, under its name
         called = {step.name for step in steps_of(body.items)} if body else set()
         children = {}
         for child in self.children[path]:
@@ -213,7 +220,7 @@ class Classes:
         return Template(path, base, container, children, initial(module), listed(rolled) if rolled else None, simple)
 
     def expression(self, path: str) -> Expression:
-        """The expression that makes a module."""
+        """The expression that constructs a module."""
         if path not in self.expressions:
             self.expressions[path] = self._expression(path)
         return self.expressions[path]
@@ -229,13 +236,16 @@ class Classes:
         return self._filled(CONTAINERS[type(module)], path)
 
     def _filled(self, container: str, path: str) -> Container:
-        items = {child.rpartition(".")[2]: self.expression(child) for child in self.children[path]}
-        if container != "nn.ModuleList":
+        items: dict[str, Any] = {child.rpartition(".")[2]: self.expression(child) for child in self.children[path]}
+        if container == "nn.ModuleList" and all(name.isdigit() for name in items):
+            last = max(map(int, items), default=-1)
+            items = {str(i): items.get(str(i)) for i in range(last + 1)}  # a list may hold None
+        elif container != "nn.ModuleList":
             items = {name: item for name, item in items.items() if item != NOTHING}
         return Container(container, tuple(items.items()))
 
     def _as_containers(self, templates: list[Template]) -> dict[str, Expression]:
-        """Those modules that only call their children one after another, and are better written as ``nn.Sequential``."""
+        """Modules that only call their children one after another, and read better as ``nn.Sequential``."""
         bodies = [template.body for template in templates]
         if not all(body and is_chain(body, list(t.children)) for body, t in zip(bodies, templates, strict=True)):
             return {}
@@ -261,11 +271,11 @@ class Classes:
     # Loops.
 
     def _rolled(self, body: Body, path: str) -> Body:
-        """A body in which calls of all children of a list, one after another, are a loop."""
+        """A body with a loop in place of calls of all children of a list, one after another."""
         owners = {path: ""} if isinstance(self.modules[path], tuple(CONTAINERS)) else {}
         owners |= {child: child.removeprefix(f"{path}.") if path else child for child in self.children[path]}
         for owner, name in owners.items():
-            if not isinstance(self.modules[owner], tuple(CONTAINERS)):
+            if not isinstance(self.modules[owner], tuple(CONTAINERS)) or None in self.modules[owner]._modules.values():
                 continue
             own = {child.removeprefix(f"{path}.") if path else child: self.modules[child] for child in self.children[owner]}
             skipped = tuple(child for child, module in own.items() if owner == path and isinstance(module, SEBlock))  # which stand apart

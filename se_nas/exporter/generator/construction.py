@@ -1,4 +1,4 @@
-"""What is written in ``__init__``: expressions of modules as source text."""
+"""What ``__init__`` says: expressions of modules as source text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from se_nas.exporter.generator.definitions import Definition
-from se_nas.exporter.generator.expressions import MISSING, SE, Conditional, Container, Expression, Initial, Layer, Name, New
+from se_nas.exporter.generator.expressions import MISSING, SE, STORED, Conditional, Container, Expression, Initial, Layer, Name, New
 from se_nas.exporter.generator.layout import Brackets, Comprehension, Joined, Text, arguments, flat, literal
 from se_nas.exporter.generator.seblock import SECode
 from se_nas.se.spec import SESpec
@@ -70,7 +70,7 @@ class Builder:
         return Brackets(value.name, arguments(positional, named))
 
     def _new(self, value: New, hidden: str = "", shown: str = "") -> Text:
-        """``hidden`` is an argument that is written as the variable ``shown``."""
+        """A call of a class; the argument ``hidden`` is written as the variable ``shown``."""
         definition = self.classes[value.name]
         if definition.container and definition.body is not None:
             own = [(name, self.text(item)) for name, item in value.args if name != "modules"]
@@ -110,7 +110,7 @@ class Builder:
         return (Brackets("OrderedDict", (pairs,)),)
 
     def _runs(self, items: Sequence[Expression]) -> tuple[Text, ...]:
-        """Modules one after another; those that are alike are one comprehension."""
+        """Modules one after another; equal ones become one comprehension."""
         texts: list[Text] = []
         i = 0
         while i < len(items):
@@ -138,13 +138,16 @@ class Builder:
                 text = f"torch.randn({shape}) * {std}"
             case ("values", numbers):
                 text = f"torch.tensor({literal(numbers)}{kind})"
+            case ("stored",):
+                text = f"torch.zeros({shape}{kind})"
             case 0 | 1 as number:
                 text = f"torch.{'ones' if number else 'zeros'}({shape}{kind})"
             case number:
                 text = f"torch.full({shape}, {flat(self.text(number))}{kind})"
         if value.kind == "parameter":
             return f"self.{name} = nn.Parameter({text})"
-        return f"self.register_buffer({literal(name)}, {text}{', persistent=False' if value.kind == 'constant' else ''})"
+        stored = "  # its values come with the weights" if value.value == STORED else ""
+        return f"self.register_buffer({literal(name)}, {text}{', persistent=False' if value.kind == 'constant' else ''}){stored}"
 
 
 def _kernel(value: Layer) -> Any:
@@ -156,7 +159,7 @@ SIMPLE = (int, float, str, SESpec, type(None))
 
 
 def _alike(items: Sequence[Expression], start: int) -> tuple[int, str]:
-    """How far the modules from ``start`` on differ in one argument at most, and which one that is."""
+    """How many modules from ``start`` on differ in one argument at most, and in which one."""
     first, varied, end = items[start], "", start + 1
     while isinstance(first, New) and end < len(items):
         other = items[end]
@@ -168,7 +171,7 @@ def _alike(items: Sequence[Expression], start: int) -> tuple[int, str]:
             break
         varied = next(iter(differing), varied)
         end += 1
-    if varied:  # a run of equal ones first reads better than a list of mostly equal values
+    if varied:  # a run of equal modules reads better than a list of mostly equal values
         same = next((i for i in range(start + 1, end) if items[i] != first), end)
         if same - start >= 4:
             return same, ""

@@ -1,10 +1,10 @@
-"""The words in which a forward pass is written down: tensors, sizes, parameters, and the calls between them."""
+"""The symbols of a recorded forward pass: tensors, sizes, parameters, and calls."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -21,7 +21,7 @@ class Size:
     """A formula over sizes of tensors: ``x.shape[axis]``, or an operator of Python between formulas and integers."""
 
     operator: str
-    operands: tuple[Any, ...]  # of "shape": (Ref, axis, number of axes)
+    operands: tuple[Any, ...]  # for "shape": (Ref, axis, number of axes)
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class Step:
     """One call.
 
     Attributes:
-        kind: ``module``, ``function``, ``method`` (of its first argument) or ``attribute``.
-        name: public path of the module, or the name that the function has in code: ``torch.cat``, ``F.relu``, ``mean``.
+        kind: ``module``, ``function``, ``method`` or ``attribute`` (of the first argument).
+        name: public path of the module, or name of the function in code: ``torch.cat``, ``F.relu``, ``mean``.
         args, kwargs: tensors as `Ref`, sizes as `Size`, parameters as `Own`; the rest are constants.
-        out: what it returned, in the same form.
+        out: the result, in the same form.
     """
 
     kind: str
@@ -59,14 +59,14 @@ class Step:
 
 @dataclass
 class Frame:
-    """One call of a module that computes by itself.
+    """One call of a module with its own computation.
 
     Attributes:
-        module: the module, and its public path.
-        names: of the arguments that hold tensors, in order.
+        module, path: the module, and its public path.
+        names: names of the arguments that contain tensors, in order.
         params: these arguments.
-        steps: what it does.
-        result: what it returns.
+        steps: its steps.
+        result: its return value.
     """
 
     module: nn.Module
@@ -78,9 +78,14 @@ class Frame:
 
 
 class Dim(int):
-    """A size of a tensor that remembers where it is from."""
+    """A size of a tensor that remembers its origin.
+
+    Sums, products and the like of sizes are formulas. Other uses of a size (a comparison, a plain number) leave no trace in the
+    file. ``noted`` then gets the size, and a pass at another size tells whether the network depends on it.
+    """
 
     formula: Any
+    noted: ClassVar[list[int] | None] = None
 
     @classmethod
     def of(cls, value: int, formula: Any) -> Dim:
@@ -92,7 +97,7 @@ class Dim(int):
         if not isinstance(other, int) or isinstance(other, bool):
             return NotImplemented
         a, b = (other, self) if swapped else (self, other)
-        return Dim.of(function(int(a), int(b)), Size(operator, (_formula(a), _formula(b))))
+        return Dim.of(function(_plain(a), _plain(b)), Size(operator, (_formula(a), _formula(b))))
 
     def __add__(self, other: Any) -> Any:
         return self._calculate("+", other, int.__add__)
@@ -119,32 +124,61 @@ class Dim(int):
         return self._calculate("%", other, int.__mod__)
 
     def __truediv__(self, other: Any) -> Any:
-        return Ratio.of(self, other) if isinstance(other, int) else int(self) / other
+        return Ratio.of(self, other) if isinstance(other, int) else _noted("__truediv__", int)(self, other)
 
-    __hash__ = int.__hash__
+    def __divmod__(self, other: Any) -> Any:
+        return self // other, self % other
 
 
 class Ratio(float):
-    """A size divided by a number, whose rounding up is a formula again."""
+    """A size divided by a number; rounding it up gives a formula."""
 
     parts: tuple[Dim, int]
 
     @classmethod
     def of(cls, a: Dim, b: int) -> Ratio:
-        ratio = cls(int(a) / int(b))
+        ratio = cls(_plain(a) / _plain(b))
         ratio.parts = a, b
         return ratio
 
     def __ceil__(self) -> Dim:
         a, b = self.parts
-        return Dim.of(-(-int(a) // int(b)), Size("ceil", (_formula(a), _formula(b))))
+        return Dim.of(-(-_plain(a) // _plain(b)), Size("ceil", (_formula(a), _formula(b))))
+
+
+def _noted(name: str, kind: type) -> Callable[..., Any]:
+    """A method of plain numbers that notes the size on which it is called."""
+    method = getattr(kind, name)
+
+    def noting(self: Any, *others: Any) -> Any:
+        if Dim.noted is not None:
+            Dim.noted.append(_plain(self.parts[0] if isinstance(self, Ratio) else self))
+        return method(self, *others)
+
+    return noting
+
+
+COMPARISONS = ("__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__", "__bool__")
+NUMBERS: tuple[str, ...] = ("__int__", "__float__", "__trunc__", "__floor__", "__round__", "__neg__", "__abs__", "__pow__", "__rpow__")
+NUMBERS += ("__rtruediv__", "__rfloordiv__", "__rmod__", "__divmod__", "__rdivmod__")
+BITS = ("__and__", "__or__", "__xor__", "__rshift__", "__lshift__", "__invert__")
+for _kind, _plain_kind, _names in ((Dim, int, (*COMPARISONS, *NUMBERS, *BITS)), (Ratio, float, (*COMPARISONS, *NUMBERS))):
+    for _name in _names:
+        if _name not in vars(_kind):
+            setattr(_kind, _name, _noted(_name, _plain_kind))
+    _kind.__hash__ = _plain_kind.__hash__  # type: ignore[method-assign]  # a class with its own __eq__ has no __hash__
 
 
 def larger(a: Any, b: Any) -> Any:
-    """``max`` of two numbers, a formula if one of them is."""
+    """``max`` of two numbers; a formula if one of them is a formula."""
     if isinstance(a, Dim) or isinstance(b, Dim):
-        return Dim.of(int(a) if int(a) > int(b) else int(b), Size("max", (_formula(a), _formula(b))))
+        return Dim.of(_plain(a) if _plain(a) > _plain(b) else _plain(b), Size("max", (_formula(a), _formula(b))))
     return b if b > a else a
+
+
+def _plain(value: int) -> int:
+    """A size as a number, without a note."""
+    return int.__int__(value)
 
 
 def _formula(value: int) -> Any:

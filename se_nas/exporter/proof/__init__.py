@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any
@@ -23,10 +24,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from se_nas.errors import InputError
-from se_nas.exporter.contract import count_parameters
+from se_nas.exporter.contract import count_parameters, other_inputs
 from se_nas.exporter.proof import alone
 from se_nas.exporter.proof.randomise import randomise
 from se_nas.network.attached import join, public_paths
+from se_nas.network.inputs import Inputs
 from se_nas.se.cost import Cost
 
 TOLERANCE = 1e-6
@@ -39,7 +41,10 @@ SEED = 0
 LIMIT = 1800
 """Seconds after which the interpreter is killed."""
 
-OTHER_SIZE = "eval at another size"
+GRADIENT_TOLERANCE = 1e-4
+"""Largest difference of gradients, relative to the largest gradient."""
+
+OTHER_SIZES = ("eval at another size", "eval at a much larger size")
 
 
 class ProofFailed(InputError):
@@ -57,11 +62,14 @@ class Proof:
         left_out: pass -> why nothing was compared.
         params: parameters of the file's network, equal to the claim.
         macs: MACs of one image, equal to the claim.
-        gradients: parameters that a training step reaches, the same ones in both.
+        gradients: number of parameters that a training step gives a gradient, the same ones in both; None if neither was trained.
+        gradients_apart: their largest difference, relative to the largest gradient.
+        frozen: number of parameters that are not trainable, the same ones in both.
         captured: tool -> why it captures neither network; empty if it captures the file's.
         seconds: duration of the proof.
         tolerance: largest difference allowed.
         inference: whether the file is an inference form, which was not tried in training mode.
+        one_size: whether the file is for images of one size, and was tried at no other.
     """
 
     imports: tuple[str, ...]
@@ -70,11 +78,14 @@ class Proof:
     left_out: Mapping[str, str]
     params: int
     macs: int
-    gradients: int
+    gradients: int | None
     captured: Mapping[str, str]
     seconds: float
     tolerance: float = TOLERANCE
     inference: bool = False
+    gradients_apart: float = 0.0
+    frozen: int = 0
+    one_size: bool = False
 
     @property
     def lines(self) -> list[str]:
@@ -88,9 +99,9 @@ class Proof:
             f"at most {largest:.1g} of the largest output apart (limit {self.tolerance:g})",
             *(f"not compared: {name}: {reason}" for name, reason in self.left_out.items()),
             f"{self.params:,} parameters and {self.macs:,} MACs an image, counted on the file's network, equal the claim",
-            "not tried in training mode: an inference form is not for training"
-            if self.inference
-            else f"a training step reaches the same {self.gradients} parameter tensors",
+            *(["not compared: other sizes of images: the file is for this one only"] if self.one_size else []),
+            *(["not compared: training mode: an inference form is not for training"] if self.inference else []),
+            *([self._gradients] if self.gradients is not None else []),
             *(
                 f"{name}: " + (f"captures neither this network nor the searched one ({reason})" if reason else "captures it whole")
                 for name, reason in self.captured.items()
@@ -98,12 +109,20 @@ class Proof:
             f"took {self.seconds:.1f} s",
         ]
 
+    @property
+    def _gradients(self) -> str:
+        frozen = f"; the same {self.frozen} are frozen" if self.frozen else ""
+        return (
+            f"a training step gives a gradient to the same {self.gradients} parameter tensors and to no others{frozen}; "
+            f"at most {self.gradients_apart:.1g} of the largest gradient apart (limit {GRADIENT_TOLERANCE:g})"
+        )
+
 
 def prove(
     text: str,
     network: nn.Module,
     claim: Cost,
-    input_size: Sequence[int],
+    inputs: Inputs | Sequence[int],
     weights: Mapping[str, Tensor] | None = None,
     paths: Sequence[str] = (),
     form: nn.Module | None = None,
@@ -115,12 +134,12 @@ def prove(
         text: the file.
         network: the searched network; it is not changed.
         claim: its parameters and MACs.
-        input_size: (C, H, W).
+        inputs: of one call, a batch of one; or (C, ...) of the only one.
         weights: state to compare with; by default random weights and statistics.
         paths: folders of the packages that the file imports besides torch.
         form: the inference form that the file writes, made from these weights. The file is then compared with the searched
             network in evaluation mode only.
-        one_size: whether the file is for images of ``input_size`` only.
+        one_size: whether the file is for inputs of this size only.
 
     Raises:
         ProofFailed: naming the first thing that differs.
@@ -129,7 +148,7 @@ def prove(
     before = random.getstate()
     try:
         with torch.random.fork_rng(devices=[]):
-            return _prove(text, copy.deepcopy(network).cpu(), claim, input_size, weights, paths, form, one_size)
+            return _prove(text, copy.deepcopy(network).cpu(), claim, Inputs.of(inputs), weights, paths, form, one_size)
     finally:
         random.setstate(before)
 
@@ -138,7 +157,7 @@ def _prove(
     text: str,
     network: nn.Module,
     claim: Cost,
-    input_size: Sequence[int],
+    inputs: Inputs,
     weights: Mapping[str, Tensor] | None,
     paths: Sequence[str],
     form: nn.Module | None,
@@ -147,11 +166,11 @@ def _prove(
     started = time.perf_counter()
     imports = imported(text)
     tolerance = INFERENCE_TOLERANCE if form else TOLERANCE
-    passes = _passes(input_size)
+    passes = _passes(inputs)
     if form:
         del passes[alone.TRAIN]
     if one_size:
-        del passes[OTHER_SIZE]
+        passes = {name: given for name, given in passes.items() if name not in OTHER_SIZES}
     if weights is None:
         randomise(network, passes[alone.TRAIN], SEED)
     else:
@@ -161,20 +180,23 @@ def _prove(
     request = {
         "seed": SEED,
         "threads": torch.get_num_threads(),
-        "input_size": list(input_size),
+        "call": _form(passes[alone.EVAL]),
         "tolerance": tolerance,
         "refused": ["se_nas", *(["torchvision", "timm"] if imports == ("torch",) else [])],
         "paths": [str(Path(torch.__file__).parents[1]), *paths],
     }
     with _interpreter(text, request, start, passes) as ask:  # which gets ready while the searched network is run here
-        expected, left_out = _observe(network, passes)
-        kept = {name: images for name, images in passes.items() if name not in left_out}
+        state: dict[str, Tensor] = {}
+        expected, left_out = _observe(network, passes, state)
+        kept = {name: given for name, given in passes.items() if name not in left_out}
         parameters = _public_parameters(network)
-        state = {key: tensor for key, tensor in network.state_dict().items() if key not in parameters and not form}
-        result = ask(list(kept), {**expected, **alone.labelled(state, alone.STATE)})
+        state = {key: tensor for key, tensor in state.items() if key not in parameters and not form}
+        gradients = {name: parameter.grad for name, parameter in parameters.items() if parameter.grad is not None}
+        found = {**expected, **alone.labelled(state, alone.STATE), **alone.labelled(gradients, alone.GRADIENTS)}
+        result = ask(list(kept), found)
     apart = {_label(name, kept[name]): result["apart"][name] for name in kept}
     if state:
-        apart["batch norm statistics"] = result["apart"][alone.STATE]
+        apart["buffers"] = result["apart"][alone.STATE]
     _compare(result, apart, network, claim, tolerance, count_parameters(written))
     return Proof(
         imports=imports,
@@ -183,11 +205,14 @@ def _prove(
         left_out={_label(name, passes[name]): reason for name, reason in left_out.items()},
         params=result["params"],
         macs=result["macs"],
-        gradients=len(result["gradients"]),
+        gradients=len(result["gradients"]) if alone.TRAIN in kept else None,
         captured=_captured(result["captured"], network, kept),
         seconds=time.perf_counter() - started,
         tolerance=tolerance,
         inference=form is not None,
+        gradients_apart=result["apart"][alone.GRADIENTS],
+        frozen=len(result["frozen"]),
+        one_size=one_size,
     )
 
 
@@ -202,25 +227,44 @@ def imported(text: str) -> tuple[str, ...]:
     return tuple(name for name in found if name not in {*sys.stdlib_module_names, "safetensors"})
 
 
-def _passes(input_size: Sequence[int]) -> dict[str, Tensor]:
-    """Images of each pass: one in evaluation mode, at a second size too, and a few in training mode."""
-    channels, height, width = input_size
+def _passes(inputs: Inputs) -> dict[str, alone.Given]:
+    """What is given in each pass: one example in evaluation mode, at other sizes too, and a few in training mode."""
     generator = torch.Generator().manual_seed(SEED)
-    shapes = {
-        alone.EVAL: (1, channels, height, width),
-        OTHER_SIZE: (1, channels, height + max(1, height // 8), width + max(1, width // 8)),
-        alone.TRAIN: (2 if height * width > 128**2 else 4, channels, height, width),
-    }
-    return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    passes = {alone.EVAL: inputs, **dict(zip(OTHER_SIZES, other_inputs(inputs), strict=False))}
+    passes[alone.TRAIN] = inputs.times(2 if prod(inputs.size[1:]) > 128**2 else 4)
+    drawn = {name: given.random(generator) for name, given in passes.items()}
+    return {name: alone.Given(given.args, given.kwargs) for name, given in drawn.items()}
 
 
-def _observe(network: nn.Module, passes: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _form(given: alone.Given) -> Any:
+    """The arguments of a call as JSON, see `alone.filled`.
+
+    Raises:
+        ProofFailed: if one cannot be said.
+    """
+    numbers = {id(tensor): number for number, tensor in given.tensors.items()}
+
+    def of(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return {"tensor": numbers[id(value)]}
+        if isinstance(value, (tuple, list)):
+            return [of(item) for item in value]
+        if isinstance(value, Mapping):
+            return {str(key): of(item) for key, item in value.items()}
+        if value is None or isinstance(value, (bool, int, float, str)):
+            return value
+        raise _failed(f"an input is a {type(value).__name__}, which cannot be handed to another interpreter")
+
+    return of((given.args, dict(given.kwargs)))
+
+
+def _observe(network: nn.Module, passes: Mapping[str, alone.Given], state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Outputs of the searched network, labelled by pass; and the passes that it refuses, each with the reason."""
     expected: dict[str, Tensor] = {}
     left_out: dict[str, str] = {}
-    for name, images in passes.items():
+    for name, given in passes.items():
         try:
-            outputs = alone.observe(network, name, images, SEED)
+            outputs = alone.observe(network, name, given, SEED, state)
         except Exception as error:
             left_out[name] = f"the searched network refuses it ({' '.join(f'{type(error).__name__}: {error}'.split())[:120]})"
             if name == alone.EVAL:
@@ -236,7 +280,7 @@ def _observe(network: nn.Module, passes: Mapping[str, Tensor]) -> tuple[dict[str
 
 @contextlib.contextmanager
 def _interpreter(
-    text: str, request: Mapping[str, Any], start: dict[str, Tensor], inputs: dict[str, Tensor]
+    text: str, request: Mapping[str, Any], start: dict[str, Tensor], passes: Mapping[str, alone.Given]
 ) -> Iterator[Callable[[list[str], dict[str, Tensor]], dict[str, Any]]]:
     """Start the interpreter of `se_nas.exporter.proof.alone`; yields a function that asks for its findings."""
     with tempfile.TemporaryDirectory(prefix="se-nas-proof-") as name:
@@ -244,6 +288,7 @@ def _interpreter(
         (folder / "model.py").write_text(text, encoding="utf-8")
         (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
         save_file(start, folder / "weights.safetensors")
+        inputs = {key: tensor for name, given in passes.items() for key, tensor in alone.labelled(given.tensors, name).items()}
         save_file(inputs, folder / "inputs.safetensors")
         command = [sys.executable, "-I", str(Path(alone.__file__).resolve()), name]
         with subprocess.Popen(command, cwd=folder, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True, errors="replace") as process:
@@ -277,13 +322,23 @@ def _compare(
     for what, found, wanted in (
         ("parameters", result["params"], parameters),
         ("MACs", result["macs"], claim.macs),
-        ("trainable parameters of the cost table", sum(p.numel() for p in network.parameters() if p.requires_grad), claim.params),
+        ("parameters of the cost table", count_parameters(network), claim.params),
     ):
         if found != wanted:
             raise _failed(f"{what}: {found:,}, and {wanted:,} were claimed")
-    reached = {name for name, parameter in _public_parameters(network).items() if parameter.grad is not None}
-    if missing := sorted(reached - set(result["gradients"])):
-        raise _failed(f"no gradient reaches {', '.join(missing[:3])}")
+    if tolerance == INFERENCE_TOLERANCE:  # which is not for training
+        return
+    tensors = _public_parameters(network)
+    for what, here, there in (
+        ("is frozen", set(result["frozen"]), {name for name, parameter in tensors.items() if not parameter.requires_grad}),
+        ("gets a gradient", set(result["gradients"]), {name for name, parameter in tensors.items() if parameter.grad is not None}),
+    ):
+        if here != there:
+            name = min(here ^ there)
+            pair = ("the file's network", "the searched one") if name in here else ("the searched network", "the file's")
+            raise _failed(f"{name} {what} in {pair[0]}, and not in {pair[1]}")
+    if not result["apart"][alone.GRADIENTS] <= GRADIENT_TOLERANCE:
+        raise _failed(f"gradients: {result['apart'][alone.GRADIENTS]:.1g} of the largest apart (limit {GRADIENT_TOLERANCE:g})")
 
 
 def _public_parameters(network: nn.Module) -> dict[str, nn.Parameter]:
@@ -292,7 +347,7 @@ def _public_parameters(network: nn.Module) -> dict[str, nn.Parameter]:
     return {join(paths[owner], last): network.get_parameter(name) for name, (owner, _, last) in parts.items()}
 
 
-def _captured(found: Mapping[str, str], network: nn.Module, passes: Mapping[str, Tensor]) -> dict[str, str]:
+def _captured(found: Mapping[str, str], network: nn.Module, passes: Mapping[str, alone.Given]) -> dict[str, str]:
     """Check that what cannot capture the file's network cannot capture the searched one either."""
     for name, reason in found.items():
         if reason:
@@ -302,8 +357,8 @@ def _captured(found: Mapping[str, str], network: nn.Module, passes: Mapping[str,
     return dict(found)
 
 
-def _label(name: str, images: Tensor) -> str:
-    return f"{name}, {'x'.join(map(str, images.shape))}"
+def _label(name: str, given: alone.Given) -> str:
+    return f"{name}, {' and '.join('x'.join(map(str, tensor.shape)) or 'a number' for tensor in given.tensors.values())}"
 
 
 def _failed(problem: str) -> ProofFailed:
