@@ -17,7 +17,9 @@ from torch import nn
 from se_nas.backbones import build_backbone
 from se_nas.errors import InputError
 from se_nas.network.cost import count
-from se_nas.network.placement import Site, survey
+from se_nas.network.inputs import Inputs
+from se_nas.network.placement import Site
+from se_nas.network.survey import survey
 from se_nas.se.spec import SESpec, hidden_width
 from se_nas.space.space import SearchSpace
 
@@ -181,7 +183,7 @@ def compute(row: Row) -> Computed:
         network = build_backbone(row.backbone, {}).eval()
         statistics = sum(2 * m.num_features for m in network.modules() if isinstance(m, nn.BatchNorm2d))
         if row.se is None:
-            cost, _ = count(network, images)
+            cost = count(network, Inputs((images,)))
             sums = _residual_sums(survey(network, (3, row.size, row.size)).sites)
             return Computed(cost.params, cost.macs, {"residual sums": sums, "running statistics": statistics})
         spec = row.se

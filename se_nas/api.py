@@ -239,7 +239,10 @@ def _describe_backbone(space: SearchSpace) -> dict[str, Any]:
     return {
         "name": space.backbone if isinstance(space.backbone, str) else type(space.backbone).__name__,
         "params": space.plain_cost.params,
+        "trainable_params": space.trainable,
         "macs": space.plain_cost.macs,
+        "left_out": list(map(str, space.left_out)),
+        "narrowed": list(space.narrowed),
         "groups": {
             group.name: {
                 "stage": group.sites[0].stage,

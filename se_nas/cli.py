@@ -8,6 +8,7 @@ import os
 import shlex
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.command_line = shlex.join(["se-nas", *arguments])
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads sleep: spinning ruins training on a busy machine
     sys.path.insert(0, os.getcwd())  # so that package.module:callable finds the person's own code
+    warnings.formatwarning = _warning
     try:
         args.run_command(args)
     except InputError as error:
@@ -37,6 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     return 0
+
+
+def _warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
+    """A warning of the package's own in one line; one of another as Python writes it."""
+    ours = Path(filename).is_relative_to(Path(__file__).parent)
+    return f"se-nas: {message}\n" if ours else f"{filename}:{lineno}: {category.__name__}: {message}\n"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -110,20 +118,25 @@ def _check(args: argparse.Namespace) -> None:
 
     arguments, section = load_space(args.space)
     resolve_settings(section, f"{args.space}, search", {})
-    show_space(SearchSpace.from_dict(arguments, args.space))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # what it says of blocks left out is shown below
+        space = SearchSpace.from_dict(arguments, args.space)
+    show_space(space)
 
 
 def _sites(args: argparse.Namespace) -> None:
     from se_nas.backbones import build_backbone
-    from se_nas.network.placement import survey
+    from se_nas.network.inputs import read_inputs
+    from se_nas.network.survey import survey
     from se_nas.report.sites_table import show_sites, site_rows
     from se_nas.space.spacefile import load_space
 
     from_file = load_space(args.model)[0] if args.model.endswith((".yaml", ".yml")) else {"backbone": args.model}
     size = args.input_size or from_file.get("input_size", [3, 224, 224])
-    found = survey(build_backbone(from_file["backbone"], from_file.get("backbone_args", {})), tuple(size))
+    inputs = read_inputs(from_file["example_inputs"]) if "example_inputs" in from_file else size
+    found = survey(build_backbone(from_file["backbone"], from_file.get("backbone_args", {})), inputs)
     if args.json:
-        print(json.dumps({"sites": site_rows(found), "left_out": dict(found.left_out)}, indent=1))
+        print(json.dumps({"sites": site_rows(found), "left_out": list(map(str, found.left_out))}, indent=1))
     else:
         show_sites(args.model, found)
 

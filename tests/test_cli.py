@@ -53,7 +53,7 @@ def refused(capsys, *arguments: object) -> str:
         ({"reductions": "[4]"}, "space.yaml: unknown key 'reductions'; did you mean 'reduction'?"),
         ({"reduction": "4"}, "space.yaml, reduction: 4 is not a list; correct the value"),
         ({"reduction": "[]"}, "space.yaml, reduction: no candidate; give at least one; each is a ratio"),
-        ({"reduction": "[4, 32]"}, "space.yaml, reduction: 32 is larger than the 16 channels of site layer1.0"),
+        ({"reduction": "[4, 128]"}, "space.yaml, reduction: 128 is larger than the 16 channels of site layer1.0"),
         ({"backbone": "resnet21"}, "space.yaml, backbone: unknown backbone 'resnet21'; take one of resnet8, resnet20"),
         ({"backbone": "torchvision:resnet21"}, "space.yaml, backbone: torchvision has no classification model 'resnet21'"),
         ({"backbone": "no_such_package:build"}, "space.yaml, backbone: cannot import 'no_such_package:build'"),

@@ -96,7 +96,11 @@ def make_backbone(backbone: str | nn.Module | Builder, args: Mapping[str, Any], 
     if isinstance(backbone, nn.Module):
         if extra:
             raise InputError("a backbone that is built already takes no arguments", "give the function that builds it", "extra")
-        return copy.deepcopy(backbone)
+        try:
+            return copy.deepcopy(backbone)
+        except RuntimeError as error:  # torch.nn.utils.weight_norm, the old one, keeps tensors that cannot be copied
+            fix = "take torch.nn.utils.parametrizations.weight_norm, or give the function that builds the backbone"
+            raise InputError(f"the backbone cannot be copied ({' '.join(str(error).split())[:120]})", fix, "backbone") from error
     try:
         if isinstance(backbone, str):
             return build_backbone(backbone, {**args, **extra})

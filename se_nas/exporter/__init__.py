@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import traceback
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -18,7 +20,7 @@ from se_nas.exporter.beside.programs import onnx_file, program_file
 from se_nas.exporter.card import readme, record, record_file
 from se_nas.exporter.contract import ExportOptions, Unsupported, Written, compare
 from se_nas.exporter.generator import network as generator
-from se_nas.exporter.proof import Proof, prove
+from se_nas.exporter.proof import Proof, ProofFailed, prove
 from se_nas.exporter.proof.alone import load_state
 from se_nas.exporter.write import Destination, check_free, write_files
 from se_nas.space.architecture import Architecture
@@ -95,13 +97,17 @@ def export(
     if weights is not None:
         check_weights(weights, network)
     facts = {name: str(value) for name, value in about.items()}
-    written = source(space, architecture, network, facts, options.deploy)
+    fresh, cost, size = copy.deepcopy(network), space.cost(architecture), space.input_size
     if weights is not None:
         load_state(network, weights)
-    form = deploy.inference_form(network, space.input_size) if options.deploy else None
-    cost, size = space.cost(architecture), space.input_size
-    proof = prove(written.text, network, cost, size, weights, written.paths, form, written.one_size) if options.prove else None
+    form = deploy.inference_form(network, size) if options.deploy else None
 
+    def check(written: Written) -> Proof | None:
+        if not options.prove:
+            return None
+        return prove(written.text, network, cost, size, weights, written.paths, form, written.one_size)
+
+    written, proof = _write(space, architecture, fresh, facts, options.deploy, check)
     network = form or network
     files, remarks = {place.module: written.text.encode()}, dict.fromkeys(names, "")
     if weights is not None:
@@ -131,28 +137,55 @@ def source(
     Raises:
         InputError: if no generator can write it.
     """
+    return _write(space, architecture, network, about, inference, lambda written: None)[0]
+
+
+def _write(
+    space: SearchSpace,
+    architecture: Architecture,
+    network: nn.Module,
+    about: Mapping[str, str],
+    inference: bool,
+    check: Callable[[Written], Proof | None],
+) -> tuple[Written, Proof | None]:
+    """The file of the first generator that can write the network and whose file passes a check, and what the check found."""
     space = space.variant(architecture.extra)
     if inference:
-        return deploy.source(space, architecture, network, about)
+        written = deploy.source(space, architecture, network, about)
+        return written, check(written)
     reasons: list[str] = []
+    failed: ProofFailed | None = None
     for generate in GENERATORS:
         try:
             written = generate(space, architecture, network, about)
             if not written.package:
                 compare(written.text, network)
-                return written
+            proof = check(written)
         except Unsupported as reason:
             reasons.append(str(reason))
+        except ProofFailed as error:
+            failed = failed or error
+            reasons.append(error.problem)
         except InputError:
             raise
-        except Exception as error:  # a network that nobody thought of: the next generator may do
-            reasons.append(f"its source could not be written ({type(error).__name__}: {' '.join(str(error).split())[:120]})")
+        except Exception as error:  # the next generator may do
+            reasons.append(_bug(error))
         else:
-            why = "; ".join(reasons)
-            note = f"the file imports {written.package}, whose code builds the backbone: it could not be written out ({why})"
-            return replace(written, notes=(*written.notes, note))
+            if written.package:
+                note = f"the file imports {written.package}, whose code builds the backbone: it could not be written out"
+                written = replace(written, notes=(*written.notes, f"{note} ({'; '.join(reasons)})"))
+            return written, proof
+    if failed:
+        raise ProofFailed("; ".join(reasons), failed.fix, failed.source)
     fix = "take a network of torchvision, timm or a package of yours by its name, or use space.build(architecture) as it is"
     raise InputError(f"this network cannot be written as source: {'; '.join(reasons)}", fix, "backbone")
+
+
+def _bug(error: Exception) -> str:
+    """An error that a generator should not have raised, in words: it is no property of the network."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{type(error).__name__} in {Path(last.filename).name}, line {last.lineno}: {' '.join(str(error).split())[:120]}"
+    return f"a bug of se-nas in writing its source, please report it ({where})"
 
 
 def load_network(text: str, network: nn.Module) -> nn.Module:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -91,6 +93,19 @@ class Written:
     package: str = ""
     paths: tuple[str, ...] = ()
     one_size: bool = False
+
+
+def is_ours(error: Exception) -> bool:
+    """Whether an error was raised by the exporter itself, which then has a bug; not by the network that it runs."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return str(Path(__file__).parent) in last.filename and last.name != "__torch_function__"  # where the network calls torch
+
+
+def other_sizes(input_size: Sequence[int]) -> list[tuple[int, ...]]:
+    """Sizes, beside (C, H, W), at which a network and its file are compared: a little larger, and two and three times as large."""
+    channels, *sides = input_size
+    little = tuple(side + max(1, side // 8) for side in sides)
+    return [(channels, *little), (channels, *(side * (2 + i % 2) for i, side in enumerate(sides)))]
 
 
 def compare(text: str, network: nn.Module) -> None:

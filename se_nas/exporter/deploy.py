@@ -14,7 +14,7 @@ from torch.nn.modules.conv import _ConvTransposeNd
 from torch.nn.modules.dropout import _DropoutNd
 
 from se_nas.errors import InputError
-from se_nas.exporter.contract import Unsupported, Written, compare
+from se_nas.exporter.contract import Unsupported, Written, compare, is_ours
 from se_nas.exporter.generator import network as generator
 from se_nas.exporter.generator.inplace import Memory, free_modules, summed
 from se_nas.exporter.generator.kinds import is_layer
@@ -102,10 +102,13 @@ def _refused(reason: object) -> InputError:
 def _record(network: nn.Module, input_size: tuple[int, int, int]) -> Recording:
     images = torch.empty(3, *input_size, device="meta")
     try:
-        return record(copy.deepcopy(network).to("meta"), images, lambda module: is_layer(module) or isinstance(module, SEBlock))
+        with torch.device("meta"):  # where the network makes tensors of its own
+            return record(copy.deepcopy(network).to("meta"), images, lambda module: is_layer(module) or isinstance(module, SEBlock))
     except Unsupported:
         raise
     except Exception as error:
+        if is_ours(error):
+            raise
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise Unsupported(f"it could not be run without arithmetic ({reason[:160]})") from error
 

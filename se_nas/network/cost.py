@@ -1,31 +1,29 @@
 """The cost of a plain network, by one pass without arithmetic.
 
-One MAC is one multiply-accumulate of a convolution or a linear layer. Pooling, batch norm, activations and biases are
-no MACs, and of a plain network they are not counted.
+One MAC is one multiply-accumulate of a convolution or a linear layer, on whatever device it runs. Products of two things
+that are both computed from the inputs (attention's), pooling, batch norm, activations and biases are no MACs.
 """
 
 from __future__ import annotations
 
 import copy
 
-import torch
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch import nn
 
+from se_nas.network.graph import trace
+from se_nas.network.inputs import Inputs
 from se_nas.se.cost import Cost
 
 
-def count(network: nn.Module, images: Tensor) -> tuple[Cost, Tensor]:
-    """Parameters and MACs of a network as built, by running it once on ``images`` (1, C, H, W), and its output."""
-    with FlopCounterMode(display=False) as counter:
-        output = network(images)
-    params = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
-    return Cost(params, counter.get_total_flops() // 2), output
-
-
-def count_quickly(network: nn.Module, size: tuple[int, int, int]) -> Cost:
-    """`count` on an image of (C, H, W), without arithmetic unless the network computes with the values of its tensors."""
+def count(network: nn.Module, inputs: Inputs) -> Cost:
+    """Parameters, frozen or not, and MACs of one call of a network as built, without arithmetic unless it computes with values."""
     try:
-        return count(copy.deepcopy(network).to("meta").eval(), torch.empty(1, *size, device="meta"))[0]
+        graph, _ = trace(copy.deepcopy(network).to("meta").eval(), inputs.to("meta"))
     except Exception:
-        return count(network.eval(), torch.zeros(1, *size))[0]
+        graph, _ = trace(copy.deepcopy(network).cpu().eval(), inputs.to("cpu"))
+    return Cost(count_params(network), graph.macs)
+
+
+def count_params(network: nn.Module, trainable: bool = False) -> int:
+    """Elements of a network's parameters; of the trainable ones alone if so asked."""
+    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad or not trainable)

@@ -2,45 +2,29 @@
 
 Four structures are looked for: sums of a branch and a shortcut (residual blocks), concatenations, depthwise-separable
 units without a sum, and, in networks that have none of these, groups of convolution, norm and activation. An SE block
-attaches to the output of a module, or to its input, so a place is usable if a module of its own computes the value
-there (or alone reads it); what has no such module is reported with the reason.
+attaches to the output of a module, or to its input, where a module of its own computes the value there (or alone reads
+it), and otherwise to the expression that computes it; what has neither is reported with the reason.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
-from se_nas.network.graph import Graph, Op
+from se_nas.network.graph import Call, Graph, Op, within
+from se_nas.network.layers import ACTIVATIONS, Layer, fused_layers, is_product
+from se_nas.network.own import Own, find_own
+from se_nas.network.places import Marks, Place, Places
 
-NORMS = {"native_batch_norm", "_native_batch_norm_legit_no_training", "native_group_norm", "native_layer_norm"}
-ACTIVATIONS = {
-    "relu",
-    "hardswish",
-    "silu",
-    "gelu",
-    "hardtanh",
-    "leaky_relu",
-    "elu",
-    "mish",
-    "sigmoid",
-    "hardsigmoid",
-    "tanh",
-    "prelu",
-    "softplus",
-}
-RESHAPES = {"view", "_unsafe_view", "reshape", "permute", "transpose", "clone", "contiguous"}
-SCALINGS = {"mul", "div"}
+MOST_IN_SHORTCUT = 2
+"""Layers of a projection: a depthwise and a pointwise convolution."""
 
+PARTS = ("slice", "split", "split_with_sizes", "chunk", "narrow")
+"""Operations that take a part of a map."""
 
-@dataclass(frozen=True)
-class Place:
-    """A module, the side of it that is gated, and the value there."""
-
-    module: str
-    side: str
-    value: int
+RAISING = ("upsample", "convolution", "pixel_shuffle")
+"""Beginnings of names of operations that can raise the resolution."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +36,23 @@ class Unit:
         kind: ``residual``, ``concatenation``, ``separable``, ``convolution`` or ``se`` (an SE block that is there already).
         value: where in the order of the network it is.
         places: placement -> where that is.
-        existing: path of an SE module that is there already, "" if none.
+        own: an SE block that is there already.
     """
 
     name: str
     kind: str
     value: int
     places: dict[str, Place]
-    existing: str = ""
+    own: Own | None = None
+
+
+@dataclass(frozen=True)
+class Missed:
+    """A structure that could not be used: its module, the reason, and the last module before it that could be wrapped."""
+
+    name: str
+    reason: str
+    nearest: str = ""
 
 
 @dataclass
@@ -69,75 +62,127 @@ class Found:
     Attributes:
         units: of the network's blocks; of a network without blocks, its convolutions.
         spare: what lies outside of the blocks (stem, transitions, head).
-        left_out: what could not be used: (name, reason).
+        left_out: what could not be used.
     """
 
     units: list[Unit] = field(default_factory=list)
     spare: list[Unit] = field(default_factory=list)
-    left_out: list[tuple[str, str]] = field(default_factory=list)
+    left_out: list[Missed] = field(default_factory=list)
 
 
-def discover(graph: Graph, claimed: tuple[str, ...] = ()) -> Found:
+def discover(graph: Graph, claimed: tuple[str, ...], kinds: Mapping[str, type], marks: Callable[[], Marks]) -> Found:
     """The units of a network.
 
     Args:
         graph: of one forward pass in evaluation mode.
         claimed: paths of modules whose inside is known already and is passed over.
+        kinds: path of each module -> its class.
+        marks: asked once, if there are values that no module computes.
     """
-    return _Discovery(graph, claimed).run()
+    return _Discovery(graph, claimed, kinds, marks).run()
 
 
 class _Discovery:
-    def __init__(self, graph: Graph, claimed: tuple[str, ...]) -> None:
+    def __init__(self, graph: Graph, claimed: tuple[str, ...], kinds: Mapping[str, type], marks: Callable[[], Marks]) -> None:
         self.graph = graph
         self.claimed = claimed
+        self.places = Places(graph, claimed, kinds, marks)
         self.found = Found()
         self.spans: list[tuple[int, int]] = []  # (start, end) of every residual block and of what is concatenated
-        self.existing = self._existing()
+        self.own = [own for own in find_own(graph, self.places.own) if not self.places.in_claimed(own.path)]
+        self.layers = fused_layers(graph, [op for op in graph.ops if op.kernel and not self._in_gate(op.output)], kinds)
+        self.fused = {value for layer in self.layers for value in layer.inside}
 
     def run(self) -> Found:
         units = [*self._residuals()]
-        units += self._concatenations()
+        joins = [*self._concatenations()]
+        skips = [unit for unit in joins if unit.kind == "skip"]
+        units += [unit for unit in joins if unit.kind != "skip"]
         units += self._separables()
-        taken = {unit.existing for unit in units}
+        taken = {unit.own for unit in units}
         units += [
-            Unit(module, "se", value, {"standard": Place(module, "output", value)}, module)
-            for module, value in self.existing.items()
-            if module not in taken and not self._in_claimed(module)
+            Unit(own.path, "se", own.value, {"standard": place}, own) for own in self.own if own not in taken and (place := self._of(own))
         ]
         blocks = tuple(unit.name for unit in units if unit.kind == "separable" and unit.name)
         convolutions = [*self._convolutions(blocks)]
         # a table entry says what this network's blocks are: beside them, only other residual blocks count
         usual = [unit for unit in units if unit.kind == "residual"] if self.claimed else units or convolutions
-        self.found.units = _distinct(usual)
-        self.found.spare = _distinct([unit for unit in (*units, *convolutions) if unit not in usual])
+        skips = [replace(unit, kind="concatenation") for unit in skips]
+        self.found.units = _distinct(usual, set(), set(), self._name)
+        names = {unit.name for unit in self.found.units}
+        values = {unit.places["standard"].value for unit in self.found.units}
+        spare = [unit for unit in (*units, *skips, *convolutions) if unit not in usual]
+        self.found.spare = _distinct(spare, names, values, self._name)
         return self.found
 
     # The four structures, and SE blocks that are there already.
 
     def _residuals(self) -> Iterator[Unit]:
-        for op in self._ops("add"):
-            values = [value for value in dict.fromkeys(op.inputs) if self._is_map(value)]
-            if len(values) != 2 or self.graph.shapes[values[0]] != self.graph.shapes[values[1]]:
-                continue
-            start = self.graph.meet(*values)
-            layers = [self.graph.layers_between(start, value) for value in values] if start >= 0 else [0, 0]
-            if layers[0] == layers[1]:
-                continue  # two branches mixed, or no layer at all
-            branch, shortcut = values if layers[0] > layers[1] else values[::-1]
-            if not self.graph.convolves(start, branch):
-                continue  # a transformer's: its maps need not have the channels in front
-            self.spans.append((start, op.output))
-            name = op.module
-            existing = self._existing_within(start, branch)
-            standard = Place(existing, "output", self.existing[existing]) if existing else self._unscaled(branch)
+        sums = [found for op in self._ops("add") if (found := self._sum(op)) and not self._is_part(op)]
+        self.spans += [(start, op.output) for op, start, _, _ in sums]
+        for op, start, branch, shortcut in sums:
+            around = [(s, o, b) for o, s, b, _ in sums if o is not op and o.module == op.module]
+            if any(self.graph.depends(b, op.output) and s != op.output and self.graph.depends(op.output, s) for s, _, b in around):
+                continue  # a sum inside of a block
+            own, maker = self._own_within(start, branch), self.graph.makers.get(branch)
+            if own is None and maker and maker.name in PARTS:
+                continue  # a part of what is computed; the rest of it is concatenated
+            standard = self._of(own) if own else self.places.standard(branch, op)
             if standard is None:
-                self.found.left_out.append((name or "(network)", "no module of its own computes the end of the residual branch"))
+                self._miss(op.module, "no module or expression of its own computes the end of the residual branch", branch, start)
                 continue
             places = {"standard": standard, **self._around(op, start, branch, shortcut)}
-            if not existing:
+            if not own:
                 places |= self._inside(start, branch, standard)
-            yield Unit(name, "residual", op.output, places, existing)
+            yield Unit(op.module, "residual", op.output, places, own)
+
+    def _sum(self, op: Op) -> tuple[Op, int, int, int] | None:
+        """(the operation, start, branch, shortcut) of the sum of a residual block; None of another sum."""
+        values = [value for value in dict.fromkeys(op.inputs) if self.graph.is_map(value)]
+        if len(values) != 2 or op.output in self.fused or self.graph.shapes[values[0]] != self.graph.shapes[values[1]]:
+            return None
+        start = self.graph.meet(*values)
+        layers = [self.graph.layers_between(start, value) for value in values] if start >= 0 else [0, 0]
+        if layers[0] == layers[1] or any(is_product(self.graph, value) for value in values):
+            return None  # two branches mixed, no layer at all, or attention's scores
+        branch, shortcut = values if layers[0] > layers[1] else values[::-1]
+        if min(layers) > MOST_IN_SHORTCUT or self._dives(start, branch) or self._joined(start, branch):
+            return None  # streams fused, a U-Net's skip, or outputs of several blocks added up
+        if not self.graph.convolves(start, branch):
+            return None  # a transformer's: its maps need not have the channels in front
+        return op, start, branch, shortcut
+
+    def _is_part(self, op: Op) -> bool:
+        """Whether a sum is one of several that its own module concatenates: a cell of a searched network, which is one block."""
+        joins = [reader for reader in self.graph.readers[op.output] if reader.name == "cat" and reader.module == op.module]
+        makers = (self.graph.makers.get(value) for join in joins for value in join.inputs)
+        return sum(maker is not None and maker.name == "add" for maker in makers) > 1
+
+    def _dives(self, start: int, end: int) -> bool:
+        """Whether most of what is between is done at a lower resolution, and brought back up: what one level of a U-Net skips."""
+        size = self.graph.shapes[end][2:]
+        if self.graph.shapes[start][2:] != size:
+            return False
+        inner = [op for op in self.graph.ops if self.graph.is_map(op.output) and self.graph.between(start, op.output, end)]
+        raised = [
+            op for op in inner if op.name.startswith(RAISING) and self._is_low(op.inputs[0], size) and not self._is_low(op.output, size)
+        ]
+        layers = [op for op in inner if op.name == "convolution" and op not in raised]
+        low = [op for op in layers if self._is_low(op.output, size)]
+        return bool(raised) and 2 * len(low) > len(layers) > 1
+
+    def _joined(self, start: int, end: int) -> bool:
+        """Whether a map that does not come from ``start`` is added in between: the way leads through the sum of another block."""
+        sums = [op for op in self._ops("add") if self.graph.between(start, op.output, end) and len(set(op.inputs)) == 2]
+        return any(
+            not self.graph.depends(value, start) and self.graph.shapes[value] == self.graph.shapes[op.output]
+            for op in sums
+            for value in op.inputs
+        )
+
+    def _is_low(self, value: int, size: tuple[int, ...]) -> bool:
+        """Whether a value is a map of a lower resolution, which more than one number a channel are."""
+        return self.graph.is_map(value) and all(1 < a < b for a, b in zip(self.graph.shapes[value][2:], size, strict=True))
 
     def _around(self, op: Op, start: int, branch: int, shortcut: int) -> dict[str, Place]:
         """Placements outside of the branch's own layers."""
@@ -145,21 +190,21 @@ class _Discovery:
         readers = [
             r for r in self.graph.readers[start] if self.graph.depends(branch, r.output) and not self.graph.depends(shortcut, r.output)
         ]
-        if len(readers) == 1 and (pre := self._entrance(start, readers)):
+        if len(readers) == 1 and (pre := self.places.entrance(start, readers)):
             places["pre"] = pre
         after = self.graph.only_reader(op.output)
         total = after.output if after and after.name in ACTIVATIONS else op.output
-        if post := self._output(total):
+        if post := self.places.output(total):
             places["post"] = post
-        if shortcut != start and self.graph.only_reader(shortcut) == op and (identity := self._output(shortcut)):
+        if shortcut != start and self.graph.only_reader(shortcut) == op and (identity := self.places.output(shortcut)):
             places["identity"] = identity
         return places
 
     def _inside(self, start: int, branch: int, standard: Place) -> dict[str, Place]:
         """After the last convolution of the branch that looks at more than one pixel, if that is not the branch's end."""
         for op in reversed(self.graph.ops):
-            if op.kernel > 1 and self._between(start, op.output, branch):
-                place = self._after(op)
+            if op.kernel > 1 and self.graph.between(start, op.output, branch):
+                place = self.places.after(op)
                 if place and place != standard and place.value != branch:
                     return {"inner": place}
         return {}
@@ -168,154 +213,115 @@ class _Discovery:
         """Those that are no part of a residual block or of a larger concatenation."""
         spans: list[tuple[int, int]] = []
         for op in self._ops("cat"):
-            parts = [value for value in dict.fromkeys(op.inputs) if self._is_map(value)]
+            parts = [value for value in dict.fromkeys(op.inputs) if self.graph.is_map(value)]
             readers = self.graph.readers[op.output]
             channels = sum(self.graph.shapes[value][1] for value in parts)
             inner = self._in_span(op.output) or (readers and all(reader.name == "cat" for reader in readers))
             if len(parts) < 2 or channels != self.graph.shapes[op.output][1] or inner:
                 continue
+            skip = any(self._dives(a, b) for a in parts for b in parts if self.graph.depends(b, a))
             start = parts[0]
             for part in parts[1:]:
                 start = self.graph.meet(start, part)
             layered = [part for part in parts if start >= 0 and self.graph.layers_between(start, part)]
             if not layered:
                 continue
-            spans.append((start, op.output))
-            shuffled = len(layered) == 1 and any(
-                self.graph.makers[p].name in ("split", "slice", "chunk") for p in parts if p in self.graph.makers
+            if not skip:
+                spans.append((start, op.output))
+            shuffled = len(layered) == 1 and any(self.graph.makers[p].name in PARTS for p in parts if p in self.graph.makers)
+            place = (
+                (self.places.output(layered[0]) if shuffled else None)
+                or self.places.output(op.output)
+                or self.places.entrance(op.output, readers)
             )
-            place = (self._output(layered[0]) if shuffled else None) or self._output(op.output) or self._entrance(op.output, readers)
-            place = place or self._reshaped(op.output)
+            place = place or self.places.reshaped(op.output) or self.places.spot(op.output, op.module)
             if place is None:
-                self.found.left_out.append((op.module or "(network)", "no module of its own computes or alone reads the concatenation"))
+                self._miss(op.module, "no module or expression of its own computes or alone reads the concatenation", op.output, start)
                 continue
-            name = op.module if place.side == "output" else place.module.rpartition(".")[0]
-            yield Unit(name, "concatenation", op.output, {"standard": place})
+            name = place.module.rpartition(".")[0] if place.side == "input" else op.module
+            yield Unit(name, "skip" if skip else "concatenation", op.output, {"standard": place})
         self.spans += spans
 
     def _separables(self) -> Iterator[Unit]:
-        for op in self.graph.ops:
-            if not op.depthwise or self._in_claimed(op.module) or self._in_span(op.output):
+        for layer in self.layers:
+            op = layer.op
+            if not op.depthwise or self.places.in_claimed(op.module) or self._in_span(op.output):
                 continue
-            pointwise = next((later for later in self.graph.ops if later.kernel == 1 and self._follows(later, op)), None)
+            after = (other.op for other in self.layers if other.op.kernel == 1 and self._leads_to(op.output, other))
+            pointwise = next(after, None)
             if pointwise is None:
                 continue
-            existing = self._existing_within(op.output, pointwise.output)
-            inner = None if existing else self._after(op)
-            standard = Place(existing, "output", self.existing[existing]) if existing else self._after(pointwise)
+            own = self._own_within(op.output, pointwise.output)
+            inner = None if own else self.places.after(op)
+            standard = self._of(own) if own else self._after_or_inside(pointwise)
             name = _common(op.module, pointwise.module)
-            if standard is None:
-                self.found.left_out.append((name or op.module, "no module of its own computes the unit's output"))
+            if standard is None or not self.graph.is_map(standard.value):
+                reason = "no module or expression of its own computes the unit's output"
+                reason = reason if self.graph.is_map(pointwise.output) else "its channels are not the second dimension of its output"
+                self._miss(name or op.module, reason, pointwise.output, op.output)
                 continue
-            places = {"standard": standard, **({"inner": inner} if inner else {})}
-            yield Unit(name, "separable", pointwise.output, places, existing)
+            yield Unit(name, "separable", pointwise.output, {"standard": standard, **({"inner": inner} if inner else {})}, own)
 
-    def _follows(self, later: Op, depthwise: Op) -> bool:
-        return (
-            not _within(later.module, tuple(self.existing))
-            and later.output > depthwise.output
-            and self.graph.depends(later.output, depthwise.output)
-        )
+    def _leads_to(self, start: int, layer: Layer) -> bool:
+        """Whether a layer reads all that is computed from a value without another layer (but those of SE blocks), and alone does."""
+        end = layer.start
+        if end < start or not self.graph.depends(end, start):
+            return False
+        between = [value for value in range(start, end) if self.graph.depends(value, start) and self.graph.depends(end, value)]
+        layers = any(layer.op.output in between for layer in self.layers if layer.op.output != start)
+        aside = any(not self.graph.depends(end, reader.output) for value in between for reader in self.graph.readers[value])
+        alone = all(reader.output in layer.inside or reader == layer.op for reader in self.graph.readers[end])
+        return not layers and not aside and alone
 
     def _convolutions(self, blocks: tuple[str, ...]) -> Iterator[Unit]:
         """Convolutions that no other structure has; ``blocks`` are the modules of separable units."""
-        for op in self.graph.ops:
-            taken = _within(op.module, (*self.existing, *self.claimed, *blocks))
-            if op.kernel == 0 or taken or not self._is_map(op.output) or self._in_span(op.output):
+        passed = (*(own.path for own in self.own if not own.inline), *self.claimed, *blocks)
+        for layer in self.layers:
+            op = layer.op
+            if any(path and within(op.module, path) for path in passed) or not self.graph.is_map(op.output) or self._in_span(op.output):
                 continue
-            if place := self._after(op):
+            if place := self._after_or_inside(op):
                 yield Unit(op.module, "convolution", op.output, {"standard": place})
             else:
-                self.found.left_out.append((op.module or "(network)", "no module of its own computes the convolution's output"))
+                self._miss(op.module, "no module or expression of its own computes the convolution's output", op.output, -1)
 
-    def _existing(self) -> dict[str, int]:
-        """Modules that scale their input's channels by a gate computed from its pooled self -> their output."""
-        found = {}
-        for op in self.graph.ops:
-            if op.name != "mul" or len(set(op.inputs)) != 2:
-                continue
-            for gate, scaled in (op.inputs, op.inputs[::-1]):
-                shape, gated = self.graph.shapes[scaled], self.graph.shapes[gate]
-                is_gate = len(shape) == 4 and gated == (*shape[:2], 1, 1) and self.graph.depends(gate, scaled)
-                if is_gate and self.graph.layers_between(scaled, gate):
-                    module = next(
-                        (c.module for c in self.graph.calls if c.input == scaled and c.output == op.output and self._own(c.module)), None
-                    )
-                    if module is not None:
-                        found[module] = op.output
-        return found
-
-    # Places.
-
-    def _output(self, value: int) -> Place | None:
-        """The innermost module of its own that computes a value."""
-        for call in self.graph.calls:
-            if call.output == value != call.input and self._own(call.module):
-                return Place(call.module, "output", value)
-        return None
-
-    def _entrance(self, value: int, readers: list[Op]) -> Place | None:
-        """The innermost module of its own in which all of these operations read a value."""
-        for call in self.graph.calls:
-            reads_there = all(_within(reader.module, (call.module,)) for reader in readers)
-            if call.input == value and readers and reads_there and self._own(call.module):
-                return Place(call.module, "input", value)
-        return None
-
-    def _unscaled(self, value: int) -> Place | None:
-        """The place of a value, or of what it is but for scaling by a constant or a parameter."""
-        place = self._output(value)
-        maker = self.graph.makers.get(value)
-        if place is None and maker and maker.name in SCALINGS and len(maker.inputs) == 1:
-            return self._unscaled(maker.inputs[0])
-        return place
-
-    def _reshaped(self, value: int) -> Place | None:
-        """The place of a value once reshaping and permuting alone have moved it."""
-        while (reader := self.graph.only_reader(value)) and reader.name in RESHAPES:
-            value = reader.output
-            if self._is_map(value) and (place := self._output(value)):
-                return place
-        return None
-
-    def _after(self, op: Op) -> Place | None:
-        """The place after a convolution's norm and activation; before them where these are no modules of their own."""
-        values = [op.output]
-        for names in (NORMS, ACTIVATIONS):
-            reader = self.graph.only_reader(values[-1])
-            if reader and reader.name in names:
-                values.append(reader.output)
-        places = (self._output(value) for value in reversed(values))
-        return next((place for place in places if place and self._is_map(place.value)), None)
+    def _after_or_inside(self, op: Op) -> Place | None:
+        return self.places.after(op) or self.places.spot(self.places.ends(op)[-1], op.module)
 
     # Questions.
 
+    def _of(self, own: Own) -> Place | None:
+        """Where another block goes in the place of the network's own."""
+        return self.places.spot(own.value, own.path) if own.inline else Place(own.path, "output", own.value)
+
     def _ops(self, name: str) -> Iterator[Op]:
-        return (op for op in self.graph.ops if op.name == name and self._is_map(op.output) and not self._in_claimed(op.module))
-
-    def _is_map(self, value: int) -> bool:
-        return len(self.graph.shapes[value]) == 4
-
-    def _own(self, module: str) -> bool:
-        """Whether a module is called just once, so that wrapping it changes one place."""
-        return module != "" and self.graph.times_called[module] == 1 and not self._in_claimed(module)
-
-    def _in_claimed(self, module: str) -> bool:
-        return _within(module, self.claimed)
+        return (op for op in self.graph.ops if op.name == name and self.graph.is_map(op.output) and not self.places.in_claimed(op.module))
 
     def _in_span(self, value: int) -> bool:
-        return any(self._between(start, value, end) for start, end in self.spans)
+        return any(self.graph.between(start, value, end) for start, end in self.spans)
 
-    def _between(self, start: int, value: int, end: int) -> bool:
-        return self.graph.depends(end, value) and not self.graph.depends(start, value)
+    def _in_gate(self, value: int) -> bool:
+        return any(value == own.gate or self.graph.between(own.scaled, value, own.gate) for own in self.own)
 
-    def _existing_within(self, start: int, end: int) -> str:
-        within = [module for module, value in self.existing.items() if self._between(start, value, end)]
-        return within[-1] if within else ""
+    def _own_within(self, start: int, end: int) -> Own | None:
+        inside = [own for own in self.own if self.graph.between(start, own.value, end)]
+        return inside[-1] if inside else None
 
+    def _miss(self, name: str, reason: str, value: int, start: int) -> None:
+        """Note what is left out, and the last module of its own before it, to which a person could attach a block."""
+        before = [call.module for call in self._before(value) if not (start >= 0 and self.graph.depends(start, call.output))]
+        near = [module for module in before if module != name and within(module, name) and self.places.own(module)]
+        self.found.left_out.append(Missed(name, reason, near[-1] if near else ""))
 
-def _within(module: str, paths: tuple[str, ...]) -> bool:
-    return any(module == path or module.startswith(f"{path}.") for path in paths)
+    def _before(self, value: int) -> list[Call]:
+        """The calls that made maps which a value is computed from."""
+        calls = [call for call in self.graph.calls if call.output >= 0 and self.graph.is_map(call.output)]
+        return [call for call in calls if self.graph.depends(value, call.output)]
+
+    def _name(self, unit: Unit) -> str:
+        """Of a unit in the network's own ``forward``: that of the last module before it."""
+        before = self._before(unit.places["standard"].value)
+        return before[-1].module if before else "forward"
 
 
 def _common(a: str, b: str) -> str:
@@ -324,13 +330,26 @@ def _common(a: str, b: str) -> str:
     return ".".join(part for part, _ in pairs)
 
 
-def _distinct(units: list[Unit]) -> list[Unit]:
-    """Units in the order of the network, with names of their own: one that would repeat another's takes that of the module it wraps."""
-    names: set[str] = set()
-    named = []
+def _distinct(units: list[Unit], names: set[str], values: set[int], name_of: Callable[[Unit], str]) -> list[Unit]:
+    """Units in the order of the network, one a value, with names of their own.
+
+    A module's name goes to the unit that is what it returns. One that would repeat another's name takes that of the module
+    it wraps, or ``name_of`` it, and a number if need be.
+    """
+    names, values, named = set(names), set(values), []
+    returned = {unit.name: unit for unit in units if _place_of(unit) == (unit.name, "output")}
     for unit in sorted(units, key=lambda unit: unit.value):
-        name = unit.name if unit.name and unit.name not in names else unit.places["standard"].module
-        if name not in names:
-            names.add(name)
-            named.append(Unit(name, unit.kind, unit.value, unit.places, unit.existing))
+        standard = unit.places["standard"]
+        if standard.value in values:
+            continue
+        free = unit.name and unit.name not in names and returned.get(unit.name, unit) is unit
+        first = (unit.name if free else standard.module) or name_of(unit)
+        name = next(name for n in itertools.count(1) if (name := f"{first}_{n}" if n > 1 else first) not in names)
+        names.add(name)
+        values.add(standard.value)
+        named.append(Unit(name, unit.kind, unit.value, unit.places, unit.own))
     return named
+
+
+def _place_of(unit: Unit) -> tuple[str, str]:
+    return unit.places["standard"].module, unit.places["standard"].side

@@ -6,7 +6,7 @@ The pass runs eagerly (on the meta device: shapes without arithmetic), so that a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,6 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from se_nas.network.inputs import Inputs
 
 
 @dataclass(frozen=True)
@@ -58,11 +61,14 @@ class Graph:
         shapes: of each value.
         ops: in the order in which they ran.
         calls: in the order in which they ended, so that inner ones come before outer ones.
+        macs: multiply-accumulates of convolutions and linear layers: of every matrix product but those of two matrices that
+            both depend on the inputs (attention's), on whatever device it ran.
     """
 
     shapes: Sequence[tuple[int, ...]]
     ops: Sequence[Op]
     calls: Sequence[Call]
+    macs: int = 0
 
     @cached_property
     def makers(self) -> dict[int, Op]:
@@ -91,6 +97,19 @@ class Graph:
                 for value in op.inputs:
                     bits[output] |= bits[value]
         return bits
+
+    @cached_property
+    def dimensions(self) -> int:
+        """Of its maps: 3 of signals (N, C, L), 4 of images, 5 of volumes; what most of its convolutions make."""
+        made = Counter(len(self.shapes[op.output]) for op in self.ops if op.name == "convolution")
+        return made.most_common(1)[0][0] if made else 4
+
+    def is_map(self, value: int) -> bool:
+        return len(self.shapes[value]) == self.dimensions
+
+    def between(self, start: int, value: int, end: int) -> bool:
+        """Whether ``end`` needed a value that ``start`` did not."""
+        return self.depends(end, value) and not self.depends(start, value)
 
     @cached_property
     def _weighted(self) -> int:
@@ -124,7 +143,7 @@ class Graph:
         return readers[0] if len(readers) == 1 else None
 
 
-class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.shapes: list[tuple[int, ...]] = []
@@ -133,6 +152,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.stack: list[str] = [""]
         self.values: dict[int, int] = {}
         self.alive: list[Tensor] = []  # an id names a tensor only as long as it lives
+        self.macs = 0
 
     def value(self, tensor: Tensor) -> int:
         number = self.values[id(tensor)] = len(self.shapes)
@@ -143,9 +163,11 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         inputs = tuple(self.values[id(tensor)] for tensor in _tensors(args) if id(tensor) in self.values)
         result = func(*args, **(kwargs or {}))
+        name = func.overloadpacket.__name__.rstrip("_")
+        layer = name == "convolution" or (name in PRODUCTS and not all(id(m) in self.values for m in _factors(name, args)))
+        self.macs += _macs(name, args, result) if layer else 0
         if inputs:
-            name = func.overloadpacket.__name__.rstrip("_")
-            kernel, depthwise = _layer(name, args)
+            kernel, depthwise = _layer(name, args) if layer else (0, False)
             outputs = tuple(self.value(tensor) for tensor in _tensors(result))
             if outputs:
                 self.ops.append(Op(name, inputs, outputs, self.stack[-1], kernel, depthwise))
@@ -156,8 +178,9 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         # The input's value is looked up before the module runs: in-place operations give the same tensor a new one.
         given: list[int] = []
 
-        def before(module: nn.Module, args: tuple[Any, ...]) -> None:
-            given.append(self.values.get(id(args[0]), -1) if args and isinstance(args[0], Tensor) else -1)
+        def before(module: nn.Module, args: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+            first = next(iter((*args, *named.values())), None)
+            given.append(self.values.get(id(first), -1) if isinstance(first, Tensor) else -1)
             self.stack.append(name)
 
         def after(module: nn.Module, args: tuple[Any, ...], result: Any) -> None:
@@ -168,42 +191,65 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return before, after
 
 
-def trace(network: nn.Module, images: Tensor) -> tuple[Graph, Any]:
+def trace(network: nn.Module, inputs: Inputs | Tensor, recorder: Recorder | None = None) -> tuple[Graph, Any]:
     """Run a network once, in its present mode, and write down what it computes.
 
     Args:
         network: any module.
-        images: (N, C, H, W).
+        inputs: of it.
+        recorder: one that others ask for values meanwhile; a new one if there is none.
 
     Returns:
-        The graph, in which the images are value 0, and the network's output.
+        The graph, whose first values are the inputs' tensors, and the network's output.
     """
-    recorder = _Recorder()
+    inputs = Inputs((inputs,)) if isinstance(inputs, Tensor) else inputs
+    recorder = recorder or Recorder()
     handles = []
     for name, module in network.named_modules():
         before, after = recorder.hooks(name)
-        handles += [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
+        handles += [module.register_forward_pre_hook(before, with_kwargs=True), module.register_forward_hook(after)]
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # one operator, on a CPU or GPU alone, that hides attention's linear layers
     try:
         with torch.no_grad(), recorder:
-            recorder.value(images)
-            output = network(images)
+            for tensor in inputs.tensors:
+                recorder.value(tensor)
+            output = inputs.call(network)
     finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
         for handle in handles:
             handle.remove()
-    return Graph(recorder.shapes, recorder.ops, recorder.calls), output
+    return Graph(recorder.shapes, recorder.ops, recorder.calls, recorder.macs), output
+
+
+def within(module: str, path: str) -> bool:
+    """Whether a module is at a path or below it."""
+    return not path or module == path or module.startswith(f"{path}.")
+
+
+PRODUCTS = {"mm": 0, "bmm": 0, "linear": 0, "addmm": 1, "baddbmm": 1, "addmv": 1, "mv": 0}
+"""Products of matrices, and which argument is the first factor."""
 
 
 def _tensors(value: Any) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, (tuple, list)):
-        return [tensor for item in value for tensor in _tensors(item)]
-    return []
+    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
+
+
+def _factors(name: str, args: Sequence[Any]) -> Sequence[Tensor]:
+    return args[PRODUCTS[name] : PRODUCTS[name] + 2]
+
+
+def _macs(name: str, args: Sequence[Any], result: Any) -> int:
+    """Multiply-accumulates of a convolution or a product of matrices."""
+    if name == "convolution":
+        images, weight, transposed = args[0], args[1], args[6]
+        return int((images if transposed else result).numel() * weight[0].numel())
+    return int(result.numel() * _factors(name, args)[0].shape[-1])
 
 
 def _layer(name: str, args: Sequence[Any]) -> tuple[int, bool]:
-    """Kernel size of a convolution or linear layer (0 of anything else), and whether it is depthwise."""
-    if name == "convolution":
-        images, weight, groups = args[0], args[1], args[8]
-        return weight.shape[2:].numel(), groups == images.shape[1] > 1
-    return (1, False) if name in ("addmm", "mm", "bmm", "linear") else (0, False)
+    """Kernel size of a convolution or linear layer, and whether it is depthwise."""
+    if name != "convolution":
+        return 1, False
+    images, weight, groups = args[0], args[1], args[8]
+    return weight.shape[2:].numel(), groups == images.shape[1] > 1

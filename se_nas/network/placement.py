@@ -2,29 +2,51 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
-from dataclasses import dataclass
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from math import prod
 
-import torch
 from torch import Tensor, nn
 
 from se_nas.errors import InputError
 from se_nas.network.attached import Attached, use_public_names
 from se_nas.network.blocks import Anchor, find_anchors
-from se_nas.network.discover import Place, Unit, discover
-from se_nas.network.graph import Call, Graph, trace
+from se_nas.network.discover import Missed, Unit, discover
+from se_nas.network.graph import Call, Graph
+from se_nas.network.own import Own
+from se_nas.network.places import Marks, Place
+from se_nas.network.rewrite import Edit, edits_of, operand, rewrite
 
 
 @dataclass(frozen=True)
 class Attachment:
-    """One placement of one site: the module to wrap, the side to gate, and the shape (C, H, W) gated there."""
+    """One placement of one site.
+
+    Attributes:
+        module: path of the module to wrap; of side ``inside``, of the module in whose method the value is computed.
+        side: what is gated: the module's ``output``, its ``input``, or an expression ``inside`` it.
+        channels: C of what is gated.
+        size: the rest of its shape: (L,), (H, W) or (D, H, W).
+        method, node: of side ``inside``, the expression; see `se_nas.network.rewrite`.
+    """
 
     module: str
     side: str
     channels: int
-    height: int
-    width: int
+    size: tuple[int, ...]
+    method: str = ""
+    node: int = -1
+
+    @property
+    def height(self) -> int:
+        """Of the image that an SE block sees: L of a signal, D of a volume."""
+        return self.size[0]
+
+    @property
+    def width(self) -> int:
+        """Of the image that an SE block sees: 1 of a signal, H * W of a volume."""
+        return prod(self.size[1:])
 
 
 @dataclass(frozen=True)
@@ -36,7 +58,9 @@ class Site:
         stage: path of the container that a known block stands in, ``layer1``; of others the resolution, ``56x56``.
         kind: ``residual``, ``concatenation``, ``separable``, ``convolution`` or ``se``.
         attachments: by placement; all sites have ``standard``.
-        existing: path of the network's own SE block, which is taken out before another is put in; "" if there is none.
+        existing: path of the network's own SE block, which is taken out before another is put in; "" if there is none. Of one
+            that is written in a block's ``forward``, the block's path.
+        inline: of such a one, how that is taken out, and the modules that only it needs.
         spare: whether it lies outside of the network's blocks, and is searched only if it is named.
     """
 
@@ -46,6 +70,29 @@ class Site:
     attachments: Mapping[str, Attachment]
     existing: str = ""
     spare: bool = False
+    inline: tuple[Edit, tuple[str, ...]] | None = None
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Blocks of one kind that cannot take an SE block.
+
+    Attributes:
+        names: their paths.
+        reason: why, in words.
+        blocks: how many blocks of that kind the network has, with those that can.
+        line: what to write in Python, before the space is made, so that they can; "" if there is nothing.
+    """
+
+    names: tuple[str, ...]
+    reason: str
+    blocks: int
+    line: str = ""
+
+    def __str__(self) -> str:
+        few = ", ".join(self.names[:3]) + (", ..." if len(self.names) > 3 else "")
+        text = f"{len(self.names)} of {self.blocks} blocks cannot take SE: {self.reason} ({few})"
+        return f"{text}; to give them sites: {self.line}" if self.line else text
 
 
 @dataclass(frozen=True)
@@ -54,50 +101,31 @@ class Sites:
 
     Attributes:
         sites: in the order of the network, spare ones included.
-        left_out: what could not be used: (name, reason).
+        left_out: what could not be used, grouped by reason.
         classes: how many class scores the network returns; 0 if it returns something else.
     """
 
     sites: tuple[Site, ...]
-    left_out: tuple[tuple[str, str], ...]
+    left_out: tuple[LeftOut, ...]
     classes: int
 
 
-def survey(network: nn.Module, input_size: tuple[int, int, int]) -> Sites:
-    """The sites of a network for images of (C, H, W), which is run once: on the meta device (no arithmetic), or where it is.
-
-    Raises:
-        InputError: if the network refuses such images, or has no site.
-    """
-    try:
-        plain = copy.deepcopy(network).to("meta").eval()
-        graph, output = trace(plain, torch.empty(1, *input_size, device="meta"))
-    except Exception:  # some networks compute with the values of their tensors
-        plain = copy.deepcopy(network).eval()
-        try:
-            graph, output = trace(plain, torch.zeros(1, *input_size))
-        except Exception as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            raise InputError(
-                f"the backbone refuses images of {list(input_size)} ({reason[:200]})", "correct input_size or backbone_args", "input_size"
-            ) from error
-    return find_sites(plain, graph, output.shape[1] if isinstance(output, Tensor) and output.ndim == 2 else 0)
-
-
-def find_sites(network: nn.Module, graph: Graph, classes: int) -> Sites:
+def find_sites(network: nn.Module, graph: Graph, classes: int, marks: Callable[[], Marks] = dict) -> Sites:
     """The sites of any network: known block classes by their table entry, all others by what the network computes.
 
     Args:
         network: the network.
         graph: of one forward pass of it in evaluation mode.
         classes: size of its output.
+        marks: asked for what expressions evaluate to, if there are values that no module computes.
 
     Raises:
         InputError: if there is none.
     """
     calls = {call.module: call for call in graph.calls}
+    kinds = {name: type(module) for name, module in network.named_modules()}
     known: list[tuple[int, Site]] = []
-    left_out: list[tuple[str, str]] = []
+    missed: list[Missed] = []
     for name, module in network.named_modules():
         anchors = find_anchors(type(module))
         if anchors and name in calls and not any(name.startswith(f"{site.name}.") for _, site in known):
@@ -106,19 +134,46 @@ def find_sites(network: nn.Module, graph: Graph, classes: int) -> Sites:
             if "standard" in attachments:
                 known.append((calls[name].output, Site(name, name.rpartition(".")[0] or name, "residual", attachments)))
             else:
-                left_out.append((name, str(places.get("standard", "its table entry has no standard placement"))))
-    found = discover(graph, tuple(site.name for _, site in known))
-    units = [(unit.value, _site(unit, graph, spare=False)) for unit in found.units]
-    units += [(unit.value, _site(unit, graph, spare=True)) for unit in found.spare]
+                missed.append(Missed(name, str(places.get("standard", "its table entry has no standard placement"))))
+    found = discover(graph, tuple(site.name for _, site in known), kinds, marks)
+    units: list[tuple[int, Site]] = []
+    for unit in (*found.units, *found.spare):
+        if site := _site(unit, graph, network, marks, spare=unit in found.spare):
+            units.append((unit.value, site))
+        else:
+            missed.append(Missed(unit.name, "its own SE block cannot be told from the rest of its forward"))
     sites = tuple(site for _, site in sorted([*known, *units], key=lambda pair: pair[0]))
-    if not any(not site.spare for site in sites):
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in (*left_out, *found.left_out)[:3])
+    if all(site.spare for site in sites):  # no block can be used: what else there is stands in
+        sites = tuple(replace(site, spare=False) for site in sites)
+    left_out = _grouped([*missed, *found.left_out], sites, kinds)
+    if not sites:
         raise InputError(
-            f"no site for an SE block found in {type(network).__name__}" + (f" ({reasons})" if reasons else ": it has no convolution"),
+            f"no site for an SE block found in {type(network).__name__}"
+            + (f" ({'; '.join(map(str, left_out[:3]))})" if left_out else ": it has no convolution"),
             "describe its block class with se_nas.register_block",
             "backbone",
         )
-    return Sites(sites, (*left_out, *found.left_out), classes)
+    return Sites(sites, left_out, classes)
+
+
+def _grouped(missed: Iterable[Missed], sites: Iterable[Site], kinds: Mapping[str, type]) -> tuple[LeftOut, ...]:
+    """What was missed, by reason and by the line that would mend it."""
+    groups: dict[tuple[str, str, type | None], list[str]] = {}
+    for one in missed:
+        cls = kinds.get(one.name)
+        groups.setdefault((one.reason, _line(one, cls), cls), []).append(one.name or "(network)")
+    usual = [site.name for site in sites if not site.spare]
+    return tuple(
+        LeftOut(tuple(dict.fromkeys(names)), reason, len({*names, *(name for name in usual if kinds.get(name) is cls)}), line)
+        for (reason, line, cls), names in groups.items()
+    )
+
+
+def _line(missed: Missed, cls: type | None) -> str:
+    if cls is None or cls.__module__.startswith("torch.nn.") or not missed.nearest or missed.nearest == missed.name:
+        return ""
+    child = missed.nearest.removeprefix(missed.name).strip(".")
+    return f'se_nas.register_block("{cls.__module__}.{cls.__qualname__}", {{"standard": ("{child}", "output")}})'
 
 
 def _anchored(name: str, block: nn.Module, anchor: Anchor, calls: Mapping[str, Call], graph: Graph) -> Attachment | str:
@@ -136,15 +191,29 @@ def _anchored(name: str, block: nn.Module, anchor: Anchor, calls: Mapping[str, C
     return _attachment(Place(path, anchor.side, value), graph)
 
 
-def _site(unit: Unit, graph: Graph, spare: bool) -> Site:
+def _site(unit: Unit, graph: Graph, network: nn.Module, marks: Callable[[], Marks], spare: bool) -> Site | None:
+    """None if the network's own SE block there cannot be taken out."""
     attachments = {placement: _attachment(place, graph) for placement, place in unit.places.items()}
     standard = attachments["standard"]
-    return Site(unit.name, f"{standard.height}x{standard.width}", unit.kind, attachments, unit.existing, spare)
+    existing = unit.own.path or "(network)" if unit.own else ""
+    inline = None
+    if unit.own and unit.own.inline and (inline := _inline(unit.own, standard, network, marks)) is None:
+        return None
+    return Site(unit.name, "x".join(map(str, standard.size)), unit.kind, attachments, existing, spare, inline)
+
+
+def _inline(own: Own, place: Attachment, network: nn.Module, marks: Callable[[], Marks]) -> tuple[Edit, tuple[str, ...]] | None:
+    """How an SE block that is written in a ``forward`` is taken out: what it scales stands for the product."""
+    if place.module != own.path:
+        return None
+    scaled = [mark.node for mark in marks()[own.path] if mark.method == place.method and mark.value == own.scaled]
+    keep = operand(network.get_submodule(own.path), place.method, place.node, scaled)
+    return (Edit(place.method, place.node, keep=keep), own.modules) if keep >= 0 else None
 
 
 def _attachment(place: Place, graph: Graph) -> Attachment:
-    _, channels, height, width = graph.shapes[place.value]
-    return Attachment(place.module, place.side, channels, height, width)
+    _, channels, *size = graph.shapes[place.value]
+    return Attachment(place.module, place.side, channels, tuple(size), place.method, place.node)
 
 
 class Removed(nn.Module):
@@ -160,13 +229,24 @@ class Removed(nn.Module):
 
 def remove_existing(network: nn.Module, site: Site) -> None:
     """Take the network's own SE block out of a site."""
-    if site.existing:
-        owner, child = _owner(network, site.existing)
+    paths = [site.existing] if site.existing else []
+    if site.inline:
+        edit, paths = site.inline[0], list(site.inline[1])
+        block = network.get_submodule(site.existing.removeprefix("(network)"))
+        rewrite(block, (*edits_of(block), edit))
+    for path in paths:
+        owner, child = _owner(network, path)
         setattr(owner, child, Removed(getattr(owner, child)))
 
 
 def attach(network: nn.Module, attachment: Attachment, se: nn.Module) -> None:
-    """Put an SE block, shapes (N, C, H, W) -> (N, C, H, W), at its place in the network."""
+    """Put an SE block, which keeps the shape of what it is given, at its place in the network."""
+    if attachment.side == "inside":
+        block = network.get_submodule(attachment.module)
+        name = next(name for n in itertools.count(1) if not hasattr(block, name := f"se{n if n > 1 else ''}"))
+        block.add_module(name, se)
+        rewrite(block, (*edits_of(block), Edit(attachment.method, attachment.node, name)))
+        return
     owner, child = _owner(network, attachment.module)
     module = getattr(owner, child)
     setattr(owner, child, Attached(nn.Identity() if module is None else module, se, attachment.side))
@@ -176,6 +256,10 @@ def attach(network: nn.Module, attachment: Attachment, se: nn.Module) -> None:
 def detach(network: nn.Module) -> None:
     """Take every attached SE block out again, and put the network's own ones back, in place."""
     for owner in list(network.modules()):
+        for edit in edits_of(owner):
+            if edit.gate:
+                delattr(owner, edit.gate)
+        rewrite(owner, ())
         for name, child in list(owner.named_children()):
             inner = child.module if isinstance(child, Attached) else child
             setattr(owner, name, inner.original if isinstance(inner, Removed) else inner)

@@ -38,11 +38,8 @@ class ExpectedCost:
     def __init__(self, space: SearchSpace, metric: str = "params", target: str = "") -> None:
         known(metric, METRICS, "cost_metric")
         self.space, self.metric = space, metric
-        reductions = (None, *space.reduction) if space.allow_none else space.reduction
-        self._values = dict(zip(FIELDS, (reductions, space.squeeze, space.gate, space.placement), strict=True))
-        self._shape = tuple(map(len, self._values.values()))
-        self._costs = [torch.tensor([getattr(group.cost(spec), metric) for spec in self._specs()]).double() for group in space.groups]
-        self._options = [torch.tensor([_option(group, spec) for spec in self._specs()]) for group in space.groups]
+        self._costs = [torch.tensor([getattr(group.cost(spec), metric) for spec in _specs(group)]).double() for group in space.groups]
+        self._options = [torch.tensor([group.options.index(group.canonical(spec)) for spec in _specs(group)]) for group in space.groups]
         self.plain = int(getattr(space.plain_cost, metric))
         self.dearest = int(getattr(space.cost(space.dearest(metric)), metric))
         self.target = self.plain
@@ -80,17 +77,16 @@ class ExpectedCost:
             worth.append(best.log().numpy())
         return worth
 
-    def _specs(self) -> list[SESpec | None]:
-        return [None if reduction is None else SESpec(reduction, *rest) for reduction, *rest in itertools.product(*self._values.values())]
-
     def _joint(self, group: Group, probabilities: Mapping[str, Tensor]) -> Tensor:
         """The probability of each combination of a group's values; float64, shape (combinations,)."""
         one = torch.ones(1, dtype=torch.float64)
-        fields = [probabilities.get(f"{group.name}.{field}", one).double() for field in self._values]
+        fields = [probabilities.get(f"{group.name}.{field}", one).double() for field in FIELDS]
         device = max((field.device for field in fields), key=lambda device: device.type != "cpu")
         joint: Tensor = reduce(lambda a, b: (a[:, None] * b).flatten(), (field.to(device) for field in fields))
         return joint
 
 
-def _option(group: Group, spec: SESpec | None) -> int:
-    return group.options.index(group.canonical(spec))
+def _specs(group: Group) -> list[SESpec | None]:
+    """What each combination of a group's values stands for."""
+    values = itertools.product(*(group.candidates[field] for field in FIELDS))
+    return [None if reduction is None else group.fitting(SESpec(reduction, *rest)) for reduction, *rest in values]

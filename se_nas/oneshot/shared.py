@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from se_nas.se.block import GATES, SQUEEZES, SEBlock, make_block
+from se_nas.se.block import GATES, SQUEEZES, SEBlock, as_image, make_block
 from se_nas.se.spec import SEOptions, SESpec, hidden_width
 
 Weights = Sequence[tuple[Any, Tensor | float]]
@@ -38,7 +38,7 @@ class SharedSE(nn.Module):
         self.strength = nn.Parameter(torch.zeros(())) if options.init == "identity" else None
 
     def forward(self, x: Tensor, reductions: Weights, squeezes: Weights, gates: Weights, share: Tensor | float = 1.0) -> Tensor:
-        """(N, C, H, W) -> (N, C, H, W).
+        """(N, C, H, W) -> (N, C, H, W), and so (N, C, L) and (N, C, D, H, W).
 
         Args:
             x: the gated tensor.
@@ -49,6 +49,8 @@ class SharedSE(nn.Module):
         """
         if not _counts(share):
             return x
+        if x.ndim != 4:
+            return self(as_image(x), reductions, squeezes, gates, share).reshape(x.shape)  # type: ignore[no-any-return]
         units = torch.arange(self.fc1.out_features, device=x.device)
         mask = _total((share_of, (units < self.widths[r]).to(x.dtype)) for r, share_of in reductions if _counts(share_of))
         spatial = any(SQUEEZES[name].spatial for name, weight in squeezes if _counts(weight))

@@ -41,17 +41,15 @@ class SEModelSpace(ModelSpace):
         self.network = space.build_backbone()
         for site in space.sites:
             remove_existing(self.network, site)
-        reductions = (None, *space.reduction) if space.allow_none else space.reduction
-        candidates = {"reduction": reductions, "squeeze": space.squeeze, "gate": space.gate, "placement": space.placement}
         places: list[tuple[Attachment, str, str, SEChoice]] = []
         for group in space.groups:
             if "/" in group.name:
                 raise InputError(f"NNI takes no slash in a name, as in {group.name!r}", "give the site another name", "sites.rename")
             for site in group.sites:
-                for placement in space.placement:
+                for placement in group.candidates["placement"] if any(group.options) else ():
                     place = site.attachments[placement]
-                    at = placement if len(space.placement) > 1 else None
-                    choice = SEChoice(place.channels, candidates, group.name, space.options, at)
+                    at = placement if len(group.candidates["placement"]) > 1 else None
+                    choice = SEChoice(place.channels, group.candidates, group.name, space.options, at)
                     places.append((place, site.name, placement, choice))
         for place, _, _, choice in sorted(places, key=lambda entry: -entry[0].module.count(".")):  # inner modules first
             attach(self.network, place, choice)

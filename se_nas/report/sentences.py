@@ -33,6 +33,7 @@ def findings(facts: Facts) -> list[str]:
         *_references(facts),
         *_volume(facts),
         *_test(facts, best),
+        *(clean(line) for key in ("left_out", "narrowed") for line in (facts.run.config.get("backbone") or {}).get(key, [])),
     ]
     return found
 

@@ -25,8 +25,7 @@ def site_rows(found: Sites) -> list[dict[str, Any]]:
                 "stage": site.stage,
                 "kind": site.kind,
                 "channels": place.channels,
-                "height": place.height,
-                "width": place.width,
+                "size": list(place.size),
                 "placements": {name: attachment.module for name, attachment in site.attachments.items()},
                 "existing": site.existing or None,
                 "spare": site.spare,
@@ -46,8 +45,8 @@ def show_sites(name: str, found: Sites) -> None:
         console.print('* has an SE block of its own, which a searched setting replaces and "no SE" removes', style="dim")
     if spare:
         console.print(_table("outside of the blocks: searched only with sites: {add: [NAME]}", spare))
-    for place, reason in found.left_out:
-        console.print(f"left out: {place}: {reason}", style="dim", markup=False, highlight=False)
+    for left_out in found.left_out:
+        console.print(str(left_out), style="yellow", markup=False, highlight=False)
 
 
 def _table(title: str, rows: list[dict[str, Any]]) -> Table:
@@ -65,7 +64,7 @@ def _table(title: str, rows: list[dict[str, Any]]) -> Table:
             row["stage"],
             row["kind"],
             str(row["channels"]),
-            f"{row['height']} x {row['width']}",
+            " x ".join(map(str, row["size"])),
             " ".join(row["placements"]),
             f"{row['params']:,}",
         )

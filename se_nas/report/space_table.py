@@ -21,20 +21,24 @@ def show_space(space: SearchSpace) -> None:
     for heading in ("sites", "stage", "channels", "H x W", "options"):
         table.add_column(heading, justify="left" if heading == "stage" else "right", overflow="fold")
     for group in space.groups:
-        shapes = [site.attachments[space.placement[0]] for site in group.sites]
+        shapes = [site.attachments[group.candidates["placement"][0]] for site in group.sites]
         table.add_row(
             group.name,
             str(len(group.sites)),
             _joined(site.stage for site in group.sites),
             _span([shape.channels for shape in shapes]),
-            _joined(f"{shape.height} x {shape.width}" for shape in shapes),
+            _joined(" x ".join(map(str, shape.size)) for shape in shapes),
             str(len(group.options)),
         )
     console.print(table)
     console.print(f"sites searched: {len(space.sites)} of {len(space.all_sites)}; tied by {space.share}")
+    for line in (*map(str, space.left_out), *space.narrowed):
+        console.print(line, style="yellow", markup=False, highlight=False)
     for name, values in space.extra.items():
         console.print(f"{name}: {', '.join(map(str, values))} (sites and the costs below by percent are of {values[0]})")
     console.print(f"architectures: {_amount(space.size)}")
+    if space.trainable != space.plain_cost.params:
+        console.print(f"parameters are all of them, frozen or not; trainable in the backbone: {space.trainable:,}")
     for budget in space.budgets:
         console.print(f"budget: {budget} of the plain backbone, that is {budget.limit:,}" if "%" in budget.text else f"budget: {budget}")
     if space.budgets:

@@ -14,7 +14,8 @@ from se_nas.se.spec import SEOptions, SESpec, hidden_width
 Operator = Callable[[Tensor], Tensor]
 
 
-# Squeeze operators: (N, C, H, W) -> (N, C). The exporter copies their source, so each may use torch only.
+# Squeeze operators: (N, C, H, W) -> (N, C). A signal comes as (N, C, L, 1), a volume as (N, C, D, H * W). The exporter copies
+# their source, so each may use torch only.
 
 
 def avg_squeeze(x: Tensor) -> Tensor:
@@ -122,7 +123,7 @@ def _free(name: str, registry: dict[str, object] | dict[str, Squeeze] | dict[str
 class SEBlock(nn.Module):
     """Scale each channel of x by a gate computed from x: ``x * gate(W2 relu(W1 squeeze(x)))`` (eq. 2 to 4).
 
-    Shapes: (N, C, H, W) -> (N, C, H, W).
+    Shapes: (N, C, H, W) -> (N, C, H, W), and so (N, C, L) and (N, C, D, H, W).
 
     With ``init="identity"`` the scale is ``1 + strength * (gate - 1)``. ``strength`` is one learned scalar that starts at 0:
     at first the block returns exactly x, for any gate, and it learns from the first step on.
@@ -165,6 +166,10 @@ class SEBlock(nn.Module):
         self.strength = nn.Parameter(torch.zeros(())) if init == "identity" else None
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.scale(x) if x.ndim == 4 else self.scale(as_image(x)).reshape(x.shape)
+
+    def scale(self, x: Tensor) -> Tensor:
+        """Of an image, (N, C, H, W) -> (N, C, H, W)."""
         scale = self.gate(self.fc2(torch.relu(self.fc1(self.squeeze(x)))))
         if self.strength is not None:
             scale = 1 + self.strength * (scale - 1)
@@ -172,6 +177,11 @@ class SEBlock(nn.Module):
 
     def extra_repr(self) -> str:
         return self.extra
+
+
+def as_image(x: Tensor) -> Tensor:
+    """A signal (N, C, L) as (N, C, L, 1), a volume (N, C, D, H, W) as (N, C, D, H * W): another view of the same numbers."""
+    return x.unsqueeze(-1) if x.ndim == 3 else x.flatten(3)
 
 
 def _linear(inputs: int, outputs: int, bias: bool, spatial: bool) -> nn.Module:

@@ -31,7 +31,7 @@ class Cost(NamedTuple):  # a tuple is fast: strategies make very many of them
     """Cost of one forward pass of one image. ``+`` and ``-`` work field by field.
 
     Attributes:
-        params: trainable parameters.
+        params: parameters, frozen or not.
         macs: multiply-accumulates of convolutions and linear layers.
         elementwise: elementwise operations of the SE blocks, one for each element that an operator writes.
         reductions: reduction operations of the SE blocks, one for each element that an operator reduces.

@@ -8,10 +8,13 @@ from typing import Any
 from se_nas.errors import InputError
 
 
-def check_size(value: Any) -> tuple[int, int, int]:
-    """``value`` as a tuple (C, H, W); raises `InputError` for anything else."""
-    if not (isinstance(value, Sequence) and len(value) == 3 and all(isinstance(v, int) and v > 0 for v in value)):
-        raise InputError(f"{value!r} is not a size", "write [channels, height, width], positive integers", "input_size")
+def check_size(value: Any) -> tuple[int, ...]:
+    """``value`` as a tuple (C, L), (C, H, W) or (C, D, H, W); raises `InputError` for anything else."""
+    if not (isinstance(value, Sequence) and len(value) in (2, 3, 4) and all(isinstance(v, int) and v > 0 for v in value)):
+        fix = (
+            "write positive integers: [channels, height, width], of signals [channels, length], of volumes [channels, depth, height, width]"
+        )
+        raise InputError(f"{value!r} is not a size", fix, "input_size")
     return tuple(value)
 
 

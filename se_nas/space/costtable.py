@@ -31,7 +31,7 @@ class Costs:
     """Costs of many architectures.
 
     Attributes:
-        params: trainable parameters, shape (n,).
+        params: parameters, shape (n,).
         macs: multiply-accumulates of one forward pass of one image, shape (n,).
     """
 

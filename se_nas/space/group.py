@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -29,12 +29,21 @@ class Group:
         sites: the sites.
         options: settings that the sites may take; no two build the same network. ``None`` means no SE.
         block: settings that all SE blocks of the space share.
+        candidates: field of `SESpec` -> the values that some option has; a reduction of ``None`` means no SE.
     """
 
     name: str
     sites: tuple[Site, ...]
     options: tuple[SESpec | None, ...]
     block: SEOptions
+    candidates: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+
+    def fitting(self, spec: SESpec | None) -> SESpec | None:
+        """The setting itself, or, if it has a ratio above the channels there, with the largest candidate that fits."""
+        if spec is None or not why_not(self.sites, spec):
+            return spec
+        ratios = sorted((r for r in self.candidates["reduction"] if r is not None), reverse=True)
+        return next((lower for r in ratios if not why_not(self.sites, lower := replace(spec, reduction=r))), spec)
 
     def canonical(self, spec: SESpec | None) -> SESpec | None:
         """The option that builds the same network as this setting; the setting itself if there is none."""
@@ -54,7 +63,8 @@ class Group:
 def make_group(name: str, sites: tuple[Site, ...], candidates: Iterable[Sequence[Any]], allow_none: bool, block: SEOptions) -> Group:
     """A group whose options are all combinations of candidate values.
 
-    If several combinations build the same network (their hidden widths round to the same), only the first is kept.
+    A ratio larger than a site's channels, or a placement that a site lacks, is left out. If several combinations build the same
+    network (their hidden widths round to the same), only the first is kept.
 
     Args:
         name: name of the group.
@@ -62,11 +72,23 @@ def make_group(name: str, sites: tuple[Site, ...], candidates: Iterable[Sequence
         candidates: values of each field of `SESpec`, in the order of the fields.
         allow_none: whether "no SE" is an option.
         block: settings that all SE blocks share.
+
+    Raises:
+        InputError: if no option is left.
     """
     distinct: dict[tuple[Any, ...], SESpec] = {}
-    for spec in itertools.starmap(SESpec, itertools.product(*candidates)):
+    specs = [SESpec(*values) for values in itertools.product(*candidates)]
+    fitting = [spec for spec in specs if not why_not(sites, spec)]
+    for spec in fitting:
         distinct.setdefault(_network(sites, spec, block), spec)
-    return Group(name, sites, (*((None,) if allow_none else ()), *distinct.values()), block)
+    none = (None,) if allow_none else ()
+    if not distinct and not allow_none:
+        fix = "take more candidates, allow_none: true, or leave that site out of `sites`"
+        raise InputError(f"no candidate fits {name}: {why_not(sites, specs[0])}", fix, "sites")
+    some = fitting or [replace(specs[0], placement="standard")]
+    fields = {key: tuple(dict.fromkeys(getattr(spec, key) for spec in some)) for key in FIELDS}
+    fields["reduction"] = (*none, *(fields["reduction"] if fitting else ()))
+    return Group(name, sites, (*none, *distinct.values()), block, fields)
 
 
 def mean_costs(group: Group) -> dict[str, Any]:
@@ -137,16 +159,39 @@ def attachment(site: Site, spec: SESpec) -> Attachment:
     return site.attachments[spec.placement]
 
 
-def check_sites(sites: Iterable[Site], placements: Iterable[str], reduction: int) -> None:
-    """Raise `InputError` unless every site has every placement, with at least ``reduction`` channels."""
-    for site, placement in itertools.product(sites, placements):
-        channels = attachment(site, SESpec(1, placement=placement)).channels
-        if reduction > channels:
-            raise InputError(
-                f"{reduction} is larger than the {channels} channels of site {site.name} (placement {placement})",
-                "take it out, or leave that site out of `sites`",
-                "reduction",
-            )
+def why_not(sites: Iterable[Site], spec: SESpec) -> str:
+    """Why sites cannot take a setting; "" if they can."""
+    for site in sites:
+        if spec.placement not in site.attachments:
+            return f"site {site.name} has no placement {spec.placement!r}; it has {', '.join(site.attachments)}"
+        if spec.reduction > (channels := site.attachments[spec.placement].channels):
+            return f"{spec.reduction} is larger than the {channels} channels of site {site.name} (placement {spec.placement})"
+    return ""
+
+
+def narrowed(groups: Sequence[Group], reductions: Sequence[int], placements: Sequence[str]) -> tuple[str, ...]:
+    """Which ratios and placements are left out where, in words.
+
+    Raises:
+        InputError: if a ratio fits nowhere, or no placement fits anywhere.
+    """
+    said = []
+    for name, values in (("placement", placements), ("reduction", reductions)):
+        without = {value: [group for group in groups if not any(group.options) or value not in group.candidates[name]] for value in values}
+        nowhere = [value for value in values if len(without[value]) == len(groups)]
+        for value, shut in without.items():
+            probe = SESpec(1, placement=value) if isinstance(value, str) else SESpec(value)
+            reason = next(filter(None, (why_not(group.sites, probe) for group in shut)), "")
+            if reason and value in nowhere and (name == "reduction" or len(nowhere) == len(values)):
+                raise InputError(reason, "take it out, or choose other sites", name)
+            if shut:
+                few = ", ".join(group.name for group in shut[:3]) + (", ..." if len(shut) > 3 else "")
+                said.append(
+                    f"{name} {value} is left out at {len(shut)} of {len(groups)} choices ({few}): {reason or 'nothing else fits with it'}"
+                )
+    if not any(any(group.options) for group in groups):
+        raise InputError("no ratio fits with any placement at any site", "take smaller ratios, or other placements", "reduction")
+    return tuple(said)
 
 
 def _network(sites: Sequence[Site], spec: SESpec, block: SEOptions) -> tuple[Any, ...]:

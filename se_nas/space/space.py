@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from functools import cached_property
@@ -18,9 +19,11 @@ from torch import nn
 from se_nas.backbones import make_backbone
 from se_nas.errors import InputError, known
 from se_nas.network.blocks import PLACEMENTS
-from se_nas.network.cost import count_quickly
-from se_nas.network.placement import Site, remove_existing, survey
+from se_nas.network.cost import count, count_params
+from se_nas.network.inputs import Inputs, read_inputs
+from se_nas.network.placement import Site, remove_existing
 from se_nas.network.sites import Selection, group_sites, select_sites
+from se_nas.network.survey import initialise, survey
 from se_nas.se.block import GATES, SQUEEZES
 from se_nas.se.cost import Cost
 from se_nas.se.spec import PAPER, SEOptions, SESpec
@@ -32,7 +35,7 @@ from se_nas.space.costtable import Costs, CostTable
 from se_nas.space.dimensions import Dimensions
 from se_nas.space.extra import Choice, check_choice, check_extra, check_names, choices, first_choice, other_values, words
 from se_nas.space.feasible import FeasibleSet, FeasibleUnion, Prefix
-from se_nas.space.group import check_sites, make_group, set_blocks
+from se_nas.space.group import make_group, narrowed, set_blocks
 from se_nas.space.spacefile import load_space
 from se_nas.space.variants import check_alike, cost_of_codes, costs_of_many, extreme_codes, feasible_sets
 
@@ -49,7 +52,8 @@ class SearchSpace:
     Args:
         backbone: a name (``resnet20``, ``torchvision:resnet50``, ``timm:NAME``, ``package.module:callable``), a
             plain ``nn.Module`` (its weights are kept), or a function that returns one.
-        input_size: (C, H, W) of one image.
+        input_size: (C, H, W) of an image, (C, L) of a signal, (C, D, H, W) of a volume.
+        example_inputs: for a network with several inputs: a batch of one, see `se_nas.network.inputs.read_inputs`.
         reduction: candidate reduction ratios.
         squeeze: candidate squeeze operators, names in `se_nas.se.block.SQUEEZES`.
         gate: candidate gates, names in `se_nas.se.block.GATES`.
@@ -64,7 +68,8 @@ class SearchSpace:
         budgets: hard limits, ``{"params": "<= +5%", "macs": "<= 42M"}``; percentages are relative to the plain backbone.
         bias: whether the SE blocks' linear layers have biases.
         divisor: round hidden widths to a multiple of this.
-        init: ``default``, or ``identity``: an inserted block changes no output before training.
+        init: ``default``, or ``identity``: an inserted block changes no output before training. None is ``default``, but
+            ``identity`` in a search that starts from trained weights.
         backbone_args: keyword arguments of a named backbone.
 
     Raises:
@@ -76,6 +81,7 @@ class SearchSpace:
         backbone: str | nn.Module | Callable[..., nn.Module],
         input_size: Sequence[int] = (3, 32, 32),
         *,
+        example_inputs: Any = None,
         reduction: Sequence[int] = (16,),
         squeeze: Sequence[str] = ("avg",),
         gate: Sequence[str] = ("sigmoid",),
@@ -87,25 +93,26 @@ class SearchSpace:
         budgets: Mapping[str, object] | None = None,
         bias: bool = False,
         divisor: int = 1,
-        init: str = "default",
+        init: str | None = None,
         backbone_args: Mapping[str, Any] | None = None,
     ) -> None:
-        known(init, ("default", "identity"), "init")
-        self.backbone = backbone
+        known(init or "default", ("default", "identity"), "init")
         self.backbone_args = dict(backbone_args or {})
         self.extra = check_extra({} if extra is None else extra, self.backbone_args)
-        self.input_size = check_size(input_size)
+        self.example_inputs = example_inputs
+        self.inputs = Inputs.of_size(check_size(input_size)) if example_inputs is None else read_inputs(example_inputs)
+        self.input_size: Any = self.inputs.size
+        self.backbone = initialise(backbone, self.inputs) if isinstance(backbone, nn.Module) else backbone
         self.reduction = check_candidates("reduction", reduction, "a ratio", lambda r: type(r) is int and r >= 1)
         self.squeeze = check_candidates("squeeze", squeeze, f"one of {', '.join(SQUEEZES)}", SQUEEZES.__contains__)
         self.gate = check_candidates("gate", gate, f"one of {', '.join(GATES)}", GATES.__contains__)
         self.placement = check_candidates("placement", placement, f"one of {', '.join(PLACEMENTS)}", PLACEMENTS.__contains__)
-        self.share = share
-        self.selection = sites
-        self.allow_none = allow_none
-        self.options = SEOptions(bias, divisor, init)
-
+        self.share, self.selection, self.allow_none, self.init = share, sites, allow_none, init
+        self.options = SEOptions(bias, divisor, init or "default")
         self._variants: dict[Choice, SearchSpace] = {}
         self._look()
+        for left_out in self.left_out:
+            warnings.warn(str(left_out), stacklevel=2)
         check_names(self.extra, [group.name for group in self.groups])
         for name, value in other_values(self.extra):  # fail now if the builder refuses a value
             make_backbone(backbone, self.backbone_args, {**dict(first_choice(self.extra)), name: value})
@@ -114,17 +121,16 @@ class SearchSpace:
     def _look(self) -> None:
         """Find the sites, groups and costs of the backbone (with the first value of each extra dimension)."""
         plain = self.build_backbone()
-        found = survey(plain, self.input_size)
+        found = survey(plain, self.inputs)
         self.all_sites, self.left_out, self.classes = found.sites, found.left_out, found.classes
         self.sites = select_sites(self.all_sites, self.selection)
         for site in self.sites:  # the plain backbone has no SE blocks at the searched sites
             remove_existing(plain, site)
-        self.plain_cost = count_quickly(plain, self.input_size)
-        check_sites(self.sites, self.placement, max(self.reduction))
+        self.plain_cost, self.trainable = count(plain, self.inputs), count_params(plain, trainable=True)
         candidates = (self.reduction, self.squeeze, self.gate, self.placement)
-        self.groups = tuple(
-            make_group(name, members, candidates, self.allow_none, self.options) for name, members in group_sites(self.sites, self.share)
-        )
+        tied = group_sites(self.sites, self.share)
+        self.groups = tuple(make_group(name, members, candidates, self.allow_none, self.options) for name, members in tied)
+        self.narrowed = narrowed(self.groups, self.reduction, self.placement)
 
     # Reading and writing a space.
 
@@ -151,6 +157,7 @@ class SearchSpace:
             "backbone": self.backbone if isinstance(self.backbone, str) else None,
             "backbone_args": {key: str(value) if isinstance(value, Enum) else value for key, value in self.backbone_args.items()},
             "input_size": list(self.input_size),
+            **({"example_inputs": self.example_inputs} if isinstance(self.example_inputs, str) else {}),
             "sites": self.selection if isinstance(self.selection, str) else copy.deepcopy(dict(self.selection)),
             "share": self.share,
             "reduction": list(self.reduction),
@@ -279,8 +286,7 @@ class SearchSpace:
             choices: group -> setting, for every group.
             extra: extra dimension -> value, for every one; None takes the first value of each.
         """
-        missing = {group.name for group in self.groups} ^ set(choices)
-        if missing:
+        if missing := {group.name for group in self.groups} ^ set(choices):
             raise InputError(f"the groups differ from the space's in {', '.join(sorted(missing))}", "give one setting for each group")
         chosen = first_choice(self.extra) if extra is None else check_choice(self.extra, extra)
         groups = self.variant(chosen).groups
@@ -308,9 +314,7 @@ class SearchSpace:
 
     @cached_property
     def _dimensions(self) -> Dimensions:
-        reductions = (None, *self.reduction) if self.allow_none else self.reduction
-        candidates = {"reduction": reductions, "squeeze": self.squeeze, "gate": self.gate, "placement": self.placement}
-        return Dimensions([group.name for group in self.groups], candidates, self.extra)
+        return Dimensions(self.groups, self.extra)
 
     # Costs.
 
@@ -389,7 +393,7 @@ class SearchSpace:
 
     def build_backbone(self) -> nn.Module:
         """A plain backbone with the first value of each extra dimension; a copy with weights if it was given as a module."""
-        return make_backbone(self.backbone, self.backbone_args, dict(first_choice(self.extra)))
+        return initialise(make_backbone(self.backbone, self.backbone_args, dict(first_choice(self.extra))), self.inputs)
 
     def __repr__(self) -> str:
         name = self.backbone if isinstance(self.backbone, str) else type(self.backbone).__name__

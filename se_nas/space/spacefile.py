@@ -14,6 +14,7 @@ SPACE_KEYS: dict[str, tuple[type, ...]] = {
     "backbone": (str,),
     "backbone_args": (dict,),
     "input_size": (list,),
+    "example_inputs": (str,),
     "sites": (str, dict),
     "share": (str,),
     "reduction": (list,),

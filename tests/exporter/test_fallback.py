@@ -19,7 +19,9 @@ from se_nas import exporter
 from se_nas.backbones import BACKBONES, register_backbone
 from se_nas.errors import InputError
 from se_nas.exporter import ExportOptions, fallback
-from se_nas.exporter.contract import Unsupported
+from se_nas.exporter.contract import Unsupported, Written
+from se_nas.exporter.generator import network as generator
+from se_nas.exporter.generator import recording
 from se_nas.exporter.proof import imported
 from se_nas.space.space import SearchSpace
 
@@ -109,6 +111,35 @@ def test_the_message_says_what_was_written_and_why(tmp_path: Path, monkeypatch: 
     assert "imports torchvision" in note and "(too round)" in note
     assert "too round" in (tmp_path / "net" / "README.md").read_text()
     assert imported(made.path.read_text()) == ("torch", "torchvision")
+
+
+def test_the_next_generator_is_tried_where_the_proof_of_the_first_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    right, *others = exporter.GENERATORS
+
+    def wrong(*arguments: Any) -> Written:
+        return Written(right(*arguments).text.replace("torch.sigmoid(x)", "torch.sigmoid(2 * x)"))
+
+    monkeypatch.setattr(exporter, "GENERATORS", [wrong, *others])
+    space = SearchSpace("torchvision:squeezenet1_1", (3, 32, 32), reduction=[4], allow_none=False)
+    made = exporter.export(space, space.sample(0), tmp_path / "net")
+    (note,) = made.notes
+    assert "imports torchvision" in note and "the written file is not the searched network: eval, 1x3x32x32" in note
+    assert made.proof is not None and made.proof.imports == ("torch", "torchvision")
+
+
+def test_a_bug_is_called_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    def buggy(*arguments: Any) -> Written:
+        raise KeyError("layer3")
+
+    space = SearchSpace("torchvision:squeezenet1_1", (3, 32, 32), reduction=[4])
+    network = space.build(space.sample(0))
+    monkeypatch.setattr(exporter, "GENERATORS", [buggy, fallback.source])
+    (note,) = exporter.source(space, space.sample(0), network, {}).notes
+    assert "a bug of se-nas in writing its source, please report it (KeyError in test_fallback.py, line " in note
+    monkeypatch.setattr(recording, "is_sequential", None)  # so that recording it fails in the recorder itself
+    monkeypatch.setattr(exporter, "GENERATORS", [generator.source])
+    with pytest.raises(InputError, match=r"a bug of se-nas .* \(TypeError in recording.py"):
+        exporter.source(space, space.sample(0), network, {})
 
 
 PACKAGE = '''

@@ -26,6 +26,7 @@ from se_nas.exporter import ExportOptions, export, load_network, source
 from se_nas.exporter.contract import Unsupported
 from se_nas.exporter.generator import network as generator
 from se_nas.exporter.proof import prove
+from se_nas.network.attached import public_paths
 from se_nas.space.architecture import Architecture
 from se_nas.space.space import SearchSpace
 
@@ -189,6 +190,34 @@ class Deeper(nn.Module):
         return self.head(y.mean((2, 3)))
 
 
+class Threshold(nn.Module):
+    """Halves large images: at sizes that nobody tries, or by a number that Python makes of the size."""
+
+    def __init__(self, large: Callable[[int], bool]) -> None:
+        super().__init__()
+        self.large, self.stem, self.block, self.head = large, unit(3, 8), unit(8, 8), nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.stem(F.avg_pool2d(x, 2) if self.large(x.shape[-1]) else x)
+        return self.head((y + self.block(y)).mean((2, 3)))
+
+
+class Guarded(nn.Module):
+    """Compares what no image changes: channels; and takes part of its images apart from the gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.block, self.head = unit(3, 8), unit(8, 8), nn.Linear(8, 5)
+        self.stem[0].requires_grad_(False)
+        self.head.bias.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.shape[1] == 3
+        with torch.no_grad():
+            x = self.stem(x)
+        return self.head((x + self.block(x)).mean((2, 3)))
+
+
 class Fickle(nn.Module):
     """Its way depends on the values of the image."""
 
@@ -272,7 +301,44 @@ def test_a_file_for_images_of_one_size_says_so() -> None:
     assert "images of 32x32 alone" in " ".join(made.text.split())
     written(space, architecture)
     proof = prove(made.text, network, space.cost(architecture), space.input_size, one_size=True)
-    assert len(proof.apart) == 3 and not any("36" in name for name in proof.apart)  # evaluation, training, statistics
+    assert len(proof.apart) == 3 and not any("36" in name for name in proof.apart)  # evaluation, training, buffers
+    assert "not compared: other sizes of images: the file is for this one only" in proof.lines
+
+
+DECISIONS: dict[str, Callable[[int], bool]] = {
+    "compared": lambda n: n > 5000,
+    "smallest": lambda n: min(n, 5000) == 5000,
+    "bits": lambda n: int(n) >> 12 > 0,
+    "root": lambda n: math.sqrt(n) > 70,
+    "quotient": lambda n: n / 2 > 2500,
+}
+
+
+@pytest.mark.parametrize("large", DECISIONS.values(), ids=DECISIONS)
+def test_what_decides_by_the_size_is_for_one_size(large: Callable[[int], bool]) -> None:
+    space = SearchSpace(Threshold(large), (3, 32, 32), reduction=[4])
+    assert source(space, space.sample(0), space.build(space.sample(0)), {}).one_size
+
+
+def test_what_is_frozen_or_kept_from_the_gradient_stays_so() -> None:
+    space = SearchSpace(Guarded(), (3, 32, 32), reduction=[4], allow_none=False)
+    network = space.build(space.sample(0))
+    made = source(space, space.sample(0), network, {})
+    assert not made.one_size
+    built = load_network(made.text, network)
+    for net in (network, built):
+        net.train()(torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))).square().sum().backward()
+    own = {public_name(network, name): parameter for name, parameter in network.named_parameters()}
+    for name, parameter in built.named_parameters():
+        assert parameter.requires_grad == own[name].requires_grad, name
+        assert (parameter.grad is None) == (own[name].grad is None) == (name.startswith("stem.") or name == "head.bias"), name
+        if parameter.grad is not None:
+            torch.testing.assert_close(parameter.grad, own[name].grad)
+
+
+def public_name(network: nn.Module, name: str) -> str:
+    path, _, last = name.rpartition(".")
+    return f"{public_paths(network)[path]}.{last}".strip(".")
 
 
 QUICK = ("mobilenet_v3_small", "shufflenet_v2_x0_5", "short densenet")

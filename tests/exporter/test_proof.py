@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+import torchvision
 from safetensors import safe_open
 from torch import nn
 
@@ -18,7 +20,7 @@ from se_nas import exporter
 from se_nas.errors import InputError
 from se_nas.exporter import proof
 from se_nas.exporter.contract import Written
-from se_nas.exporter.proof import ProofFailed, alone, imported, prove
+from se_nas.exporter.proof import Proof, ProofFailed, alone, imported, prove
 from se_nas.exporter.proof.randomise import randomise
 from se_nas.space.space import SearchSpace
 
@@ -41,7 +43,8 @@ def test_a_trained_network_is_proven_and_the_card_says_so(small: SearchSpace, tm
     made = exporter.export(small, architecture, tmp_path / "best", network.state_dict(), {"trial": 3})
     found = made.proof
     assert found is not None and found.weights == "given" and found.imports == ("torch",)
-    assert list(found.apart) == ["eval, 1x1x8x8", "eval at another size, 1x1x9x9", "train, 4x1x8x8", "batch norm statistics"]
+    sizes = ["eval, 1x1x8x8", "eval at another size, 1x1x9x9", "eval at a much larger size, 1x1x16x24", "train, 4x1x8x8"]
+    assert list(found.apart) == [*sizes, "buffers"]
     assert max(found.apart.values()) <= 1e-6 and not found.left_out
     assert (found.params, found.macs) == small.cost(architecture)[:2]
     assert found.gradients == len(list(network.parameters()))
@@ -72,11 +75,20 @@ def test_a_wrong_file_is_refused_and_nothing_stays(small: SearchSpace, tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
+HEAD = "self.fc(x.mean((2, 3)))"
+GATED = "return torch.relu(out + "
 WRONG: dict[str, tuple[str, str, str]] = {
-    "momentum": ("nn.BatchNorm2d(out_channels)", "nn.BatchNorm2d(out_channels, momentum=0.2)", "batch norm statistics"),
+    "momentum": ("nn.BatchNorm2d(out_channels)", "nn.BatchNorm2d(out_channels, momentum=0.2)", "buffers"),
     "eps": ("nn.BatchNorm2d(out_channels)", "nn.BatchNorm2d(out_channels, eps=1e-4)", "eval, 1x1x8x8"),
-    "detached": ("self.fc(x.mean((2, 3)))", "self.fc(x.mean((2, 3)).detach())", "no gradient reaches"),
-    "only at this size": ("self.fc(x.mean((2, 3)))", "self.fc(x[:, :, :2, :2].mean((2, 3)))", "eval at another size"),
+    "detached": (HEAD, "self.fc(x.mean((2, 3)).detach())", "gets a gradient in the searched network, and not in the file's"),
+    "frozen": (
+        "network = ResNet()\n",
+        "network = ResNet().requires_grad_(False)\n",
+        "is frozen in the file's network",
+    ),
+    "gradient": (GATED, "return torch.relu(out.detach() / 2 + out / 2 + ", "gradients: .* of the largest apart"),
+    "only at this size": (HEAD, "self.fc(x[:, :, :2, :2].mean((2, 3)))", "eval at another size"),
+    "only at small sizes": (HEAD, "self.fc((x if x.shape[-1] < 5 else 2 * x).mean((2, 3)))", "eval at a much larger size"),
     "more parameters": ("self.fc = nn", "self.more = nn.Parameter(torch.zeros(3))\n        self.fc = nn", "ends with|parameters"),
     "se-nas": ("import torch\n", "import se_nas\nimport torch\n", "se_nas is kept from being imported"),
     "broken": ("return self.fc(x", "return self.fc(y", "name 'y' is not defined"),
@@ -91,6 +103,17 @@ def test_every_kind_of_mistake_is_seen(small: SearchSpace, name: str) -> None:
     assert old in text
     with pytest.raises(ProofFailed, match=reason):
         prove(text.replace(old, new), network, small.cost(small.sample(1)), small.input_size)
+
+
+@pytest.mark.slow
+def test_a_gradient_too_many_is_seen() -> None:
+    backbone = torchvision.models.resnet18(num_classes=3)
+    backbone.conv1.requires_grad_(False)
+    space = SearchSpace(backbone, (3, 32, 32), reduction=[4])
+    text, network = text_of(space, 1)
+    assert "    network.conv1.requires_grad_(False)\n" in text
+    with pytest.raises(ProofFailed, match=r"conv1\.weight is frozen in the searched network, and not in the file's"):
+        prove(text.replace("    network.conv1.requires_grad_(False)\n", ""), network, space.cost(space.sample(1)), space.input_size)
 
 
 @pytest.mark.slow
@@ -143,6 +166,19 @@ def test_distance_is_relative_and_sees_everything() -> None:
     mean, var = torch.tensor([1e-9]), torch.tensor([1.0])  # a mean of nothing but rounding, beside a deviation of 1
     tensors = {"bn.running_mean": mean, "bn.running_var": var}
     assert alone.distance({**tensors, "bn.running_mean": 2 * mean}, tensors) < 1e-8
+
+
+def test_only_what_was_compared_is_said() -> None:
+    found = Proof(("torch",), "random", {"eval, 1x3x8x8": 0.0}, {"train, 4x3x8x8": "refused"}, 1, 1, None, {}, 1.0)
+    assert not any("gradient" in line for line in found.lines) and "not compared: train, 4x3x8x8: refused" in found.lines
+
+
+def test_attention_has_no_macs_of_its_own() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Flatten(2), nn.TransformerEncoderLayer(16, 2, 32, batch_first=True))
+    expected = 3 * 8 * 16 + 8 * (4 * 16 * 16 + 2 * 16 * 32)
+    for device in ("meta", "cpu"):
+        assert alone.macs(lambda: copy.deepcopy(network).to(device), (3, 4, 4)) == expected  # noqa: B023
 
 
 def test_imported_packages() -> None:

@@ -19,7 +19,8 @@ from se_nas.cli import main
 from se_nas.errors import InputError
 from se_nas.evaluate.data import load_data
 from se_nas.evaluate.training import TrainingEvaluator
-from se_nas.network.placement import detach, survey
+from se_nas.network.placement import detach
+from se_nas.network.survey import survey
 from se_nas.run.run import Run
 from se_nas.space.space import SearchSpace
 
@@ -165,7 +166,7 @@ def test_odd_networks(make, sites: list[str], placements: set[str]) -> None:
                 network.train()(images).sum().backward()
                 network.eval()
                 loaded = network.load_state_dict(plain.state_dict(), strict=False)
-                assert not loaded.unexpected_keys and all(".se." in key for key in loaded.missing_keys)
+                assert not loaded.unexpected_keys and all("se." in key for key in loaded.missing_keys)
                 if seed != (init == "identity"):  # compiled and exported: one architecture for each placement and init
                     continue
                 torch.compiler.reset()
@@ -181,7 +182,7 @@ def test_odd_networks(make, sites: list[str], placements: set[str]) -> None:
         ("seresnet18", 8, 8),
         ("semnasnet_050", 16, 8),
         ("ghostnet_050", 16, 7),
-        ("repvgg_a0", 10, 0),
+        ("repvgg_a0", 22, 0),
         ("dla46_c", 18, 0),
     ],
 )
@@ -212,10 +213,15 @@ def test_a_residual_network_of_ones_own_gets_every_placement_that_a_module_makes
     assert [site.name for site in found.sites if site.spare] == ["stem"]
 
 
-def test_what_is_called_twice_is_left_out_and_said() -> None:
-    found = survey(SharedBranch(), (3, 16, 16))
-    assert [site.attachments["standard"].module for site in found.sites if not site.spare] == ["last.1"]
-    assert [reason for _, reason in found.left_out] == ["no module of its own computes the end of the residual branch"] * 2
+def test_what_is_called_twice_has_a_site_at_each_expression() -> None:
+    space = SearchSpace(SharedBranch(), (3, 16, 16), reduction=[4])
+    assert [(site.name, site.attachments["standard"].side) for site in space.sites] == [
+        ("branch", "inside"),
+        ("branch_2", "inside"),
+        ("last.1", "output"),
+    ]
+    network = space.build(space.dearest())
+    assert {"se.fc1.weight", "se2.fc1.weight", "last.1_se.fc1.weight"} <= network.state_dict().keys()
 
 
 def test_sites_are_added_dropped_and_renamed() -> None:
@@ -298,8 +304,7 @@ def test_half_precision() -> None:
         ),
         ({"backbone": "odd_networks:broken"}, r"odd_networks:broken refuses \{\} \(KeyError: 'weights'\)"),
         ({"backbone": "odd_networks:nothing"}, "odd_networks has no 'nothing'"),
-        ({"backbone": OddResidual(), "placement": ["identity"]}, "site units.a has no placement 'identity'; it has standard"),
-        ({"backbone": nn.Sequential(nn.Conv2d(4, 8, 1))}, r"the backbone refuses images of \[3, 16, 16\]"),
+        ({"backbone": nn.Sequential(nn.Conv2d(4, 8, 1))}, r"the backbone refuses inputs of \[3, 16, 16\]"),
         ({"backbone": plain_stack(), "sites": {"match": ["9.*"]}}, "'9.\\*' fits no site; there are 0, 2, 6"),
     ],
 )

@@ -174,7 +174,7 @@ def test_a_space_comes_back_from_its_dict() -> None:
         ({"reduction": [0]}, "reduction: 0 is not allowed"),
         ({"reduction": [True]}, "reduction: True is not allowed"),
         ({"reduction": [4, 4]}, "reduction: .* contains a value twice"),
-        ({"reduction": [32]}, "reduction: 32 is larger than the 16 channels of site layer1.0"),
+        ({"reduction": [128]}, "reduction: 128 is larger than the 16 channels of site layer1.0"),
         ({"squeeze": ["median"]}, "squeeze: 'median' is not allowed; each value is one of avg"),
         ({"gate": "sigmoid"}, "gate: 'sigmoid' is not a list"),
         ({"placement": ["after"]}, "placement: 'after' is not allowed"),
@@ -185,7 +185,7 @@ def test_a_space_comes_back_from_its_dict() -> None:
         ({"budgets": {"params": "<= 10"}}, "no architecture meets params <= 10: that is 10 and the cheapest has 75,002"),
         ({"budgets": {"latency": "<= 10"}}, "unknown budget 'latency'"),
         ({"init": "zeros"}, "unknown init 'zeros'"),
-        ({"backbone_args": {"in_channels": 3}}, "input_size: the backbone refuses images of \\[1, 8, 8\\]"),
+        ({"backbone_args": {"in_channels": 3}}, "input_size: the backbone refuses inputs of \\[1, 8, 8\\]"),
         ({"backbone_args": {"depth": 3}}, "backbone_args: resnet8 refuses"),
     ],
 )

@@ -68,7 +68,10 @@ def merge(evaluation: Frame | None, train: Frame | None, silent: Collection[str]
         return first
     if len(first.names) != len(last.names):
         raise Unsupported("its arguments differ between training and evaluation")
-    return _merged(first, last)
+    try:
+        return _merged(first, last)
+    except Unsupported:  # what only the evaluation does may still be a branch of what the training does
+        return _merged(last, first, swapped=True)
 
 
 def _tidy(frame: Frame, silent: Collection[str]) -> Body:
@@ -168,8 +171,15 @@ def reads(item: Item | Any) -> list[Ref]:
     return list(refs_of(item))
 
 
-def _merged(evaluation: Body, train: Body) -> Body:
-    """Align the steps of two bodies; what is in one of them only becomes a branch."""
+def _merged(evaluation: Body, train: Body, swapped: bool = False) -> Body:
+    """Align the steps of two bodies; what is in one of them only becomes a branch, in which the second may give a tensor a new value.
+
+    ``swapped``: the first is the training, and the second the evaluation.
+    """
+
+    def choice(a: Any, b: Any) -> Training:
+        return Training(a, b) if swapped else Training(b, a)
+
     alike = SequenceMatcher(None, [_key(s) for s in evaluation.items], [_key(s) for s in train.items], autojunk=False)
     # The tensors of the training pass get numbers of their own, until they are found to be those of the evaluation.
     offset = 1 + max((ref.number for ref in _all_refs(evaluation)), default=0)
@@ -189,10 +199,10 @@ def _merged(evaluation: Body, train: Body) -> Body:
             return type(a)(unify(x, y) for x, y in zip(a, b, strict=True))
         if isinstance(a, dict) and isinstance(b, dict) and a.keys() == b.keys():
             return {key: unify(a[key], b[key]) for key in a}
-        if a is False and b is True:
+        if (a, b) == (swapped, not swapped) and isinstance(a, bool) and isinstance(b, bool):
             return Training()
         plain = substitute(b, lambda ref: same.get(ref, ref))
-        return a if a == plain else Training(b, a)
+        return a if a == plain else choice(a, b)
 
     for kind, a0, a1, b0, b1 in alike.get_opcodes():
         if kind == "equal":
@@ -200,23 +210,22 @@ def _merged(evaluation: Body, train: Body) -> Body:
                 assert isinstance(a, Step) and isinstance(b, Step)
                 items.append(replace(a, args=unify(a.args, b.args), kwargs=unify(a.kwargs, b.kwargs), out=unify(a.out, b.out)))
         else:
-            items.append(Branch(tuple(train.items[b0:b1]), tuple(evaluation.items[a0:a1])))  # type: ignore[arg-type]
+            first, second = tuple(evaluation.items[a0:a1]), tuple(train.items[b0:b1])
+            items.append(Branch(first, second) if swapped else Branch(second, first))  # type: ignore[arg-type]
     result = (
-        unify(evaluation.result, train.result)
-        if type(evaluation.result) is type(train.result)
-        else Training(train.result, evaluation.result)
+        unify(evaluation.result, train.result) if type(evaluation.result) is type(train.result) else choice(evaluation.result, train.result)
     )
     body = rewritten(Body(evaluation.names, evaluation.params, tuple(items), result), lambda ref: same.get(ref, ref))
-    _check_reassigned(body, evaluation)
+    _check_reassigned(body, evaluation, swapped)
     return numbered(body)
 
 
-def _check_reassigned(body: Body, evaluation: Body) -> None:
-    """Raise if training gives a tensor a new value, and the old one is read after."""
+def _check_reassigned(body: Body, evaluation: Body, swapped: bool) -> None:
+    """Raise if the second body gives more than one tensor a new value that is read after."""
     made = {ref for step in steps_of(evaluation.items) for ref in refs_of(step.out)} | set(refs_of(body.params))
     for i, item in enumerate(body.items):
         if isinstance(item, Branch):
-            again = {ref for step in item.train for ref in refs_of(step.out)} & made
+            again = {ref for step in (item.evaluation if swapped else item.train) for ref in refs_of(step.out)} & made
             if len(again) > 1 and any(ref in reads(later) for later in body.items[i + 1 :] for ref in again):
                 raise Unsupported("training and evaluation differ in more than one value")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import keyword
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
@@ -13,13 +14,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from se_nas.exporter.contract import Unsupported
+from se_nas.exporter.contract import Unsupported, is_ours, other_sizes
 from se_nas.exporter.generator.bodies import Body, merge, steps_of
 from se_nas.exporter.generator.definitions import Definition, define
 from se_nas.exporter.generator.expressions import NOTHING, SE, Container, Expression, New, initial, layer
 from se_nas.exporter.generator.families import Template, find_families
 from se_nas.exporter.generator.inplace import frames_in_place
-from se_nas.exporter.generator.kinds import CONTAINERS, base_layer, is_layer, is_sequential, kind_of
+from se_nas.exporter.generator.kinds import CONTAINERS, base_layer, is_layer, kind_of
 from se_nas.exporter.generator.loops import is_chain, listed, relative_to, roll, with_attributes
 from se_nas.exporter.generator.recording import Recording, form, record
 from se_nas.exporter.generator.symbols import Frame
@@ -93,23 +94,22 @@ class Classes:
     def _record(self) -> None:
         """What each module computes, in both modes."""
         frames: dict[bool, dict[str, Frame]] = {False: {}, True: {}}
+        recordings: dict[bool, Recording] = {}
         for training in (False,) if self.inference else (False, True):
             try:
-                recording = self._pass(training, 0)
+                recordings[training] = recording = self._pass(training, self.input_size)
                 frames[training] = frames_in_place(recording, self._sums) if self.inference else recording.frames
             except Unsupported:
                 raise
             except Exception as error:
+                if is_ours(error):
+                    raise
                 reason = " ".join(f"{type(error).__name__}: {error}".split())
                 raise Unsupported(
                     f"it could not be run without arithmetic in {'training' if training else 'evaluation'} ({reason[:160]})"
                 ) from error
-        try:
-            larger = self._pass(False, 8)
-            other = frames_in_place(larger, self._sums) if self.inference else larger.frames
-            self.one_size = other.keys() != frames[False].keys() or any(form(other[path]) != form(frames[False][path]) for path in other)
-        except Exception:  # the network takes no other size
-            self.one_size = False
+        sizes = other_sizes(self.input_size)
+        self.one_size = any(self._differs(recording, mode, size) for mode, recording in recordings.items() for size in sizes)
         self.silent = {path for path, module in self.modules.items() if type(module) is nn.Identity or isinstance(module, Removed)}
         for path in {*frames[False], *frames[True]}:
             both = [frame[path] for frame in (frames[False], frames[True]) if path in frame]
@@ -135,11 +135,20 @@ class Classes:
         """The network without memory."""
         return copy.deepcopy(self.network).to("meta")
 
-    def _pass(self, training: bool, larger: int) -> Recording:
-        """What each module computes in a pass of images, or of images larger by an eighth or so."""
-        channels, *size = self.input_size
-        images = torch.empty(3, channels, *(side + (max(1, side // larger) if larger else 0) for side in size), device="meta")
-        return record(self._plain.train(training), images, lambda module: is_layer(module) or isinstance(module, SEBlock))
+    def _differs(self, recording: Recording, training: bool, size: Sequence[int]) -> bool:
+        """Whether the network does something else on images of another size, or decides anything by their size."""
+        try:
+            other = self._pass(training, size)
+        except Exception:  # it takes none
+            return False
+        same = other.frames.keys() == recording.frames.keys() and other.noted == recording.noted
+        return not same or any(form(other.frames[path]) != form(frame) for path, frame in recording.frames.items())
+
+    def _pass(self, training: bool, size: Sequence[int]) -> Recording:
+        """What each module computes in a pass of images of (C, H, W)."""
+        images = torch.empty(3, *size, device="meta")
+        with torch.device("meta"):  # where the network makes tensors of its own
+            return record(self._plain.train(training), images, lambda module: is_layer(module) or isinstance(module, SEBlock))
 
     # Classes.
 
@@ -192,8 +201,6 @@ class Classes:
         module = self.modules[path]
         container = next((name for cls, name in CONTAINERS.items() if isinstance(module, cls)), "")
         body = self.bodies.get(path)
-        if body is None and not is_sequential(module):
-            raise Unsupported(f"{path or 'the network'} is never called")
         if container == "nn.ModuleList" and not all(child.rpartition(".")[2].isdigit() for child in self.children[path]):
             container = "nn.ModuleDict"  # an SE block stands in the list, by its name
         called = {step.name for step in steps_of(body.items)} if body else set()
@@ -229,8 +236,11 @@ class Classes:
         return self._filled(CONTAINERS[type(module)], path)
 
     def _filled(self, container: str, path: str) -> Container:
-        items = {child.rpartition(".")[2]: self.expression(child) for child in self.children[path]}
-        if container != "nn.ModuleList":
+        items: dict[str, Any] = {child.rpartition(".")[2]: self.expression(child) for child in self.children[path]}
+        if container == "nn.ModuleList" and all(name.isdigit() for name in items):
+            last = max(map(int, items), default=-1)
+            items = {str(i): items.get(str(i)) for i in range(last + 1)}  # a list may hold None
+        elif container != "nn.ModuleList":
             items = {name: item for name, item in items.items() if item != NOTHING}
         return Container(container, tuple(items.items()))
 
@@ -265,7 +275,7 @@ class Classes:
         owners = {path: ""} if isinstance(self.modules[path], tuple(CONTAINERS)) else {}
         owners |= {child: child.removeprefix(f"{path}.") if path else child for child in self.children[path]}
         for owner, name in owners.items():
-            if not isinstance(self.modules[owner], tuple(CONTAINERS)):
+            if not isinstance(self.modules[owner], tuple(CONTAINERS)) or None in self.modules[owner]._modules.values():
                 continue
             own = {child.removeprefix(f"{path}.") if path else child: self.modules[child] for child in self.children[owner]}
             skipped = tuple(child for child, module in own.items() if owner == path and isinstance(module, SEBlock))  # which stand apart

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from se_nas.exporter.generator.definitions import Definition
-from se_nas.exporter.generator.expressions import MISSING, SE, Conditional, Container, Expression, Initial, Layer, Name, New
+from se_nas.exporter.generator.expressions import MISSING, SE, STORED, Conditional, Container, Expression, Initial, Layer, Name, New
 from se_nas.exporter.generator.layout import Brackets, Comprehension, Joined, Text, arguments, flat, literal
 from se_nas.exporter.generator.seblock import SECode
 from se_nas.se.spec import SESpec
@@ -138,13 +138,16 @@ class Builder:
                 text = f"torch.randn({shape}) * {std}"
             case ("values", numbers):
                 text = f"torch.tensor({literal(numbers)}{kind})"
+            case ("stored",):
+                text = f"torch.zeros({shape}{kind})"
             case 0 | 1 as number:
                 text = f"torch.{'ones' if number else 'zeros'}({shape}{kind})"
             case number:
                 text = f"torch.full({shape}, {flat(self.text(number))}{kind})"
         if value.kind == "parameter":
             return f"self.{name} = nn.Parameter({text})"
-        return f"self.register_buffer({literal(name)}, {text}{', persistent=False' if value.kind == 'constant' else ''})"
+        stored = "  # its values come with the weights" if value.value == STORED else ""
+        return f"self.register_buffer({literal(name)}, {text}{', persistent=False' if value.kind == 'constant' else ''}){stored}"
 
 
 def _kernel(value: Layer) -> Any:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
 
 from se_nas.exporter.generator.arguments import Derived, Finder, Parameter, kind_of_argument, name_all, same, with_defaults
-from se_nas.exporter.generator.bodies import Body
+from se_nas.exporter.generator.bodies import Body, Branch, Item
 from se_nas.exporter.generator.expressions import (
     MISSING,
     NOTHING,
@@ -70,7 +70,9 @@ def define(family: Family, name: str) -> tuple[Definition, list[New]]:
     children = {child: flags.optional(child, _conditional(expression)) for child, expression in children.items()}
     stored = {parameter.name: parameter.name for parameter in in_body}
     if family.tailed:
-        stored["residual"] = flags.condition("residual", list(family.tailed))
+        tail = next(name for name in ("residual", "is_residual", "has_residual_") if name not in {*children, *tensors, *stored})
+        body = body and replace(body, items=tuple(_renamed(item, tail) for item in body.items))
+        stored[tail] = flags.condition("residual", list(family.tailed))
     if family.placed:
         spec = next(p for p in finder.parameters if p.kind == "se")
         stored["place"] = f'{spec.name}.placement if {spec.name} else ""' if None in spec.values else f"{spec.name}.placement"
@@ -93,6 +95,13 @@ def define(family: Family, name: str) -> tuple[Definition, list[New]]:
     )
     news = [New(name, tuple((p.name, _value(p, i)) for p in parameters)) for i in range(len(templates))]
     return definition, news
+
+
+def _renamed(item: Item, tail: str) -> Item:
+    """An item under the attribute that says whether a module has the last branch."""
+    if isinstance(item, Branch) and item.condition == "self.residual":
+        return replace(item, condition=f"self.{tail}")
+    return item
 
 
 def _value(parameter: Parameter, i: int) -> Any:

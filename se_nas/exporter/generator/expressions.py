@@ -95,7 +95,8 @@ def layer(module: nn.Module) -> Layer:
     if torch.nn.utils.parametrize.is_parametrized(module):
         raise Unsupported(f"a {type(module).__name__} is parametrized")
     args: dict[str, Any] = {}
-    for name, parameter in inspect.signature(base).parameters.items():
+    taken = {} if base.__init__ is nn.Module.__init__ else inspect.signature(base).parameters  # nn.Sigmoid has no __init__ of its own
+    for name, parameter in taken.items():
         if name in ("device", "dtype"):
             continue
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -153,13 +154,13 @@ def initial(module: nn.Module) -> dict[str, Initial]:
             if tensor is not None and name not in known:
                 passing = kind == "buffer" and name in module._non_persistent_buffers_set
                 found[name] = Initial(
-                    "constant" if passing else kind, tuple(tensor.shape), _begins(name, tensor, kind), str(tensor.dtype)[6:]
+                    "constant" if passing else kind, tuple(tensor.shape), _begins(name, tensor, kind, passing), str(tensor.dtype)[6:]
                 )
     return found
 
 
-def _begins(name: str, tensor: Tensor, kind: str) -> Any:
-    """What a tensor is filled with: a number if it is one, its values if they are few, ``normal`` if it is random."""
+def _begins(name: str, tensor: Tensor, kind: str, passing: bool) -> Any:
+    """What a tensor is filled with: a number, its values if they are few, ``normal`` if it is random, or `STORED`."""
     if tensor.is_meta:
         raise Unsupported(f"the values of {name} cannot be told")
     first = tensor.flatten()[0].item() if tensor.numel() else 0
@@ -169,12 +170,17 @@ def _begins(name: str, tensor: Tensor, kind: str) -> Any:
         return "normal", float(f"{tensor.float().std().item():.2g}")
     if tensor.numel() <= 64:
         return "values", _nested(tensor.tolist())
-    raise Unsupported(f"the buffer {name} has {tensor.numel()} values")
+    if not passing:
+        return STORED
+    raise Unsupported(f"the buffer {name} has {tensor.numel()} values and is not among the weights")
 
 
 def _nested(value: Any) -> Any:
     return tuple(_nested(item) for item in value) if isinstance(value, list) else value
 
+
+STORED = ("stored",)
+"""Of a large buffer: its values come with the weights."""
 
 HOLE = "\0"
 

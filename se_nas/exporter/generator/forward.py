@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from se_nas.exporter.generator.bodies import Body, Branch, Training, reads, steps_of
 from se_nas.exporter.generator.formulas import IN_PLACE, OPERATORS, Formula, Formulas, axes_read, maxima_of, shapes_of
@@ -79,8 +80,11 @@ class Writer:
             else:
                 refs = tuple(refs_of(value))
                 self.formulas.lists[refs] = clean
-                self.formulas.names |= {ref: f"{clean}[{i}]" for i, ref in enumerate(refs) if ref not in self.formulas.names}
-                texts.append(f"{clean}: {'list[Tensor]' if isinstance(value, list) else 'tuple[Tensor, ...]'}")
+                self.formulas.names |= {ref: place for ref, place in _places(value, clean).items() if ref not in self.formulas.names}
+                kind = (
+                    "dict[str, Tensor]" if isinstance(value, dict) else "list[Tensor]" if isinstance(value, list) else "tuple[Tensor, ...]"
+                )
+                texts.append(f"{clean}: {kind}")
         return texts
 
     # Names.
@@ -89,6 +93,7 @@ class Writer:
         return (
             any(known == name and self.last.get(ref, -1) >= self.position for ref, known in self.formulas.names.items())
             or name in self.formulas.lists.values()
+            or any(known.startswith(f"{name}[") and self.last.get(ref, -1) >= self.position for ref, known in self.formulas.names.items())
         )
 
     def _fresh(self, *wanted: str) -> str:
@@ -197,10 +202,17 @@ class Writer:
                 self._assign_now(step, out, expression.text)
             else:
                 self._flush()
-                names = [self._several(step, ref, i) for i, ref in enumerate(refs_of(out))]
-                for ref, name in zip(refs_of(out), names, strict=True):
-                    self.formulas.names[ref] = name
-                self._emit(expression.text, f"{', '.join(names)} = ")
+                refs = tuple(refs_of(out))
+                if isinstance(out, (list, tuple)) and len(out) > 1 and all(isinstance(item, Ref) for item in out):
+                    names = [self._several(step, ref, i) for i, ref in enumerate(refs)]
+                    self.formulas.names |= dict(zip(refs, names, strict=True))
+                    self._emit(expression.text, f"{', '.join(names)} = ")
+                else:  # a dictionary, a list of one, or lists within each other
+                    whole = self._fresh("features", "outputs", "maps")
+                    self.formulas.names |= _places(out, whole)
+                    if isinstance(out, list) and all(isinstance(item, Ref) for item in out):
+                        self.formulas.lists[refs] = whole
+                    self._emit(expression.text, f"{whole} = ")
         self.position += 1
 
     def _assign_now(self, step: Step, ref: Ref, text: Text) -> None:
@@ -295,6 +307,14 @@ class Writer:
         values = dict(self.pending)
         self.pending.clear()
         self._emit(self.formulas.value(result, values).text, "return ")
+
+
+def _places(value: Any, name: str) -> dict[Ref, str]:
+    """Where each tensor of a value stands that has a name: ``features["out"]``, ``features[0]``."""
+    if isinstance(value, Ref):
+        return {value: name}
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+    return {ref: place for key, item in pairs for ref, place in _places(item, f"{name}[{literal(key)}]").items()}
 
 
 PLAIN = {"x", "out", "y", "z"}

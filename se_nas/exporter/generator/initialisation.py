@@ -1,14 +1,17 @@
-"""How a network's layers begin, told from a fresh copy of it: by a rule of the field, or as PyTorch makes them."""
+"""How a network's layers begin, told from a fresh copy of it: by a rule of the field or as PyTorch makes them; and what is frozen."""
 
 from __future__ import annotations
 
+import json
+import keyword
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
+from se_nas.network.attached import join, public_modules
 from se_nas.se.block import SEBlock
 
 ZERO = "nn.init.zeros_(module.bias)"
@@ -97,6 +100,30 @@ def _gates(network: nn.Module) -> set[nn.Module]:
     return {layer for block in network.modules() if isinstance(block, SEBlock) for layer in block.modules()}
 
 
+def frozen(network: nn.Module) -> list[str]:
+    """The lines that freeze the parameters which are frozen in the network, a module at once where they are all its own."""
+    trainable: dict[str, bool] = {}
+    for path, module in public_modules(network).items():
+        trainable |= {join(path, name): tensor.requires_grad for name, tensor in module._parameters.items() if tensor is not None}
+    return _set("", trainable, True)
+
+
+def _set(path: str, trainable: Mapping[str, bool], now: bool) -> list[str]:
+    """The lines for the parameters at and below a path, all of which are trainable (or not) ``now``."""
+    own = {name: wanted for name, wanted in trainable.items() if not path or name == path or name.startswith(f"{path}.")}
+    if all(wanted == now for wanted in own.values()):
+        return []
+    depth = path.count(".") + 2 if path else 1
+    inner = dict.fromkeys(".".join(name.split(".")[:depth]) for name in own if name != path)
+    lines = []
+    if 2 * sum(any(own[name] == now for name in own if name == part or name.startswith(f"{part}.")) for part in inner) <= len(inner):
+        getter = "get_parameter" if path in own else "get_submodule"
+        plain = path.isidentifier() and not keyword.iskeyword(path)
+        place = f".{path}" if plain else f".{getter}({json.dumps(path)})" if path else ""
+        lines, now = [f"network{place}.requires_grad_({not now})"], not now
+    return [*lines, *(line for part in inner for line in _set(part, own, now))]
+
+
 GATES = "gates = {layer for block in network.modules() if isinstance(block, SEBlock) for layer in block.modules()}"
 
 
@@ -110,4 +137,4 @@ def text(network: nn.Module) -> str:
         kept = " and module not in gates" if kind in kinds else ""
         lines.append(f"    {'elif' if i else 'if'} isinstance(module, {kind}){kept}:")
         lines += [f"        {line}" for line in body]
-    return "".join(f"    {line}\n" for line in lines)
+    return "".join(f"    {line}\n" for line in [*lines, *frozen(network)])

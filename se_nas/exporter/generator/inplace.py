@@ -150,7 +150,7 @@ def _rewritten(frame: Frame, changed: Mapping[int, Step]) -> Frame:
     for old in frame.steps:
         step = changed.get(id(old), old)
         step = replace(step, args=resolve(step.args), kwargs=resolve(step.kwargs))
-        if step.name in DROPOUTS and isinstance(step.out, Ref):
+        if (step.name in DROPOUTS or step.name == "detach") and isinstance(step.out, Ref):
             same[step.out] = step.args[0]
         else:
             steps.append(step)

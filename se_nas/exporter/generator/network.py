@@ -16,7 +16,7 @@ from se_nas.exporter.generator.bodies import Training
 from se_nas.exporter.generator.classes import Classes
 from se_nas.exporter.generator.construction import Builder
 from se_nas.exporter.generator.definitions import Definition
-from se_nas.exporter.generator.expressions import MISSING, Conditional, New
+from se_nas.exporter.generator.expressions import MISSING, STORED, Conditional, New
 from se_nas.exporter.generator.formulas import Formulas
 from se_nas.exporter.generator.forward import Writer
 from se_nas.exporter.generator.layout import Brackets, Joined, Text, flat, lay_out, literal
@@ -113,7 +113,9 @@ def source(space: SearchSpace, architecture: Architecture, network: nn.Module, a
     title = f"{type(network).__name__} {'with' if blocks else 'without'} Squeeze-and-Excitation, found by se-nas."
     title += f"\n\n{INFERENCE}" if inference else ""
     text = assemble(docstring(title, space, architecture, network, about), [*settings, *rest])
-    return Written(text, (SIZE_NOTE,) if finder.one_size else (), one_size=finder.one_size)
+    stored = [name for definition in finder.definitions.values() for name, tensor in definition.tensors.items() if tensor.value == STORED]
+    notes = [f"build() needs the weights: they hold the values of the buffer {name}" for name in dict.fromkeys(stored)]
+    return Written(text, (*([SIZE_NOTE] if finder.one_size else []), *notes), one_size=finder.one_size)
 
 
 def _class(definition: Definition, builder: Builder, modules: Mapping[str, nn.Module]) -> str:

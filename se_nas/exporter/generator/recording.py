@@ -45,31 +45,33 @@ class Recording:
         events: the steps of all frames as they ran, calls of these modules aside.
         calls: how often each module was called, by its public path.
         kept: tensors that are not the network's own to overwrite: its input, parameters and buffers, and what it returns.
+        noted: the sizes by which the network may have decided what to do, see `Dim`.
     """
 
     frames: dict[str, Frame]
     events: tuple[Event, ...]
     calls: Counter[str]
     kept: tuple[Tensor, ...]
+    noted: tuple[int, ...] = ()
 
 
 def record(network: nn.Module, images: Tensor, is_leaf: Callable[[nn.Module], bool] = is_layer) -> Recording:
     """Run a network once, in its present mode, and write down what each of its modules computes.
 
     Args:
-        network: the network.
+        network: the network; none of its parameters is trainable afterwards.
         images: (N, C, H, W), on the network's device.
         is_leaf: which modules are called as they are, and not looked into.
 
     Raises:
         Unsupported: if something cannot be written as calls; any error that the network itself raises.
     """
-    recorder = _Recorder(network, is_leaf)
-    with torch.no_grad(), recorder, recorder.calls_of_modules():
+    recorder = _Recorder(network.requires_grad_(False), is_leaf)
+    with torch.enable_grad(), recorder, recorder.calls_of_modules():  # so that its own no_grad is seen
         output = network(images)
     returned = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
     kept = (images, *network.parameters(), *network.buffers(), *returned)
-    return Recording(recorder.frames, tuple(recorder.events), recorder.calls, kept)
+    return Recording(recorder.frames, tuple(recorder.events), recorder.calls, kept, tuple(recorder.noted))
 
 
 class _Recorder(TorchFunctionMode):
@@ -86,6 +88,8 @@ class _Recorder(TorchFunctionMode):
                     self.own.setdefault(id(tensor), join(public, name))
         self.refs: dict[int, Ref] = {}
         self.alive: list[Tensor] = []  # an id names a tensor only as long as it lives
+        self.cut: set[int] = set()  # tensors made under no_grad
+        self.noted: list[int] = []
         self.count = 0
         self.paused = False
         self.stack: list[Frame] = []
@@ -104,15 +108,26 @@ class _Recorder(TorchFunctionMode):
             self.count += 1
             self.alive.append(leaf)
             self.refs[id(leaf)] = Ref(self.count)
+            if not torch.is_grad_enabled():
+                self.cut.add(id(leaf))
             return self.refs[id(leaf)]
 
         return tree_map(fresh, value)
+
+    def read(self, tensor: Tensor) -> Ref:
+        """The number of a tensor; behind its own ``no_grad`` the network reads what was made there detached."""
+        if id(tensor) in self.cut and torch.is_grad_enabled():
+            self.cut.remove(id(tensor))
+            self.count += 1
+            made, self.refs[id(tensor)] = self.refs[id(tensor)], Ref(self.count)
+            self.add(Step("method", "detach", (made,), {}, self.refs[id(tensor)]), tensor, tensor)
+        return self.refs[id(tensor)]
 
     def symbol(self, value: Any) -> Any:
         """An argument as it is in a step."""
         if isinstance(value, Tensor):
             if id(value) in self.refs:
-                return self.refs[id(value)]
+                return self.read(value)
             if id(value) in self.own:
                 return Own(self.own[id(value)])
             raise Unsupported("it computes with a tensor that is neither its input nor a parameter or buffer")
@@ -145,7 +160,8 @@ class _Recorder(TorchFunctionMode):
         if name in ("item", "tolist", "__bool__", "__int__", "__float__", "__index__"):
             raise Unsupported("what it computes depends on the values of tensors")
         given, named = self.symbol(tuple(args)), self.symbol(kwargs)
-        result = func(*args, **kwargs)
+        with self.unnoted():
+            result = func(*args, **kwargs)
         if any(isinstance(leaf, Tensor) for leaf in tree_leaves(result)):
             kind, name = ("attribute", name) if getter else _name_in_code(func)
             self.add(Step(kind, name, given, _without_defaults(func, named), self.name(result)), (args, kwargs), result)
@@ -167,6 +183,15 @@ class _Recorder(TorchFunctionMode):
             return shape.numel()
         return shape[0] if name == "__len__" else shape if dim is None else shape[dim]
 
+    @contextmanager
+    def unnoted(self) -> Iterator[None]:
+        """Within a function or a layer of torch, what it does with sizes is its own affair."""
+        Dim.noted = None
+        try:
+            yield
+        finally:
+            Dim.noted = self.noted
+
     # Modules.
 
     @contextmanager
@@ -179,14 +204,21 @@ class _Recorder(TorchFunctionMode):
         def maximum(*values: Any, **options: Any) -> Any:
             return larger(*values) if len(values) == 2 and not options else largest(*values, **options)
 
-        largest = builtins.max
+        def length(value: Any) -> Any:
+            return value.shape[0] if isinstance(value, Tensor) and not self.paused else length_of(value)
+
+        largest, length_of = builtins.max, builtins.len
         nn.Module.__call__ = call  # type: ignore[method-assign]
         builtins.max = maximum  # padding by an image's size takes the larger of it and 0
+        builtins.len = length  # which makes a plain number of a tensor's
+        Dim.noted = self.noted
         try:
             yield
         finally:
+            builtins.len = length_of
             nn.Module.__call__ = original  # type: ignore[method-assign]
             builtins.max = largest
+            Dim.noted = None
 
     def module_called(self, module: nn.Module, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         path = self.paths.get(id(module))
@@ -203,7 +235,8 @@ class _Recorder(TorchFunctionMode):
             versions = {id(leaf): leaf._version for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
             self.paused = True
             try:
-                result = _unaliased(original(module, *args, **kwargs), versions)
+                with self.unnoted():
+                    result = _unaliased(original(module, *args, **kwargs), versions)
             finally:
                 self.paused = False
             self.add(Step("module", path, given, named, self.name(result)), (args, kwargs), result)

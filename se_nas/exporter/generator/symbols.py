@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -78,9 +78,14 @@ class Frame:
 
 
 class Dim(int):
-    """A size of a tensor that remembers where it is from."""
+    """A size of a tensor that remembers where it is from.
+
+    Sums, products and the like are formulas again. Whatever else Python does with a size (compares it, makes a plain number
+    of it) leaves no trace in the file: ``noted`` then gets the size, and other images tell whether it depends on theirs.
+    """
 
     formula: Any
+    noted: ClassVar[list[int] | None] = None
 
     @classmethod
     def of(cls, value: int, formula: Any) -> Dim:
@@ -92,7 +97,7 @@ class Dim(int):
         if not isinstance(other, int) or isinstance(other, bool):
             return NotImplemented
         a, b = (other, self) if swapped else (self, other)
-        return Dim.of(function(int(a), int(b)), Size(operator, (_formula(a), _formula(b))))
+        return Dim.of(function(_plain(a), _plain(b)), Size(operator, (_formula(a), _formula(b))))
 
     def __add__(self, other: Any) -> Any:
         return self._calculate("+", other, int.__add__)
@@ -119,9 +124,10 @@ class Dim(int):
         return self._calculate("%", other, int.__mod__)
 
     def __truediv__(self, other: Any) -> Any:
-        return Ratio.of(self, other) if isinstance(other, int) else int(self) / other
+        return Ratio.of(self, other) if isinstance(other, int) else _noted("__truediv__", int)(self, other)
 
-    __hash__ = int.__hash__
+    def __divmod__(self, other: Any) -> Any:
+        return self // other, self % other
 
 
 class Ratio(float):
@@ -131,20 +137,48 @@ class Ratio(float):
 
     @classmethod
     def of(cls, a: Dim, b: int) -> Ratio:
-        ratio = cls(int(a) / int(b))
+        ratio = cls(_plain(a) / _plain(b))
         ratio.parts = a, b
         return ratio
 
     def __ceil__(self) -> Dim:
         a, b = self.parts
-        return Dim.of(-(-int(a) // int(b)), Size("ceil", (_formula(a), _formula(b))))
+        return Dim.of(-(-_plain(a) // _plain(b)), Size("ceil", (_formula(a), _formula(b))))
+
+
+def _noted(name: str, kind: type) -> Callable[..., Any]:
+    """A method of plain numbers that notes the size which it is called with."""
+    method = getattr(kind, name)
+
+    def noting(self: Any, *others: Any) -> Any:
+        if Dim.noted is not None:
+            Dim.noted.append(_plain(self.parts[0] if isinstance(self, Ratio) else self))
+        return method(self, *others)
+
+    return noting
+
+
+COMPARISONS = ("__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__", "__bool__")
+NUMBERS: tuple[str, ...] = ("__int__", "__float__", "__trunc__", "__floor__", "__round__", "__neg__", "__abs__", "__pow__", "__rpow__")
+NUMBERS += ("__rtruediv__", "__rfloordiv__", "__rmod__", "__divmod__", "__rdivmod__")
+BITS = ("__and__", "__or__", "__xor__", "__rshift__", "__lshift__", "__invert__")
+for _kind, _plain_kind, _names in ((Dim, int, (*COMPARISONS, *NUMBERS, *BITS)), (Ratio, float, (*COMPARISONS, *NUMBERS))):
+    for _name in _names:
+        if _name not in vars(_kind):
+            setattr(_kind, _name, _noted(_name, _plain_kind))
+    _kind.__hash__ = _plain_kind.__hash__  # type: ignore[method-assign]  # a class that compares anew would have none
 
 
 def larger(a: Any, b: Any) -> Any:
     """``max`` of two numbers, a formula if one of them is."""
     if isinstance(a, Dim) or isinstance(b, Dim):
-        return Dim.of(int(a) if int(a) > int(b) else int(b), Size("max", (_formula(a), _formula(b))))
+        return Dim.of(_plain(a) if _plain(a) > _plain(b) else _plain(b), Size("max", (_formula(a), _formula(b))))
     return b if b > a else a
+
+
+def _plain(value: int) -> int:
+    """A size as a number, without a note."""
+    return int.__int__(value)
 
 
 def _formula(value: int) -> Any:

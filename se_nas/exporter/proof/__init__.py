@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any
@@ -23,7 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from se_nas.errors import InputError
-from se_nas.exporter.contract import count_parameters
+from se_nas.exporter.contract import count_parameters, other_sizes
 from se_nas.exporter.proof import alone
 from se_nas.exporter.proof.randomise import randomise
 from se_nas.network.attached import join, public_paths
@@ -39,7 +40,10 @@ SEED = 0
 LIMIT = 1800
 """Seconds after which the interpreter is killed."""
 
-OTHER_SIZE = "eval at another size"
+GRADIENT_TOLERANCE = 1e-4
+"""Largest difference of gradients, relative to the largest gradient."""
+
+OTHER_SIZES = ("eval at another size", "eval at a much larger size")
 
 
 class ProofFailed(InputError):
@@ -57,11 +61,14 @@ class Proof:
         left_out: pass -> why nothing was compared.
         params: parameters of the file's network, equal to the claim.
         macs: MACs of one image, equal to the claim.
-        gradients: parameters that a training step reaches, the same ones in both.
+        gradients: number of parameters that a training step gives a gradient, the same ones in both; None if neither was trained.
+        gradients_apart: their largest difference, relative to the largest gradient.
+        frozen: number of parameters that are not trainable, the same ones in both.
         captured: tool -> why it captures neither network; empty if it captures the file's.
         seconds: duration of the proof.
         tolerance: largest difference allowed.
         inference: whether the file is an inference form, which was not tried in training mode.
+        one_size: whether the file is for images of one size, and was tried at no other.
     """
 
     imports: tuple[str, ...]
@@ -70,11 +77,14 @@ class Proof:
     left_out: Mapping[str, str]
     params: int
     macs: int
-    gradients: int
+    gradients: int | None
     captured: Mapping[str, str]
     seconds: float
     tolerance: float = TOLERANCE
     inference: bool = False
+    gradients_apart: float = 0.0
+    frozen: int = 0
+    one_size: bool = False
 
     @property
     def lines(self) -> list[str]:
@@ -88,15 +98,23 @@ class Proof:
             f"at most {largest:.1g} of the largest output apart (limit {self.tolerance:g})",
             *(f"not compared: {name}: {reason}" for name, reason in self.left_out.items()),
             f"{self.params:,} parameters and {self.macs:,} MACs an image, counted on the file's network, equal the claim",
-            "not tried in training mode: an inference form is not for training"
-            if self.inference
-            else f"a training step reaches the same {self.gradients} parameter tensors",
+            *(["not compared: other sizes of images: the file is for this one only"] if self.one_size else []),
+            *(["not compared: training mode: an inference form is not for training"] if self.inference else []),
+            *([self._gradients] if self.gradients is not None else []),
             *(
                 f"{name}: " + (f"captures neither this network nor the searched one ({reason})" if reason else "captures it whole")
                 for name, reason in self.captured.items()
             ),
             f"took {self.seconds:.1f} s",
         ]
+
+    @property
+    def _gradients(self) -> str:
+        frozen = f"; the same {self.frozen} are frozen" if self.frozen else ""
+        return (
+            f"a training step gives a gradient to the same {self.gradients} parameter tensors and to no others{frozen}; "
+            f"at most {self.gradients_apart:.1g} of the largest gradient apart (limit {GRADIENT_TOLERANCE:g})"
+        )
 
 
 def prove(
@@ -151,7 +169,7 @@ def _prove(
     if form:
         del passes[alone.TRAIN]
     if one_size:
-        del passes[OTHER_SIZE]
+        passes = {name: images for name, images in passes.items() if name not in OTHER_SIZES}
     if weights is None:
         randomise(network, passes[alone.TRAIN], SEED)
     else:
@@ -167,14 +185,17 @@ def _prove(
         "paths": [str(Path(torch.__file__).parents[1]), *paths],
     }
     with _interpreter(text, request, start, passes) as ask:  # which gets ready while the searched network is run here
-        expected, left_out = _observe(network, passes)
+        state: dict[str, Tensor] = {}
+        expected, left_out = _observe(network, passes, state)
         kept = {name: images for name, images in passes.items() if name not in left_out}
         parameters = _public_parameters(network)
-        state = {key: tensor for key, tensor in network.state_dict().items() if key not in parameters and not form}
-        result = ask(list(kept), {**expected, **alone.labelled(state, alone.STATE)})
+        state = {key: tensor for key, tensor in state.items() if key not in parameters and not form}
+        gradients = {name: parameter.grad for name, parameter in parameters.items() if parameter.grad is not None}
+        found = {**expected, **alone.labelled(state, alone.STATE), **alone.labelled(gradients, alone.GRADIENTS)}
+        result = ask(list(kept), found)
     apart = {_label(name, kept[name]): result["apart"][name] for name in kept}
     if state:
-        apart["batch norm statistics"] = result["apart"][alone.STATE]
+        apart["buffers"] = result["apart"][alone.STATE]
     _compare(result, apart, network, claim, tolerance, count_parameters(written))
     return Proof(
         imports=imports,
@@ -183,11 +204,14 @@ def _prove(
         left_out={_label(name, passes[name]): reason for name, reason in left_out.items()},
         params=result["params"],
         macs=result["macs"],
-        gradients=len(result["gradients"]),
+        gradients=len(result["gradients"]) if alone.TRAIN in kept else None,
         captured=_captured(result["captured"], network, kept),
         seconds=time.perf_counter() - started,
         tolerance=tolerance,
         inference=form is not None,
+        gradients_apart=result["apart"][alone.GRADIENTS],
+        frozen=len(result["frozen"]),
+        one_size=one_size,
     )
 
 
@@ -203,24 +227,21 @@ def imported(text: str) -> tuple[str, ...]:
 
 
 def _passes(input_size: Sequence[int]) -> dict[str, Tensor]:
-    """Images of each pass: one in evaluation mode, at a second size too, and a few in training mode."""
-    channels, height, width = input_size
+    """Images of each pass: one in evaluation mode, at other sizes too, and a few in training mode."""
     generator = torch.Generator().manual_seed(SEED)
-    shapes = {
-        alone.EVAL: (1, channels, height, width),
-        OTHER_SIZE: (1, channels, height + max(1, height // 8), width + max(1, width // 8)),
-        alone.TRAIN: (2 if height * width > 128**2 else 4, channels, height, width),
-    }
+    shapes = {alone.EVAL: (1, *input_size)}
+    shapes |= {name: (1, *size) for name, size in zip(OTHER_SIZES, other_sizes(input_size), strict=True)}
+    shapes[alone.TRAIN] = (2 if prod(input_size[1:]) > 128**2 else 4, *input_size)
     return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
 
 
-def _observe(network: nn.Module, passes: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _observe(network: nn.Module, passes: Mapping[str, Tensor], state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Outputs of the searched network, labelled by pass; and the passes that it refuses, each with the reason."""
     expected: dict[str, Tensor] = {}
     left_out: dict[str, str] = {}
     for name, images in passes.items():
         try:
-            outputs = alone.observe(network, name, images, SEED)
+            outputs = alone.observe(network, name, images, SEED, state)
         except Exception as error:
             left_out[name] = f"the searched network refuses it ({' '.join(f'{type(error).__name__}: {error}'.split())[:120]})"
             if name == alone.EVAL:
@@ -277,13 +298,29 @@ def _compare(
     for what, found, wanted in (
         ("parameters", result["params"], parameters),
         ("MACs", result["macs"], claim.macs),
-        ("trainable parameters of the cost table", sum(p.numel() for p in network.parameters() if p.requires_grad), claim.params),
+        ("parameters of the cost table", _counted(network, claim.params), claim.params),
     ):
         if found != wanted:
             raise _failed(f"{what}: {found:,}, and {wanted:,} were claimed")
-    reached = {name for name, parameter in _public_parameters(network).items() if parameter.grad is not None}
-    if missing := sorted(reached - set(result["gradients"])):
-        raise _failed(f"no gradient reaches {', '.join(missing[:3])}")
+    if tolerance == INFERENCE_TOLERANCE:  # which is not for training
+        return
+    tensors = _public_parameters(network)
+    for what, here, there in (
+        ("is frozen", set(result["frozen"]), {name for name, parameter in tensors.items() if not parameter.requires_grad}),
+        ("gets a gradient", set(result["gradients"]), {name for name, parameter in tensors.items() if parameter.grad is not None}),
+    ):
+        if here != there:
+            name = min(here ^ there)
+            pair = ("the file's network", "the searched one") if name in here else ("the searched network", "the file's")
+            raise _failed(f"{name} {what} in {pair[0]}, and not in {pair[1]}")
+    if not result["apart"][alone.GRADIENTS] <= GRADIENT_TOLERANCE:
+        raise _failed(f"gradients: {result['apart'][alone.GRADIENTS]:.1g} of the largest apart (limit {GRADIENT_TOLERANCE:g})")
+
+
+def _counted(network: nn.Module, claimed: int) -> int:
+    """Parameters of a network; without the frozen ones if it is these that the cost table counted."""
+    trainable = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+    return claimed if claimed == trainable else count_parameters(network)
 
 
 def _public_parameters(network: nn.Module) -> dict[str, nn.Parameter]:

@@ -16,13 +16,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 EVAL, TRAIN = "eval", "train"
 """The first pass, and the one in training mode; every other one is in evaluation mode."""
 
 STATE = "state"
 """Label of the buffers after the passes."""
+
+
+GRADIENTS = "gradients"
+"""Label of the gradients that the pass in training mode leaves."""
 
 
 class Refuse(MetaPathFinder):
@@ -63,15 +68,22 @@ def chosen(tensors: Mapping[str, Tensor], label: str) -> dict[str, Tensor]:
     return {key.partition(":")[2]: tensor for key, tensor in tensors.items() if key.partition(":")[0] == label}
 
 
-def observe(network: nn.Module, name: str, images: Tensor, seed: int) -> dict[str, Tensor]:
-    """The outputs of one seeded pass, by their paths; the one in training mode leaves gradients behind."""
+def observe(network: nn.Module, name: str, images: Tensor, seed: int, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The outputs of one seeded pass, by their paths; the one in training mode leaves gradients behind.
+
+    ``state`` becomes the network's, before gradients are computed: a network that recomputes its activations for them
+    (checkpointing) updates the statistics of its batch norms once more.
+    """
     torch.manual_seed(seed)
     random.seed(seed)
     network.train(name == TRAIN)
     if name != TRAIN:
         with torch.no_grad():
-            return tensors_of(network(images.clone()))
+            output = network(images.clone())
+        state |= network.state_dict()
+        return tensors_of(output)
     output = network(images.clone())
+    state |= {key: tensor.clone() for key, tensor in network.state_dict().items()}
     loss = sum(item.square().mean() for _, item in leaves(output) if isinstance(item, Tensor) and item.requires_grad)
     if isinstance(loss, Tensor):
         loss.backward()  # type: ignore[no-untyped-call]
@@ -100,8 +112,14 @@ def _largest(tensor: Tensor) -> float:
     return float(tensor.abs().max()) if tensor.numel() else 0.0
 
 
+def gradients_apart(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
+    """The largest difference, relative to the largest gradient of all: some are nothing but rounding, as of a bias before a batch norm."""
+    scale = max(map(_largest, expected.values()), default=0.0)
+    return max((_distance(found[key], expected[key], scale) for key in found.keys() & expected.keys()), default=0.0)
+
+
 def macs(build: Callable[[], nn.Module], input_size: Sequence[int]) -> int:
-    """MACs of one image, counted on the meta device where the network allows it."""
+    """MACs of one image: of convolutions and linear layers, counted on the meta device where the network allows it."""
     try:
         with torch.device("meta"):
             network, images = build(), torch.empty(1, *input_size)
@@ -120,10 +138,40 @@ def load_state(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     network.load_state_dict(state)
 
 
+class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts multiply-accumulates of convolutions, and of products of matrices unless both are computed from the images (attention's)."""
+
+    def __init__(self, images: Tensor) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.macs: int = 0
+        self.computed = {id(images): images}  # an id names a tensor only as long as it lives
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        name = func.overloadpacket.__name__
+        given = [item for item in tree_leaves((args, kwargs)) if isinstance(item, Tensor)]
+        if name == "convolution":
+            images, weight, transposed = args[0], args[1], args[6]
+            self.macs += int((images if transposed else result).numel() * weight[0].numel())
+        elif name in PRODUCTS and not all(id(factor) in self.computed for factor in given[-2:]):
+            self.macs += int(result.numel() * given[-2].shape[-1])
+        if any(id(tensor) in self.computed for tensor in given):
+            self.computed |= {id(item): item for item in tree_leaves(result) if isinstance(item, Tensor)}
+        return result
+
+
+PRODUCTS = {"mm", "bmm", "linear", "addmm", "baddbmm", "addmv", "mv"}
+"""Products of matrices; the factors are the last two tensors that they are given."""
+
+
 def _macs(network: nn.Module, images: Tensor) -> int:
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    with Counter(images) as counter, torch.no_grad():
         network.eval()(images)
-    return int(counter.get_total_flops()) // 2
+    torch.backends.mha.set_fastpath_enabled(fused)
+    macs: int = counter.macs
+    return macs
 
 
 def _exported(network: nn.Module, images: Tensor) -> Callable[..., Any]:
@@ -180,12 +228,17 @@ def main(folder: Path) -> None:
     }
     passes = json.loads(sys.stdin.readline())  # by then the searched network has been run
     expected = load_file(folder / "expected.safetensors")
+    tensors: dict[str, Tensor] = {}
     for name in passes:
-        outputs = observe(network, name, inputs[name], request["seed"])
+        outputs = observe(network, name, inputs[name], request["seed"], tensors)
         result["apart"][name] = distance(outputs, chosen(expected, name))
-    tensors, buffers = network.state_dict(), chosen(expected, STATE)
+    buffers = chosen(expected, STATE)
     result["apart"][STATE] = distance({key: tensors[key] for key in buffers if key in tensors}, buffers)
-    result["gradients"] = [name for name, parameter in network.named_parameters(remove_duplicate=False) if parameter.grad is not None]
+    parameters = dict(network.named_parameters(remove_duplicate=False))
+    gradients = {name: parameter.grad for name, parameter in parameters.items() if parameter.grad is not None}
+    result["gradients"] = list(gradients)
+    result["frozen"] = [name for name, parameter in parameters.items() if not parameter.requires_grad]
+    result["apart"][GRADIENTS] = gradients_apart(gradients, chosen(expected, GRADIENTS))
     roots = {name.partition(".")[0] for name in sys.modules}
     result["entered"] = sorted(roots.intersection(request["refused"]))
     (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")

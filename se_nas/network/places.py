@@ -1,0 +1,136 @@
+"""Where an SE block can attach to a value: a module that computes it, one that alone reads it, or the expression itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch.nn.modules.batchnorm import _NormBase
+
+from se_nas.network.graph import Graph, Op, within
+from se_nas.network.layers import ACTIVATIONS, NORMS, RESHAPES, SCALINGS
+from se_nas.network.rewrite import Mark
+
+Marks = Mapping[str, Sequence[Mark]]
+"""Path of a module -> what its own expressions evaluated to, as they ran."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A module, the side of it that is gated (``output``, ``input``, or ``inside`` it), and the value there.
+
+    Inside it is the expression ``node`` of the method ``method``, see `se_nas.network.rewrite`.
+    """
+
+    module: str
+    side: str
+    value: int
+    method: str = ""
+    node: int = -1
+
+
+class Places:
+    """Finds them.
+
+    Args:
+        graph: of the network.
+        claimed: paths of modules that are left as they are.
+        kinds: path of each module -> its class.
+        marks: asked once, if there are values that no module computes.
+    """
+
+    def __init__(self, graph: Graph, claimed: tuple[str, ...], kinds: Mapping[str, type], marks: Callable[[], Marks]) -> None:
+        self.graph, self.claimed, self.kinds = graph, claimed, kinds
+        self._look = marks
+        self._marks: Marks | None = None
+
+    def output(self, value: int) -> Place | None:
+        """The innermost module of its own that computes a value."""
+        for call in self.graph.calls:
+            if call.output == value != call.input and self.own(call.module):
+                return Place(call.module, "output", value)
+        return None
+
+    def entrance(self, value: int, readers: list[Op]) -> Place | None:
+        """The innermost module of its own in which all of these operations read a value."""
+        for call in self.graph.calls:
+            reads_there = all(within(reader.module, call.module) for reader in readers)
+            if call.input == value and readers and reads_there and self.own(call.module):
+                return Place(call.module, "input", value)
+        return None
+
+    def standard(self, value: int, reader: Op) -> Place | None:
+        """The place of a value that one operation reads."""
+        return self.unscaled(value) or self.handed_on(value, reader) or self.spot(value, reader.module)
+
+    def handed_on(self, value: int, reader: Op) -> Place | None:
+        """A module of its own that hands on a value to its only reader: an Identity, dropout in evaluation mode."""
+        if self.graph.only_reader(value) == reader:
+            for call in self.graph.calls:
+                if call.input == call.output == value and self.own(call.module) and not within(reader.module, call.module):
+                    return Place(call.module, "output", value)
+        return None
+
+    def spot(self, value: int, reader: str) -> Place | None:
+        """The expression that computes a value, in the module whose operation made it, one around that, or the reader's."""
+        maker = self.graph.makers.get(value)
+        if self._marks is None:
+            self._marks = self._look()
+        parts = maker.module.split(".") if maker and maker.module else []
+        outward = [".".join(parts[:n]) for n in range(len(parts), -1, -1)] if maker else []
+        for module in dict.fromkeys([*outward, reader]):
+            if self.graph.times_called[module] != 1 or self.in_claimed(module):
+                continue
+            seen = [mark for mark in self._marks.get(module, ()) if mark.value == value]
+            first = next((mark for mark in seen if not mark.name), None)
+            first = first if first and seen[0] == first else seen[0] if len(seen) == 1 else None
+            times = [mark for mark in self._marks.get(module, ()) if first and (mark.method, mark.node) == (first.method, first.node)]
+            if first and len(times) == 1:
+                return Place(module, "inside", value, first.method, first.node)
+        return None
+
+    def unscaled(self, value: int) -> Place | None:
+        """The place of a value, or of what it is but for scaling by a constant or a parameter."""
+        place = self.output(value)
+        maker = self.graph.makers.get(value)
+        if place is None and maker and maker.name in SCALINGS and len(maker.inputs) == 1:
+            return self.unscaled(maker.inputs[0])
+        return place
+
+    def reshaped(self, value: int) -> Place | None:
+        """The place of a value once reshaping and permuting alone have moved it."""
+        while (reader := self.graph.only_reader(value)) and reader.name in RESHAPES:
+            value = reader.output
+            if self.graph.is_map(value) and (place := self.output(value)):
+                return place
+        return None
+
+    def after(self, op: Op) -> Place | None:
+        """The place after a convolution's norm and activation; before them where these are no modules of their own."""
+        places = (self.output(value) for value in reversed(self.ends(op)))
+        return next((place for place in places if place and self.graph.is_map(place.value)), None)
+
+    def ends(self, op: Op) -> list[int]:
+        """The values of a convolution, of the norm and of the activation after it."""
+        values = [op.output]
+        while (reader := self.graph.only_reader(values[-1])) and reader.name == "add" and len(reader.inputs) == 1:
+            values.append(reader.output)  # a bias, or a branch that is not there
+        for names in (NORMS, ACTIVATIONS):
+            reader = self.graph.only_reader(values[-1])
+            if reader and reader.name in names:
+                values.append(reader.output)
+            elif names is NORMS and reader and (norm := self.instance_norm(values[-1])):
+                values.append(norm)
+        return values
+
+    def instance_norm(self, value: int) -> int | None:
+        """What an instance norm's module makes of a value: PyTorch does it by a batch norm of another shape."""
+        norms = (c.output for c in self.graph.calls if c.input == value and issubclass(self.kinds.get(c.module, object), _NormBase))
+        return next(norms, None)
+
+    def own(self, module: str) -> bool:
+        """Whether a module is called just once, so that wrapping it changes one place."""
+        return module != "" and self.graph.times_called[module] == 1 and not self.in_claimed(module)
+
+    def in_claimed(self, module: str) -> bool:
+        return any(within(module, path) for path in self.claimed)

@@ -1,0 +1,215 @@
+"""Kinds of networks that people write, each small: what their files must be able to say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from exporting import export, written
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from se_nas.exporter import ExportOptions, load_network, source
+from se_nas.exporter import export as proven
+from se_nas.space.space import SearchSpace
+
+
+class Residual(nn.Module):
+    def __init__(self, last: nn.Module | None = None) -> None:
+        super().__init__()
+        self.conv, self.bn, self.last = nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), last or nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(x + self.bn(self.conv(x)))
+
+
+class Base(nn.Module):
+    """A stem, two residual blocks and a head; ``middle`` is what comes between blocks and head."""
+
+    def __init__(self, last: nn.Module | None = None) -> None:
+        super().__init__()
+        self.stem, self.a, self.b, self.head = nn.Conv2d(3, 8, 3, padding=1), Residual(last), Residual(), nn.Linear(8, 5)
+
+    def maps(self, x: Tensor) -> Tensor:
+        return self.b(self.a(self.stem(x)))
+
+    def forward(self, x: Tensor) -> Any:
+        return self.head(self.maps(x).mean((2, 3)))
+
+
+class SigmoidInEvaluation(Base):
+    def __init__(self) -> None:
+        super().__init__()
+        self.act = nn.Sigmoid()
+
+    def forward(self, x: Tensor) -> Any:
+        x = super().forward(x)
+        return x if self.training else self.act(x) + 1
+
+
+class Wrapped(nn.Module):
+    """Calls the children of a module, never the module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model, self.head = Base(), nn.Linear(8, 7)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.head(self.model.b(self.model.a(self.model.stem(x))).mean((2, 3)))
+
+
+class Unused(Base):
+    def __init__(self) -> None:
+        super().__init__()
+        self.old = Residual()
+
+
+class Maps(Base):
+    """Returns a dictionary, a list of one or lists within each other."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        del self.head
+
+    def forward(self, x: Tensor) -> Any:
+        a = self.a(self.stem(x))
+        b = self.b(a)
+        return {"dict": {"aux map": a, "out": b}, "one": [b], "nested": ([a, b], b), "none": (b, None)}[self.kind]
+
+
+class Reads(nn.Module):
+    """Reads what `Maps` returns, as one argument of a module and by its parts."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.maps, self.join, self.head, self.kind = Maps(kind), Join(), nn.Linear(8, 5), kind
+
+    def forward(self, x: Tensor) -> Any:
+        found = self.maps(x)
+        first = {"dict": lambda: found["out"], "one": lambda: found[0], "nested": lambda: found[0][1], "none": lambda: found[0]}[
+            self.kind
+        ]()
+        return {"out": self.head((self.join(found) + first).mean((2, 3)))}
+
+
+class Join(nn.Module):
+    def forward(self, maps: Any) -> Tensor:
+        if isinstance(maps, dict):
+            return maps["aux map"] * maps["out"]
+        return maps[0].relu() if isinstance(maps[0], Tensor) else maps[0][0] + maps[1]
+
+
+class NoneInList(Base):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fuse = nn.ModuleList([None, nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1)])  # type: ignore[list-item]
+
+    def maps(self, x: Tensor) -> Tensor:
+        x = super().maps(x)
+        for layer in self.fuse:
+            x = x if layer is None else layer(x)
+        return x
+
+
+class Checkpointed(Base):
+    def maps(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for block in (self.a, self.b):
+            x = checkpoint(block, x, use_reentrant=False) if self.training else block(x)
+        return x
+
+
+class Masked(Base):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mask", torch.rand(16, 16))
+
+    def maps(self, x: Tensor) -> Tensor:
+        assert isinstance(self.mask, Tensor)
+        return super().maps(x * self.mask)
+
+
+class Coordinates(Base):
+    """Makes tensors on the default device, and counts its images by ``len``."""
+
+    def maps(self, x: Tensor) -> Tensor:
+        rows = torch.linspace(-1, 1, x.shape[2]).view(1, 1, -1, 1)
+        return super().maps(x + rows) + x.new_zeros(len(x), 1, 1, 1)
+
+
+class Tailed(nn.Module):
+    """Two of its blocks end in a sum, two do not; each has a child with the name that the file would take to tell them apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Conv2d(3, 8, 3, padding=1), nn.Linear(8, 5)
+        self.blocks = nn.Sequential(*(Inverted(i % 2 == 0) for i in range(4)))
+
+    def forward(self, x: Tensor) -> Any:
+        return self.head(self.blocks(self.stem(x)).mean((2, 3)))
+
+
+class Inverted(nn.Module):
+    def __init__(self, adds: bool) -> None:
+        super().__init__()
+        self.adds, self.residual, self.bn = adds, nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.bn(F.relu(self.residual(x)))
+        return x + y if self.adds else y
+
+
+ACTIVATIONS = (nn.Sigmoid, nn.Tanh, nn.LogSigmoid, nn.Softsign, nn.Tanhshrink, nn.Softmax2d)
+KINDS: dict[str, Callable[[], nn.Module]] = {
+    **{kind.__name__: lambda kind=kind: Base(kind()) for kind in ACTIVATIONS},  # type: ignore[misc]
+    "sigmoid in evaluation": SigmoidInEvaluation,
+    "never called": Wrapped,
+    "unused": Unused,
+    **{f"{kind} between modules": lambda kind=kind: Reads(kind) for kind in ("dict", "one", "nested", "none")},  # type: ignore[misc]
+    "None in a list": NoneInList,
+    "checkpointed": Checkpointed,
+    "large buffer": Masked,
+    "tensors without a device": Coordinates,
+    "child named residual": Tailed,
+}
+
+
+def space_of(network: nn.Module) -> SearchSpace:
+    return SearchSpace(network, (3, 16, 16), reduction=[2, 4], allow_none=False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_is_written(kind: str) -> None:
+    space = space_of(KINDS[kind]())
+    for images in (2, 3):
+        written(space, space.sample(0), images)
+
+
+def test_values_of_a_large_buffer_come_with_the_weights(tmp_path: Path) -> None:
+    space = space_of(Masked())
+    network = space.build(space.sample(0))
+    made = source(space, space.sample(0), network, {})
+    assert any("the values of the buffer mask" in note for note in made.notes)
+    assert "its values come with the weights" in made.text and made.text.count("\n") < 120
+    assert torch.equal(load_network(made.text, network).mask, network.mask)  # type: ignore[arg-type]
+    export(space, space.sample(0), tmp_path / "net", network.state_dict())
+    assert "the values of the buffer mask" in (tmp_path / "net" / "README.md").read_text()
+
+
+def test_lists_and_dictionaries_are_read_by_their_names() -> None:
+    space = space_of(Reads("dict"))
+    text = written(space, space.sample(0))
+    assert 'features["aux map"]' in text and "-> dict[str, Tensor]:" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["checkpointed", "dict between modules", "never called", "large buffer"])
+def test_is_proven(kind: str, tmp_path: Path) -> None:
+    space = space_of(KINDS[kind]())
+    made = proven(space, space.sample(0), tmp_path / "net.py", options=ExportOptions())
+    assert made.proof is not None and max(made.proof.apart.values()) <= 1e-6 and made.proof.gradients_apart <= 1e-4
