@@ -11,6 +11,9 @@ from se_nas.setting import check_settings, setting
 
 TRAINING = "training"
 
+STARTED = 0.1
+"""Learning rate of a backbone that is trained already, as a multiple of the others' (see benchmarks/reliability.py)."""
+
 
 def one_cycle(progress: float) -> float:
     """Up from 1/25 in the first 30 %, then down to 0, both along half a cosine (arXiv 1708.07120)."""
@@ -24,7 +27,12 @@ def cosine(progress: float) -> float:
     return 0.5 + 0.5 * math.cos(math.pi * progress)
 
 
-SCHEDULES: dict[str, Callable[[float], float]] = {"one-cycle": one_cycle, "cosine": cosine}
+def constant(progress: float) -> float:
+    """Always 1: goes with ``average``."""
+    return 1.0
+
+
+SCHEDULES: dict[str, Callable[[float], float]] = {"one-cycle": one_cycle, "cosine": cosine, "constant": constant}
 """Share of the training done, 0..1 -> share of the learning rate, 0..1."""
 
 
@@ -38,9 +46,16 @@ class TrainSettings:
 
     batch_size: int = setting(64, "images of a step", TRAINING, least=1)
     lr: float = setting(0.2, "highest learning rate", TRAINING, above=0, example="0.1")
+    lr_se: float = setting(1.0, "of inserted SE blocks, as a multiple of lr", TRAINING, least=0)
+    lr_head: float = setting(1.0, "of the last layer, as a multiple of lr", TRAINING, least=0)
+    lr_backbone: float | None = setting(
+        None, "of all else, as a multiple of lr", TRAINING, least=0, otherwise=f"1 from scratch, {STARTED:g} from a start"
+    )
+    freeze: str = setting("none", "what of a start stays as it is, its batch norms too", TRAINING, choices=("none", "backbone"))
     momentum: float = setting(0.9, "of the gradients; 0 for none", TRAINING, least=0, below=1)
     weight_decay: float = setting(5e-4, "of weights; biases and norms have none", TRAINING, least=0)
     schedule: str = setting("one-cycle", "of the learning rate", TRAINING, choices=tuple(SCHEDULES))
+    average: bool = setting(False, "measure the mean of the weights over the second half, in place of the last ones", TRAINING)
     label_smoothing: float = setting(0.1, "in training only", TRAINING, least=0, below=1)
     augment: bool = setting(True, "vary training images at random", TRAINING)
     amp: bool = setting(True, "mixed precision on CUDA", TRAINING)
@@ -49,5 +64,16 @@ class TrainSettings:
     def __post_init__(self) -> None:
         try:
             check_settings(self)
+            if self.freeze == "backbone" and not self.lr_se and not self.lr_head:
+                raise InputError("nothing is left to train", "take lr_se or lr_head above 0, or freeze: none", "freeze")
         except InputError as error:
             raise InputError(error.problem, error.fix, f"train.{error.source}") from None
+
+    def rates(self, started: bool) -> dict[str, float]:
+        """Part of a network -> its learning rate as a multiple of ``lr``; 0 for a part that does not train.
+
+        Args:
+            started: whether the backbone is trained already.
+        """
+        backbone = self.lr_backbone if self.lr_backbone is not None else STARTED if started else 1.0
+        return {"se": self.lr_se, "head": self.lr_head, "backbone": 0.0 if self.freeze == "backbone" else backbone}

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from se_nas.space.space import SearchSpace
 
 SCHEMA = 1
+START = "start.safetensors"
 
 
 class Run:
@@ -34,6 +35,7 @@ class Run:
 
     - ``run.yaml``: space, settings, budgets, versions and hardware, with all defaults filled in.
     - ``trials.jsonl``: the ledger.
+    - ``start.safetensors``: the trained weights that every trial begins with, if the search has a start.
     - ``weights/``: weights of the front and the references.
     - ``test.json``: the finished front's scores on the test split.
     - ``effects.json``: what each choice brings, with the number of ledger lines that this was computed from.
