@@ -117,18 +117,23 @@ FEW_INSERT = {name: INSERT[name] for name in ("plain", "all r4", "last third inn
 FEW_DESIGN = {name: DESIGN[name] for name in ("plain", "all r4", "stage 3")}
 
 
-def _recipes(start: str, epochs: int) -> tuple[Recipe, ...]:
-    """Rates, each part's as a multiple of the highest one."""
+FULL = {"lr_se": 1.0, "lr_head": 1.0, "lr_backbone": 1.0, "freeze": "none"}
+"""Of a start in the middle of its training: all parts at the full rate."""
+
+
+def _rates(start: str, epochs: int) -> tuple[Recipe, ...]:
+    """Rates of SE blocks and of all else, as multiples of the highest one, around those that a start has by default."""
+    tried = ((0.1, 0.01, "statistics"), (0.1, 0.01, "none"), (0.01, 0.01, "statistics"), (1.0, 0.01, "statistics"))
+    tried += ((0.1, 0.03, "statistics"), (0.1, 0.003, "statistics"), (0.1, 0.01, "backbone"))
     return tuple(
-        Recipe(f"lr {lr:g}, backbone {backbone:g}, se {se:g}", start, epochs, {"lr": lr, "lr_backbone": backbone, "lr_se": se}, seeds=1)
-        for lr, backbone, se in (
-            (0.05, 0.1, 1.0),
-            (0.05, 0.1, 5.0),
-            (0.05, 1.0, 1.0),
-            (0.2, 0.1, 1.0),
-            (0.2, 0.1, 5.0),
-            (0.02, 1.0, 5.0),
+        Recipe(
+            f"se {se:g}, rest {rest:g}, frozen: {freeze}",
+            start,
+            epochs,
+            {"lr_se": se, "lr_head": rest, "lr_backbone": rest, "freeze": freeze},
+            seeds=1,
         )
+        for se, rest, freeze in tried
     )
 
 
@@ -136,13 +141,44 @@ PLANS = {
     plan.name: plan
     for plan in (
         Plan(
+            "insert",
+            **LITE,
+            train=1024,
+            val=1000,
+            test=3000,
+            architectures=INSERT,
+            recipes=(
+                Recipe("frozen, only SE, 2 epochs", "weights", 2, {"freeze": "backbone", "lr_head": 0.0}),
+                Recipe("frozen, SE and head, 2 epochs", "weights", 2, {"freeze": "backbone"}),
+                Recipe("all trained, 2 epochs", "weights", 2),
+                Recipe("all trained, 10 epochs", "weights", 10, truth=True),
+            ),
+        ),
+        Plan(
+            "design",
+            **RESNET,
+            train=20_000,
+            val=5000,
+            test=10_000,
+            architectures=DESIGN,
+            recipes=(
+                Recipe("scratch, 20k images", "scratch", 1),
+                Recipe("scratch, 60k images", "scratch", 3),
+                Recipe("scratch, 60k, constant rate, averaged", "scratch", 3, {"schedule": "constant", "average": True}),
+                Recipe("from mid-training, 20k", "3", 1, FULL),
+                Recipe("from mid-training, frozen, 20k", "3", 1, {**FULL, "freeze": "backbone"}),
+                Recipe("scratch, 240k images", "scratch", 12, truth=True, seeds=5),
+            ),
+            seeds=(0, 1, 2, 3, 4),
+        ),
+        Plan(
             "recipe-insert",
             **LITE,
             train=1024,
             val=1000,
-            test=1000,
+            test=100,
             architectures=FEW_INSERT,
-            recipes=_recipes("weights", 2),
+            recipes=_rates("weights", 2),
             seeds=(100,),
             skip=2000,
         ),
@@ -151,9 +187,9 @@ PLANS = {
             **RESNET,
             train=10_000,
             val=4000,
-            test=1000,
+            test=100,
             architectures=FEW_DESIGN,
-            recipes=_recipes("4", 1),
+            recipes=_rates("6", 2),
             seeds=(100,),
             skip=22_000,
         ),

@@ -11,8 +11,11 @@ from se_nas.setting import check_settings, setting
 
 TRAINING = "training"
 
-STARTED = 0.1
-"""Learning rate of a backbone that is trained already, as a multiple of the others' (see benchmarks/reliability.py)."""
+FREEZES = ("none", "statistics", "backbone")
+
+SCRATCH = {"se": 1.0, "head": 1.0, "backbone": 1.0}
+STARTED = {"se": 0.1, "head": 0.01, "backbone": 0.01}
+"""Learning rates of a network's parts as multiples of ``lr``, from fresh and from trained weights (benchmarks/reliability.py)."""
 
 
 def one_cycle(progress: float) -> float:
@@ -46,12 +49,16 @@ class TrainSettings:
 
     batch_size: int = setting(64, "images of a step", TRAINING, least=1)
     lr: float = setting(0.2, "highest learning rate", TRAINING, above=0, example="0.1")
-    lr_se: float = setting(1.0, "of inserted SE blocks, as a multiple of lr", TRAINING, least=0)
-    lr_head: float = setting(1.0, "of the last layer, as a multiple of lr", TRAINING, least=0)
-    lr_backbone: float | None = setting(
-        None, "of all else, as a multiple of lr", TRAINING, least=0, otherwise=f"1 from scratch, {STARTED:g} from a start"
+    lr_se: float | None = setting(None, "of inserted SE blocks, as a multiple of lr", TRAINING, least=0, otherwise="1; from a start 0.1")
+    lr_head: float | None = setting(None, "of the last layer, as a multiple of lr", TRAINING, least=0, otherwise="1; from a start 0.01")
+    lr_backbone: float | None = setting(None, "of all else, as a multiple of lr", TRAINING, least=0, otherwise="1; from a start 0.01")
+    freeze: str | None = setting(
+        None,
+        "what of a start stays as it is: nothing (none), its batch norms' statistics, or all of its backbone",
+        TRAINING,
+        choices=FREEZES,
+        otherwise="none; from a start statistics",
     )
-    freeze: str = setting("none", "what of a start stays as it is, its batch norms too", TRAINING, choices=("none", "backbone"))
     momentum: float = setting(0.9, "of the gradients; 0 for none", TRAINING, least=0, below=1)
     weight_decay: float = setting(5e-4, "of weights; biases and norms have none", TRAINING, least=0)
     schedule: str = setting("one-cycle", "of the learning rate", TRAINING, choices=tuple(SCHEDULES))
@@ -64,7 +71,7 @@ class TrainSettings:
     def __post_init__(self) -> None:
         try:
             check_settings(self)
-            if self.freeze == "backbone" and not self.lr_se and not self.lr_head:
+            if self.freeze == "backbone" and self.lr_se == 0 and self.lr_head == 0:
                 raise InputError("nothing is left to train", "take lr_se or lr_head above 0, or freeze: none", "freeze")
         except InputError as error:
             raise InputError(error.problem, error.fix, f"train.{error.source}") from None
@@ -75,5 +82,10 @@ class TrainSettings:
         Args:
             started: whether the backbone is trained already.
         """
-        backbone = self.lr_backbone if self.lr_backbone is not None else STARTED if started else 1.0
-        return {"se": self.lr_se, "head": self.lr_head, "backbone": 0.0 if self.freeze == "backbone" else backbone}
+        given = {"se": self.lr_se, "head": self.lr_head, "backbone": 0.0 if self.freeze == "backbone" else self.lr_backbone}
+        usual = STARTED if started else SCRATCH
+        return {part: usual[part] if rate is None else rate for part, rate in given.items()}
+
+    def frozen(self, started: bool) -> str:
+        """What stays as it is: one of `FREEZES`."""
+        return self.freeze or ("statistics" if started else "none")

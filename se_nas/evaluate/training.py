@@ -106,7 +106,7 @@ class TrainingEvaluator:
     def from_scratch(self) -> TrainingEvaluator:
         """The same without a start, every part trained at one rate: what trains the plain backbone that is to be a start."""
         changed = copy.copy(self)
-        changed.start, changed.settings = None, replace(self.settings, freeze="none", lr_se=1.0, lr_head=1.0, lr_backbone=1.0)
+        changed.start, changed.settings = None, replace(self.settings, freeze=None, lr_se=None, lr_head=None, lr_backbone=None)
         return changed
 
     def measure(self, weights: Mapping[str, Tensor], device: str) -> dict[str, float]:
@@ -152,7 +152,7 @@ class TrainingEvaluator:
         parts: dict[str, Stateful] = {"network": network, "optimizer": optimizer, "scaler": scaler, **({"mean": mean} if mean else {})}
         partial = Partial(checkpoint, parts, [order, augment], device)
         for epoch in range(partial.load(), epochs):
-            network.train(settings.freeze == "none")
+            set_mode(network, settings.frozen(self.start is not None))
             total = torch.zeros((), device=device)
             for step, (images, labels) in enumerate(train_batches(data, settings.batch_size, device, order, augment)):
                 for group in optimizer.param_groups:
@@ -218,6 +218,15 @@ def make_optimizer(
     """Stochastic gradient descent; each part of the network at its rate (see `TrainSettings.rates`)."""
     groups = parameter_groups(network, classes, settings, settings.rates(started)) or [{"params": [], "share": 0.0}]
     return torch.optim.SGD(groups, settings.lr, settings.momentum, nesterov=settings.momentum > 0, fused=fused)
+
+
+def set_mode(network: nn.Module, freeze: str) -> None:
+    """Training mode for what is not frozen: evaluation mode for all of a frozen backbone, or for its batch norms alone."""
+    network.train(freeze != "backbone")
+    if freeze == "statistics":
+        for module in network.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
 
 
 def scores_of(output: Tensor | tuple[Tensor, ...]) -> Tensor:

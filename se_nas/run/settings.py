@@ -151,7 +151,7 @@ class SearchSettings:
             raise InputError(f"start {self.start} trains nothing first", "leave start_epochs out, or take start: train", "start_epochs")
         if self.start != "scratch" and self.evaluator == "paper":
             raise InputError("the paper's estimates train nothing", "leave start out", "start")
-        if self.start == "scratch" and self.train.freeze != "none":
+        if self.start == "scratch" and self.train.freeze in ("statistics", "backbone"):
             raise InputError("fresh weights cannot stay as they are", "take a start (trained, PATH.safetensors or train)", "train.freeze")
 
     def to_dict(self) -> dict[str, Any]:

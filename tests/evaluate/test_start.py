@@ -164,9 +164,22 @@ def changed(evaluator: TrainingEvaluator, architecture: Architecture) -> dict[st
     }
 
 
+def test_statistics_of_batch_norms_stay_and_their_weights_train(identity: SearchSpace, trained: dict[str, Tensor], few: Data) -> None:
+    found = {
+        freeze: TrainingEvaluator(identity, few, TrainSettings(freeze=freeze), start=trained)(
+            identity.reference("plain"), 0, {"epochs": 1}, "cpu", quiet
+        ).weights
+        for freeze in ("none", "statistics")
+    }
+    same = {freeze: {name for name, value in (weights or {}).items() if value.equal(trained[name])} for freeze, weights in found.items()}
+    statistics = {name for name in trained if "running" in name or name.endswith("num_batches_tracked")}
+    assert same == {"none": set(), "statistics": statistics}
+
+
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
+        ({"freeze": "none"}, {"se": True, "head": True, "backbone": True}),
         ({}, {"se": True, "head": True, "backbone": True}),
         ({"freeze": "backbone"}, {"se": True, "head": True, "backbone": False}),
         ({"freeze": "backbone", "lr_head": 0.0}, {"se": True, "head": False, "backbone": False}),
@@ -193,6 +206,7 @@ def test_a_frozen_network_keeps_its_batch_norms(identity: SearchSpace, trained: 
 def test_rates(identity: SearchSpace, trained: dict[str, Tensor], few: Data) -> None:
     assert TrainSettings().rates(started=False) == {"se": 1.0, "head": 1.0, "backbone": 1.0}
     assert TrainSettings().rates(started=True)["backbone"] < 1
+    assert TrainSettings().frozen(started=True) == "statistics" and TrainSettings().frozen(started=False) == "none"
     assert TrainSettings(lr_backbone=0.5).rates(started=True)["backbone"] == 0.5
     with pytest.raises(InputError, match=r"train.freeze: nothing is left to train"):
         TrainSettings(freeze="backbone", lr_se=0.0, lr_head=0.0)
