@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from se_nas import exporter
 from se_nas.exporter import ExportOptions
-from se_nas.exporter.proof.alone import load_module
+from se_nas.exporter.proof.alone import Given, load_module
 from se_nas.exporter.proof.randomise import randomise
 from se_nas.space.space import SearchSpace
 
@@ -59,7 +59,7 @@ def theirs() -> dict[str, nn.Module]:
     import timm
 
     plain = timm.create_model("seresnet50").eval()
-    randomise(plain, torch.randn(2, 3, 64, 64), 0)
+    randomise(plain, Given((torch.randn(2, 3, 64, 64),)), 0)
     formatted = timm.create_model("seresnet50").eval().to(memory_format=torch.channels_last)
     formatted.load_state_dict(plain.state_dict())
     return dict(zip(BASES, (plain.eval(), formatted), strict=True))
@@ -70,7 +70,7 @@ def ours(backbone: str, size: int) -> dict[str, nn.Module]:
     space = SearchSpace(backbone, (3, size, size))
     paper = space.reference("paper")
     network = space.build(paper)
-    randomise(network, torch.randn(2, 3, 64, 64), 0)
+    randomise(network, Given((torch.randn(2, 3, 64, 64),)), 0)
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         for kind in ("plain", "deploy"):

@@ -18,6 +18,7 @@ import torch
 
 from se_nas.exporter import alone, source
 from se_nas.exporter.proof import TOLERANCE, prove
+from se_nas.exporter.proof.alone import Given
 from se_nas.exporter.proof.randomise import randomise
 from se_nas.space.space import SearchSpace
 
@@ -46,12 +47,12 @@ def parts() -> None:
     network = space.build(space.reference("paper"))
     one, other, few = torch.randn(1, 3, 224, 224), torch.randn(1, 3, 252, 252), torch.randn(2, 3, 224, 224)
     todo: dict[str, Callable[[], object]] = {
-        "random weights and statistics": lambda: randomise(network, few, 0),
-        "one image": lambda: alone.observe(network, alone.EVAL, one, 0),
-        "one larger image": lambda: alone.observe(network, "other", other, 0),
-        "a training step of 2 images": lambda: alone.observe(network, alone.TRAIN, few, 0),
-        "MACs": lambda: alone.macs(space.build_backbone, (3, 224, 224)),
-        **{name: lambda name=name: alone.capture(name, network, one, TOLERANCE) for name in alone.CAPTURES},  # type: ignore[misc]
+        "random weights and statistics": lambda: randomise(network, Given((few,)), 0),
+        "one image": lambda: alone.observe(network, alone.EVAL, Given((one,)), 0, {}),
+        "one larger image": lambda: alone.observe(network, "other", Given((other,)), 0, {}),
+        "a training step of 2 images": lambda: alone.observe(network, alone.TRAIN, Given((few,)), 0, {}),
+        "MACs": lambda: alone.macs(space.build_backbone, Given((one,))),
+        **{name: lambda name=name: alone.capture(name, network, Given((one,)), TOLERANCE) for name in alone.CAPTURES},  # type: ignore[misc]
     }
     for what, run in todo.items():
         start = time.process_time()

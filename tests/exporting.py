@@ -12,6 +12,7 @@ from torch import Tensor
 from se_nas import exporter
 from se_nas.exporter import ExportOptions, load_network
 from se_nas.exporter.generator.network import source
+from se_nas.exporter.proof.alone import Given
 from se_nas.exporter.proof.randomise import randomise
 from se_nas.space.architecture import Architecture
 from se_nas.space.space import SearchSpace
@@ -32,8 +33,9 @@ def written(space: SearchSpace, architecture: Architecture, images: int = 2) -> 
     """The text of a network, after running it in this process: it computes what the searched network does, in both modes."""
     network = space.build(architecture)
     text = source(space, architecture, network, {}).text
-    x = torch.randn(images, *space.input_size, generator=torch.Generator().manual_seed(1))
-    randomise(network, x, 2)
+    drawn = space.inputs.times(images).random(torch.Generator().manual_seed(1))
+    given = Given(drawn.args, drawn.kwargs)
+    randomise(network, given, 2)
     built = load_network(text, network)  # whose tensors have the same names: loading is strict
     count = [sum(parameter.numel() for parameter in net.parameters()) for net in (network, built)]
     assert count == [space.cost(architecture).params] * 2
@@ -42,7 +44,7 @@ def written(space: SearchSpace, architecture: Architecture, images: int = 2) -> 
         for net in (network, built):
             torch.manual_seed(3)
             with torch.no_grad():
-                results.append(_tensors(net.train(training)(x.clone())))
+                results.append(_tensors(given.of(net.train(training))))
         expected, found = results
         assert len(expected) == len(found) > 0
         for a, b in zip(expected, found, strict=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from se_nas.errors import InputError, known
 from se_nas.oneshot import ONE_SHOT
 from se_nas.strategies import STRATEGIES
-from se_nas.strategies.elsewhere import PREFIX, is_elsewhere
+from se_nas.strategies.external import PREFIX, is_external
 
 OURS = "se-nas:"
 """Prefix that always means our strategy: ``se-nas:random`` is ours on any engine."""
@@ -26,7 +26,7 @@ def full_name(strategy: str, engine: str) -> str:
 
 def check_name(strategy: str, engine: str) -> None:
     """Raise `InputError` unless the strategy can run on the engine; ``strategy`` is a full name."""
-    if not is_elsewhere(strategy):
+    if not is_external(strategy):
         if engine == "nni" and strategy not in STRATEGIES:
             known(strategy, (*OWN, *(name if name not in OWN else OURS + name for name in STRATEGIES)), "strategy")
         return

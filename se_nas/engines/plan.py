@@ -15,7 +15,7 @@ from se_nas.run.trial import Trial
 from se_nas.space.architecture import REFERENCES, Architecture
 from se_nas.space.space import SearchSpace
 from se_nas.strategies import Strategy, create_strategy, replay, tell
-from se_nas.strategies.elsewhere import Elsewhere, is_elsewhere
+from se_nas.strategies.external import External, is_external
 
 
 @dataclass(frozen=True)
@@ -71,15 +71,15 @@ class Plan:
         self.space = space
         self._settings = settings
         self._finished = len(trials)
-        elsewhere = is_elsewhere(settings.strategy)
+        external = is_external(settings.strategy)
         self.trade = resolve_trade(vars(settings), objectives, space.plain_cost._asdict(), len(space.budgets))
         compared = self.trade.compared(objectives)
-        self._strategy: Strategy | Elsewhere = (
-            Elsewhere() if elsewhere else create_strategy(settings.strategy, space, compared, settings.seed, **_options(space, settings))
+        self._strategy: Strategy | External = (
+            External() if external else create_strategy(settings.strategy, space, compared, settings.seed, **_options(space, settings))
         )
         for trial in earlier:
             tell(self._strategy, trial)
-        self.replayed = elsewhere or replay(self._strategy, trials)
+        self.replayed = external or replay(self._strategy, trials)
         self._references = {role: space.reference(role) for role in REFERENCES}
         for reference in self._references.values():
             self._strategy.expect(reference)  # with several workers, the strategy is asked before it hears of them

@@ -97,15 +97,15 @@ def export(
     if weights is not None:
         check_weights(weights, network)
     facts = {name: str(value) for name, value in about.items()}
-    fresh, cost, size = copy.deepcopy(network), space.cost(architecture), space.input_size
+    fresh, cost, inputs = copy.deepcopy(network), space.cost(architecture), space.inputs
     if weights is not None:
         load_state(network, weights)
-    form = deploy.inference_form(network, size) if options.deploy else None
+    form = deploy.inference_form(network, inputs) if options.deploy else None
 
     def check(written: Written) -> Proof | None:
         if not options.prove:
             return None
-        return prove(written.text, network, cost, size, weights, written.paths, form, written.one_size)
+        return prove(written.text, network, cost, inputs, weights, written.paths, form, written.one_size)
 
     written, proof = _write(space, architecture, fresh, facts, options.deploy, check)
     network = form or network
@@ -114,7 +114,7 @@ def export(
         files[place.weights] = _safetensors(network, architecture)
     for name, make, asked in ((place.onnx, onnx_file, options.onnx), (place.program, program_file, options.program)):
         if asked:
-            files[name], remarks[name] = make(load_network(written.text, network), space.input_size)
+            files[name], remarks[name] = make(load_network(written.text, network), inputs)
     for entry, write, asked in ((place.hub, hubconf, options.hub), (place.timm, timm_model, options.timm)):
         if entry and asked:
             files[entry] = write(space, architecture, weights is not None).encode()

@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from se_nas import __version__
 from se_nas.exporter.contract import count_parameters
 from se_nas.exporter.generator.template import facts, printable, table
 from se_nas.exporter.proof import Proof
+from se_nas.network.inputs import Inputs
 from se_nas.se.spec import hidden_width
 from se_nas.space.architecture import Architecture
 from se_nas.space.extra import words
@@ -75,6 +76,22 @@ def docstring(title: str, space: SearchSpace, architecture: Architecture, networ
     own = _facts(space, architecture, network)
     blocks = table(HEADER, block_rows(space, architecture)) if any(spec for _, spec in architecture) else ""
     return "\n\n".join(filter(None, [title, facts({**own, **about, **own}), blocks]))
+
+
+def arguments(inputs: Inputs) -> str:
+    """The inputs of one call as source text: ``torch.zeros(1, 3, 32, 32)``."""
+
+    def text_of(value: Any) -> str:
+        if isinstance(value, Tensor):
+            dtype = "" if value.dtype == torch.float32 else f", dtype={value.dtype}"
+            numbers = not value.is_floating_point() and value.numel() <= 16 and not value.is_meta
+            return f"torch.tensor({value.tolist()})" if numbers else f"torch.zeros({', '.join(map(str, value.shape))}{dtype})"
+        if isinstance(value, (tuple, list)):
+            inner = ", ".join(map(text_of, value))
+            return f"[{inner}]" if isinstance(value, list) else f"({inner},)"
+        return "{" + ", ".join(f"{k!r}: {text_of(v)}" for k, v in value.items()) + "}" if isinstance(value, Mapping) else repr(value)
+
+    return ", ".join([*map(text_of, inputs.args), *(f"{name}={text_of(value)}" for name, value in inputs.kwargs.items())])
 
 
 def record(
@@ -169,8 +186,9 @@ def readme(
 def _use(space: SearchSpace, architecture: Architecture, files: Mapping[str, str]) -> list[str]:
     weights = "weights.safetensors" in files
     load = 'build(weights="weights.safetensors")' if weights else "build()"
-    images = f"(N, {', '.join(map(str, space.input_size))})"
-    code = ["from model import build", "", f"network = {load}.eval()  # images of shape {images}"]
+    shapes = [f"(N, {', '.join(map(str, tensor.shape[1:]))})" for tensor in space.inputs.tensors]
+    takes = f"inputs of shapes {', '.join(shapes)}" if len(shapes) > 1 else f"images of shape {shapes[0]}"
+    code = ["from model import build", "", f"network = {load}.eval()  # {takes}"]
     parts = ["\n".join(["```python", *code, "```"])]
     if not weights:
         parts.append("There are no weights here: the network has yet to be trained.")

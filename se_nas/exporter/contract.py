@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import traceback
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from torch import nn
 
 from se_nas.errors import InputError
+from se_nas.network.inputs import Inputs
 
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
@@ -101,11 +101,16 @@ def is_ours(error: Exception) -> bool:
     return str(Path(__file__).parent) in last.filename and last.name != "__torch_function__"  # where the network calls torch
 
 
-def other_sizes(input_size: Sequence[int]) -> list[tuple[int, ...]]:
-    """Sizes, beside (C, H, W), at which a network and its file are compared: a little larger, and two and three times as large."""
-    channels, *sides = input_size
-    little = tuple(side + max(1, side // 8) for side in sides)
-    return [(channels, *little), (channels, *(side * (2 + i % 2) for i, side in enumerate(sides)))]
+def other_inputs(inputs: Inputs) -> list[Inputs]:
+    """Inputs of other sizes at which a network and its file are compared: a little larger, and two and three times as large.
+
+    None of a network with several inputs: nobody but its author knows which sizes go together.
+    """
+    if len(inputs.tensors) > 1:
+        return []
+    channels, *sides = inputs.size
+    little = [side + max(1, side // 8) for side in sides]
+    return [inputs.of_other_size((channels, *other)) for other in (little, [side * (2 + i % 2) for i, side in enumerate(sides)])]
 
 
 def compare(text: str, network: nn.Module) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import torch
@@ -22,6 +22,7 @@ from se_nas.exporter.generator.recording import Event, Recording, record
 from se_nas.exporter.generator.seblock import InferenceSpec
 from se_nas.exporter.generator.symbols import Frame, Own
 from se_nas.network.attached import public_modules, public_paths
+from se_nas.network.inputs import Inputs
 from se_nas.se.block import SEBlock
 from se_nas.space.architecture import Architecture
 from se_nas.space.space import SearchSpace
@@ -37,7 +38,7 @@ class Pointwise(nn.Conv2d):
         return functional.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
 
 
-def inference_form(network: nn.Module, input_size: tuple[int, int, int]) -> nn.Module:
+def inference_form(network: nn.Module, inputs: Inputs | Sequence[int]) -> nn.Module:
     """A network that computes the same in evaluation mode with less work. Its weights are the given network's, folded.
 
     - A batch norm is folded into the convolution or linear layer before it, if that is called once and nothing else reads
@@ -49,19 +50,19 @@ def inference_form(network: nn.Module, input_size: tuple[int, int, int]) -> nn.M
 
     Args:
         network: any network, with its weights; it is not changed.
-        input_size: (C, H, W) of its images.
+        inputs: of one call, or (C, ...) of its only one.
 
     Raises:
         InputError: if what it computes cannot be written down.
     """
-    plain = copy.deepcopy(network).cpu().eval()
+    plain, inputs = copy.deepcopy(network).cpu().eval(), Inputs.of(inputs)
     try:
-        recording = _record(plain, input_size)
+        recording = _record(plain, inputs)
         _fold(plain, recording)
         _clear(plain, recording)
-        if _takes_channels_last(plain, input_size):
+        if _takes_channels_last(plain, inputs):
             _make_pointwise(plain)
-        recording = _record(plain, input_size)
+        recording = _record(plain, inputs)
         free, sums = free_modules(recording), summed(recording, _alike(plain))
     except Unsupported as reason:
         raise _refused(reason) from None
@@ -85,8 +86,8 @@ def source(space: SearchSpace, architecture: Architecture, network: nn.Module, a
     Raises:
         InputError: if it cannot be written.
     """
-    form = inference_form(network, space.input_size)
-    last = "network.to(memory_format=torch.channels_last).eval()" if _takes_channels_last(form, space.input_size) else "network.eval()"
+    form = inference_form(network, space.inputs)
+    last = "network.to(memory_format=torch.channels_last).eval()" if _takes_channels_last(form, space.inputs) else "network.eval()"
     try:
         written = generator.source(space, architecture, form, about, last)
         compare(written.text, form)
@@ -99,11 +100,11 @@ def _refused(reason: object) -> InputError:
     return InputError(f"this network cannot be written in its inference form: {reason}", "export it without --deploy", "--deploy")
 
 
-def _record(network: nn.Module, input_size: tuple[int, int, int]) -> Recording:
-    images = torch.empty(3, *input_size, device="meta")
+def _record(network: nn.Module, inputs: Inputs) -> Recording:
+    given = inputs.to("meta").times(3)
     try:
         with torch.device("meta"):  # where the network makes tensors of its own
-            return record(copy.deepcopy(network).to("meta"), images, lambda module: is_layer(module) or isinstance(module, SEBlock))
+            return record(copy.deepcopy(network).to("meta"), given, lambda module: is_layer(module) or isinstance(module, SEBlock))
     except Unsupported:
         raise
     except Exception as error:
@@ -210,11 +211,13 @@ def _make_pointwise(network: nn.Module) -> None:
             module.__class__ = Pointwise
 
 
-def _takes_channels_last(network: nn.Module, input_size: tuple[int, int, int]) -> bool:
-    """Whether a network runs with its weights in that format: some look at tensors in ways that need another."""
+def _takes_channels_last(network: nn.Module, inputs: Inputs) -> bool:
+    """Whether a network of images runs with its weights in that format: some look at tensors in ways that need another."""
+    if len(inputs.size) != 3:
+        return False
     try:
         with torch.no_grad():
-            copy.deepcopy(network).to(memory_format=torch.channels_last).eval()(torch.zeros(1, *input_size))
+            inputs.to("cpu").call(copy.deepcopy(network).to(memory_format=torch.channels_last).eval())
     except RuntimeError:
         return False
     return True

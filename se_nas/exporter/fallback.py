@@ -14,13 +14,14 @@ from typing import Any
 from torch import nn
 
 from se_nas.backbones import BACKBONES
-from se_nas.exporter.card import backbone_name, docstring
+from se_nas.exporter.card import arguments, backbone_name, docstring
 from se_nas.exporter.contract import Unsupported, Written
 from se_nas.exporter.generator.operators import refuse_clashes
-from se_nas.exporter.generator.seblock import OPERATOR, SECode
+from se_nas.exporter.generator.seblock import OPERATOR, SECode, dimensions
 from se_nas.exporter.generator.template import WIDTH, assemble, printable, render
 from se_nas.network.attached import Attached, public_paths
 from se_nas.network.placement import Removed
+from se_nas.network.rewrite import edits_of
 from se_nas.space.architecture import Architecture
 from se_nas.space.extra import first_choice
 from se_nas.space.group import attachment
@@ -83,7 +84,7 @@ $lines                                              #? lines
 if __name__ == "__main__":
     network = build().eval()
     print(f"{sum(parameter.numel() for parameter in network.parameters()):,} parameters")
-    print(tuple(network(torch.zeros(1, $input)).shape))
+    print(tuple(network($input).shape))
 '''
 
 
@@ -99,13 +100,16 @@ def source(space: SearchSpace, architecture: Architecture, network: nn.Module, a
     """
     statement, builder, first = find_import(space.backbone)
     specs = {site.name: architecture[group.name] for group in space.groups for site in group.sites}
-    se = SECode({name: replace(spec, placement="standard") if spec else None for name, spec in specs.items()}, space.options)
+    settings = {name: replace(spec, placement="standard") if spec else None for name, spec in specs.items()}
+    se = SECode(settings, space.options, dimensions(space))
+    if inside := next((path for path, module in network.named_modules() if edits_of(module)), None):
+        raise Unsupported(f"an SE block stands inside the forward of {inside or 'the network'}, which an imported class does not have")
     cleared, attached = _cleared(space, network), _attached(space, architecture, network, se)
-    arguments = [*first, *(f"{name}={literal(value)}" for name, value in _arguments(space).items())]
+    given = [*first, *(f"{name}={literal(value)}" for name, value in _arguments(space).items())]
     values = {
-        "call": call("    network: nn.Module = " + builder, arguments).lstrip().removeprefix("network: nn.Module = "),
+        "call": call("    network: nn.Module = " + builder, given).lstrip().removeprefix("network: nn.Module = "),
         "lines": "\n".join([*cleared, *attached]),
-        "input": ", ".join(map(str, space.input_size)),
+        "input": arguments(space.inputs),
     }
     sides = {side for side in ("input", "output") if any(line.startswith(f"    gate_{side}(") for line in attached)}
     rest = [se.block(), *(render(part, values, sides) for part in (GATE if sides else "", *(HELPERS[side] for side in sorted(sides))))]

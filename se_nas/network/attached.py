@@ -21,9 +21,9 @@ LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 
 
 class Attached(nn.Module):
-    """A module with an SE block on its output or on its (first) input.
+    """A module with an SE block on its output or on its first input.
 
-    The plain module's own ``state_dict`` still loads: its keys go to ``module``, and only the SE block's are missing.
+    A ``state_dict`` of the plain module still loads: its keys go to ``module``. Only the SE block's keys are missing.
     """
 
     def __init__(self, module: nn.Module, se: nn.Module, side: str) -> None:
@@ -47,14 +47,14 @@ class Attached(nn.Module):
 
 
 def is_block(module: nn.Module) -> bool:
-    """Whether a module has a ``forward`` of its own that computes with layers: neither a layer nor a mere container."""
+    """Whether a module is a block: its own ``forward`` computes with layers. Layers and plain containers are not blocks."""
     container = type(module).forward in (nn.Sequential.forward, nn.Module.forward)
     inside = any(isinstance(inner, LAYERS) for inner in module.modules() if inner is not module)
     return inside and not container and not isinstance(module, Attached)
 
 
 def public_paths(network: nn.Module) -> dict[str, str]:
-    """Path of each module of a network, those in `Attached` too -> its public path, as the ``state_dict`` names it."""
+    """Path -> public path of each module, also of those in `Attached`. A public path is the name in the ``state_dict``."""
     paths: dict[str, str] = {}
     homes: list[tuple[str, str, nn.Module, str]] = []  # of each SE block: path, public path and module of its home, place in it
 
@@ -87,12 +87,12 @@ def public_paths(network: nn.Module) -> dict[str, str]:
 
 
 def public_modules(network: nn.Module) -> dict[str, nn.Module]:
-    """The modules of a network by their public paths; what is attached to stands where `Attached` is."""
+    """Public path -> module. In place of an `Attached` stands the module that it wraps."""
     return {public: network.get_submodule(path) for path, public in public_paths(network).items()}
 
 
 def use_public_names(network: nn.Module) -> None:
-    """Let a network's ``state_dict`` write and read public names; it still reads those of the modules as they are."""
+    """Make a network's ``state_dict`` write public names. It reads public names and the modules' actual ones."""
     if _write_public not in network._state_dict_hooks.values():
         network._register_state_dict_hook(_write_public)  # type: ignore[no-untyped-call]
         network._register_load_state_dict_pre_hook(_read_public, with_module=True)  # type: ignore[no-untyped-call]
@@ -105,7 +105,8 @@ def _write_public(network: nn.Module, tensors: dict[str, Any], prefix: str, *_: 
 
 
 def _read_public(network: nn.Module, tensors: dict[str, Any], prefix: str, *_: Any) -> None:
-    paths = {public: path for path, public in public_paths(network).items()}  # of two with one name the inner comes last
+    # an Attached shares its name with the module that it wraps, which comes last
+    paths = {public: path for path, public in public_paths(network).items()}
     for key in [key for key in tensors if key.startswith(prefix)]:
         tensors[prefix + _renamed(key[len(prefix) :], paths)] = tensors.pop(key)
 
@@ -116,5 +117,5 @@ def _renamed(key: str, paths: Mapping[str, str]) -> str:
 
 
 def join(path: str, name: str) -> str:
-    """A path of a module one step further; either may be empty."""
+    """``a.b`` of ``a`` and ``b``; either may be empty."""
     return f"{path}.{name}" if path and name else path or name

@@ -1,4 +1,4 @@
-"""Known block classes: where in each of them the placements of the paper are. Needs no torch."""
+"""Known block classes, and where the paper's placements are in each. Needs no torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Anchor:
     """Where in a block a placement attaches.
 
     Attributes:
-        child: name of the wrapped child; "" is the block itself; a child that is ``None`` becomes an identity.
+        child: name of the child to wrap; "" means the block itself. A child that is ``None`` becomes an identity.
         side: whether the SE block gates the child's ``output`` or its ``input``.
     """
 
@@ -41,7 +41,7 @@ def _residual(last: str, inner: str, first: str = "conv1", shortcut: str = "down
 
 
 def _branched(branch: str, shortcut: str = "shortcut") -> dict[str, Anchor]:
-    """Placements of a residual block whose branch is one child, without one 3x3 convolution that is its middle."""
+    """Placements of a residual block whose branch is one child. There is no ``inner``: no 3x3 convolution is its middle."""
     return {
         "standard": Anchor(branch, "output"),
         "pre": Anchor(branch, "input"),
@@ -68,7 +68,7 @@ BLOCKS: dict[str, Mapping[str, Anchor]] = {
 
 
 def register_block(block: type | str, placements: Mapping[str, tuple[str, str]]) -> None:
-    """Describe a block class, so that its instances become sites.
+    """Describe a block class, so that blocks of this class become sites.
 
     Args:
         block: the class, or its qualified name.
@@ -81,7 +81,7 @@ def register_block(block: type | str, placements: Mapping[str, tuple[str, str]])
 
 
 def find_anchors(block: type) -> Mapping[str, Anchor] | None:
-    """The placements of a block class or of the nearest class that it derives from; None if none is known."""
+    """The placements of a block class, or of its nearest base class that is known; None if there is none."""
     return next((BLOCKS[_name(cls)] for cls in block.__mro__ if _name(cls) in BLOCKS), None)
 
 

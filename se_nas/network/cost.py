@@ -1,7 +1,7 @@
-"""The cost of a plain network, by one pass without arithmetic.
+"""Count the parameters and MACs of a plain network, by one pass on the meta device.
 
-One MAC is one multiply-accumulate of a convolution or a linear layer, on whatever device it runs. Products of two things
-that are both computed from the inputs (attention's), pooling, batch norm, activations and biases are no MACs.
+One MAC is one multiply-accumulate of a convolution or a linear layer; the count is the same on every device. Not counted:
+products of two tensors that both depend on the input (as in attention), pooling, batch norm, activations and biases.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from se_nas.se.cost import Cost
 
 
 def count(network: nn.Module, inputs: Inputs) -> Cost:
-    """Parameters, frozen or not, and MACs of one call of a network as built, without arithmetic unless it computes with values."""
+    """Parameters (frozen ones too) and MACs of one call. Runs on the meta device, or on the CPU if the network reads values."""
     try:
         graph, _ = trace(copy.deepcopy(network).to("meta").eval(), inputs.to("meta"))
     except Exception:
@@ -25,5 +25,5 @@ def count(network: nn.Module, inputs: Inputs) -> Cost:
 
 
 def count_params(network: nn.Module, trainable: bool = False) -> int:
-    """Elements of a network's parameters; of the trainable ones alone if so asked."""
+    """Number of parameters; with ``trainable``, of the trainable ones only."""
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad or not trainable)

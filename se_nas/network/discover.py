@@ -1,9 +1,9 @@
-"""Finds places for SE blocks in what a network computes, whatever its classes are called.
+"""Find places for SE blocks from what a network computes. Names of classes do not matter.
 
-Four structures are looked for: sums of a branch and a shortcut (residual blocks), concatenations, depthwise-separable
-units without a sum, and, in networks that have none of these, groups of convolution, norm and activation. An SE block
-attaches to the output of a module, or to its input, where a module of its own computes the value there (or alone reads
-it), and otherwise to the expression that computes it; what has neither is reported with the reason.
+It looks for four structures: sums of a branch and a shortcut (residual blocks), concatenations, depthwise-separable units
+without a sum, and, in networks without these, convolutions with their norm and activation. An SE block attaches to the
+output of the module that computes the value, or to the input of the only module that reads it. If there is no such module,
+it attaches to the expression that computes the value. If that fails too, the block is reported as left out, with the reason.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Unit:
     Attributes:
         name: path of the module in which it is.
         kind: ``residual``, ``concatenation``, ``separable``, ``convolution`` or ``se`` (an SE block that is there already).
-        value: where in the order of the network it is.
+        value: number of the value in the graph; it gives the order.
         places: placement -> where that is.
         own: an SE block that is there already.
     """
@@ -48,7 +48,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Missed:
-    """A structure that could not be used: its module, the reason, and the last module before it that could be wrapped."""
+    """A structure that cannot take an SE block: its module, the reason, and the last module before it that could be wrapped."""
 
     name: str
     reason: str
@@ -60,9 +60,9 @@ class Found:
     """What was found, in the order of the network.
 
     Attributes:
-        units: of the network's blocks; of a network without blocks, its convolutions.
-        spare: what lies outside of the blocks (stem, transitions, head).
-        left_out: what could not be used.
+        units: the network's blocks; in a network without blocks, its convolutions.
+        spare: units outside of the blocks (stem, transitions, head).
+        left_out: structures that cannot take an SE block.
     """
 
     units: list[Unit] = field(default_factory=list)
@@ -75,9 +75,9 @@ def discover(graph: Graph, claimed: tuple[str, ...], kinds: Mapping[str, type], 
 
     Args:
         graph: of one forward pass in evaluation mode.
-        claimed: paths of modules whose inside is known already and is passed over.
+        claimed: paths of known blocks; nothing inside them is looked at.
         kinds: path of each module -> its class.
-        marks: asked once, if there are values that no module computes.
+        marks: called once, and only if no module computes some value.
     """
     return _Discovery(graph, claimed, kinds, marks).run()
 
@@ -105,7 +105,7 @@ class _Discovery:
         ]
         blocks = tuple(unit.name for unit in units if unit.kind == "separable" and unit.name)
         convolutions = [*self._convolutions(blocks)]
-        # a table entry says what this network's blocks are: beside them, only other residual blocks count
+        # the network has known blocks: apart from them, only residual blocks count
         usual = [unit for unit in units if unit.kind == "residual"] if self.claimed else units or convolutions
         skips = [replace(unit, kind="concatenation") for unit in skips]
         self.found.units = _distinct(usual, set(), set(), self._name)
@@ -115,7 +115,7 @@ class _Discovery:
         self.found.spare = _distinct(spare, names, values, self._name)
         return self.found
 
-    # The four structures, and SE blocks that are there already.
+    # The four structures, and the network's own SE blocks.
 
     def _residuals(self) -> Iterator[Unit]:
         sums = [found for op in self._ops("add") if (found := self._sum(op)) and not self._is_part(op)]
@@ -126,7 +126,7 @@ class _Discovery:
                 continue  # a sum inside of a block
             own, maker = self._own_within(start, branch), self.graph.makers.get(branch)
             if own is None and maker and maker.name in PARTS:
-                continue  # a part of what is computed; the rest of it is concatenated
+                continue  # one part of the result; it is concatenated with the others
             standard = self._of(own) if own else self.places.standard(branch, op)
             if standard is None:
                 self._miss(op.module, "no module or expression of its own computes the end of the residual branch", branch, start)
@@ -137,7 +137,7 @@ class _Discovery:
             yield Unit(op.module, "residual", op.output, places, own)
 
     def _sum(self, op: Op) -> tuple[Op, int, int, int] | None:
-        """(the operation, start, branch, shortcut) of the sum of a residual block; None of another sum."""
+        """(operation, start, branch, shortcut) if a sum ends a residual block, else None."""
         values = [value for value in dict.fromkeys(op.inputs) if self.graph.is_map(value)]
         if len(values) != 2 or op.output in self.fused or self.graph.shapes[values[0]] != self.graph.shapes[values[1]]:
             return None
@@ -147,19 +147,19 @@ class _Discovery:
             return None  # two branches mixed, no layer at all, or attention's scores
         branch, shortcut = values if layers[0] > layers[1] else values[::-1]
         if min(layers) > MOST_IN_SHORTCUT or self._dives(start, branch) or self._joined(start, branch):
-            return None  # streams fused, a U-Net's skip, or outputs of several blocks added up
+            return None  # fused streams, a U-Net's skip, or a sum of the outputs of several blocks
         if not self.graph.convolves(start, branch):
-            return None  # a transformer's: its maps need not have the channels in front
+            return None  # a transformer's: its channels may come last
         return op, start, branch, shortcut
 
     def _is_part(self, op: Op) -> bool:
-        """Whether a sum is one of several that its own module concatenates: a cell of a searched network, which is one block."""
+        """Whether a module concatenates several sums, of which this is one. Such a module (a cell, as in DARTS) is one block."""
         joins = [reader for reader in self.graph.readers[op.output] if reader.name == "cat" and reader.module == op.module]
         makers = (self.graph.makers.get(value) for join in joins for value in join.inputs)
         return sum(maker is not None and maker.name == "add" for maker in makers) > 1
 
     def _dives(self, start: int, end: int) -> bool:
-        """Whether most of what is between is done at a lower resolution, and brought back up: what one level of a U-Net skips."""
+        """Whether most layers in between work at a lower resolution that is upsampled again, as below one level of a U-Net."""
         size = self.graph.shapes[end][2:]
         if self.graph.shapes[start][2:] != size:
             return False
@@ -172,7 +172,7 @@ class _Discovery:
         return bool(raised) and 2 * len(low) > len(layers) > 1
 
     def _joined(self, start: int, end: int) -> bool:
-        """Whether a map that does not come from ``start`` is added in between: the way leads through the sum of another block."""
+        """Whether a map that does not come from ``start`` is added in between, so that another block's sum lies on the way."""
         sums = [op for op in self._ops("add") if self.graph.between(start, op.output, end) and len(set(op.inputs)) == 2]
         return any(
             not self.graph.depends(value, start) and self.graph.shapes[value] == self.graph.shapes[op.output]
@@ -181,11 +181,11 @@ class _Discovery:
         )
 
     def _is_low(self, value: int, size: tuple[int, ...]) -> bool:
-        """Whether a value is a map of a lower resolution, which more than one number a channel are."""
+        """Whether a value is a map of lower resolution, with more than one number per channel."""
         return self.graph.is_map(value) and all(1 < a < b for a, b in zip(self.graph.shapes[value][2:], size, strict=True))
 
     def _around(self, op: Op, start: int, branch: int, shortcut: int) -> dict[str, Place]:
-        """Placements outside of the branch's own layers."""
+        """Placements before and after the branch's layers."""
         places = {}
         readers = [
             r for r in self.graph.readers[start] if self.graph.depends(branch, r.output) and not self.graph.depends(shortcut, r.output)
@@ -201,7 +201,7 @@ class _Discovery:
         return places
 
     def _inside(self, start: int, branch: int, standard: Place) -> dict[str, Place]:
-        """After the last convolution of the branch that looks at more than one pixel, if that is not the branch's end."""
+        """The placement ``inner``: after the branch's last convolution with a kernel larger than 1, unless that ends the branch."""
         for op in reversed(self.graph.ops):
             if op.kernel > 1 and self.graph.between(start, op.output, branch):
                 place = self.places.after(op)
@@ -210,7 +210,7 @@ class _Discovery:
         return {}
 
     def _concatenations(self) -> Iterator[Unit]:
-        """Those that are no part of a residual block or of a larger concatenation."""
+        """Concatenations that are not part of a residual block or of a larger concatenation."""
         spans: list[tuple[int, int]] = []
         for op in self._ops("cat"):
             parts = [value for value in dict.fromkeys(op.inputs) if self.graph.is_map(value)]
@@ -263,7 +263,7 @@ class _Discovery:
             yield Unit(name, "separable", pointwise.output, {"standard": standard, **({"inner": inner} if inner else {})}, own)
 
     def _leads_to(self, start: int, layer: Layer) -> bool:
-        """Whether a layer reads all that is computed from a value without another layer (but those of SE blocks), and alone does."""
+        """Whether this layer, and no other, reads what is computed from a value. Layers of SE blocks in between do not count."""
         end = layer.start
         if end < start or not self.graph.depends(end, start):
             return False
@@ -274,7 +274,7 @@ class _Discovery:
         return not layers and not aside and alone
 
     def _convolutions(self, blocks: tuple[str, ...]) -> Iterator[Unit]:
-        """Convolutions that no other structure has; ``blocks`` are the modules of separable units."""
+        """Convolutions outside of the other structures; ``blocks`` are the modules of separable units."""
         passed = (*(own.path for own in self.own if not own.inline), *self.claimed, *blocks)
         for layer in self.layers:
             op = layer.op
@@ -291,7 +291,7 @@ class _Discovery:
     # Questions.
 
     def _of(self, own: Own) -> Place | None:
-        """Where another block goes in the place of the network's own."""
+        """Where a new SE block goes if it replaces the network's own."""
         return self.places.spot(own.value, own.path) if own.inline else Place(own.path, "output", own.value)
 
     def _ops(self, name: str) -> Iterator[Op]:
@@ -308,33 +308,33 @@ class _Discovery:
         return inside[-1] if inside else None
 
     def _miss(self, name: str, reason: str, value: int, start: int) -> None:
-        """Note what is left out, and the last module of its own before it, to which a person could attach a block."""
+        """Note a structure that is left out, and the last module before it that a person could name in `register_block`."""
         before = [call.module for call in self._before(value) if not (start >= 0 and self.graph.depends(start, call.output))]
         near = [module for module in before if module != name and within(module, name) and self.places.own(module)]
         self.found.left_out.append(Missed(name, reason, near[-1] if near else ""))
 
     def _before(self, value: int) -> list[Call]:
-        """The calls that made maps which a value is computed from."""
+        """The calls whose maps a value is computed from."""
         calls = [call for call in self.graph.calls if call.output >= 0 and self.graph.is_map(call.output)]
         return [call for call in calls if self.graph.depends(value, call.output)]
 
     def _name(self, unit: Unit) -> str:
-        """Of a unit in the network's own ``forward``: that of the last module before it."""
+        """A name for a unit in the network's own ``forward``: the last module before it."""
         before = self._before(unit.places["standard"].value)
         return before[-1].module if before else "forward"
 
 
 def _common(a: str, b: str) -> str:
-    """Path of the innermost module that holds both."""
+    """Path of the innermost module that contains both."""
     pairs = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(a.split("."), b.split("."), strict=False))
     return ".".join(part for part, _ in pairs)
 
 
 def _distinct(units: list[Unit], names: set[str], values: set[int], name_of: Callable[[Unit], str]) -> list[Unit]:
-    """Units in the order of the network, one a value, with names of their own.
+    """Units in the order of the network, one for each value, with distinct names.
 
-    A module's name goes to the unit that is what it returns. One that would repeat another's name takes that of the module
-    it wraps, or ``name_of`` it, and a number if need be.
+    The unit whose value a module returns gets the module's name. If a name is taken, the unit is named after the module that
+    it wraps, or by ``name_of``, with a number if that is taken too.
     """
     names, values, named = set(names), set(values), []
     returned = {unit.name: unit for unit in units if _place_of(unit) == (unit.name, "output")}

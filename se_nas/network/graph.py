@@ -24,12 +24,12 @@ class Op:
     """One operation.
 
     Attributes:
-        name: of the aten operator, without overload and trailing underscore: ``add``, ``convolution``.
-        inputs: values that it read, of those that depend on the images.
-        outputs: the values that it made; the first is the one that matters, but of a split.
+        name: the aten operator, without overload and trailing underscore: ``add``, ``convolution``.
+        inputs: the values that it read, if they depend on the input.
+        outputs: the values that it made. Only the first matters, except for a split.
         module: path of the innermost module in which it ran.
-        kernel: height x width of a convolution's kernel; 1 of a linear layer; 0 of other operations.
-        depthwise: whether it is a convolution with a group for each channel.
+        kernel: size of a convolution's kernel (height x width); 1 for a linear layer; 0 for all else.
+        depthwise: whether it is a convolution with one group per channel.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Op:
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a module: its path, the value it was given first, and the value it returned (-1: no such value)."""
+    """One call of a module: its path, its first input and its output, as numbers of values (-1: none)."""
 
     module: str
     input: int
@@ -58,11 +58,11 @@ class Graph:
     """A forward pass. Values are numbered in the order in which they were made.
 
     Attributes:
-        shapes: of each value.
+        shapes: shape of each value.
         ops: in the order in which they ran.
-        calls: in the order in which they ended, so that inner ones come before outer ones.
-        macs: multiply-accumulates of convolutions and linear layers: of every matrix product but those of two matrices that
-            both depend on the inputs (attention's), on whatever device it ran.
+        calls: in the order in which they ended: inner ones before outer ones.
+        macs: multiply-accumulates of convolutions and matrix products. Products of two tensors that both depend on the input
+            (as in attention) are left out, on every device.
     """
 
     shapes: Sequence[tuple[int, ...]]
@@ -100,7 +100,7 @@ class Graph:
 
     @cached_property
     def dimensions(self) -> int:
-        """Of its maps: 3 of signals (N, C, L), 4 of images, 5 of volumes; what most of its convolutions make."""
+        """Dimensions of most of its maps: 3 for signals (N, C, L), 4 for images, 5 for volumes."""
         made = Counter(len(self.shapes[op.output]) for op in self.ops if op.name == "convolution")
         return made.most_common(1)[0][0] if made else 4
 
@@ -108,7 +108,7 @@ class Graph:
         return len(self.shapes[value]) == self.dimensions
 
     def between(self, start: int, value: int, end: int) -> bool:
-        """Whether ``end`` needed a value that ``start`` did not."""
+        """Whether ``end`` depends on a value and ``start`` does not."""
         return self.depends(end, value) and not self.depends(start, value)
 
     @cached_property
@@ -126,15 +126,15 @@ class Graph:
         return bool(self._ancestors[value] >> on & 1)
 
     def meet(self, a: int, b: int) -> int:
-        """The last value that both were computed from; -1 if there is none."""
+        """The last value that both depend on; -1 if there is none."""
         return (self._ancestors[a] & self._ancestors[b]).bit_length() - 1
 
     def layers_between(self, start: int, end: int) -> int:
-        """How many convolutions and linear layers ``end`` needed beyond what ``start`` did."""
+        """Number of convolutions and linear layers that ``end`` needs and ``start`` does not."""
         return (self._ancestors[end] & ~self._ancestors[start] & self._weighted).bit_count()
 
     def convolves(self, start: int, end: int) -> bool:
-        """Whether a convolution is among the layers between."""
+        """Whether one of these layers is a convolution."""
         return bool(self._ancestors[end] & ~self._ancestors[start] & self._convolved)
 
     def only_reader(self, value: int) -> Op | None:
@@ -174,7 +174,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
     def hooks(self, name: str) -> tuple[Any, Any]:
-        """To run before and after the module of that name."""
+        """Hooks to run before and after the module with this name."""
         # The input's value is looked up before the module runs: in-place operations give the same tensor a new one.
         given: list[int] = []
 
@@ -196,11 +196,11 @@ def trace(network: nn.Module, inputs: Inputs | Tensor, recorder: Recorder | None
 
     Args:
         network: any module.
-        inputs: of it.
-        recorder: one that others ask for values meanwhile; a new one if there is none.
+        inputs: its inputs.
+        recorder: a recorder that the caller reads during the run; by default a new one.
 
     Returns:
-        The graph, whose first values are the inputs' tensors, and the network's output.
+        The graph, whose first values are the input tensors, and the network's output.
     """
     inputs = Inputs((inputs,)) if isinstance(inputs, Tensor) else inputs
     recorder = recorder or Recorder()
@@ -209,7 +209,7 @@ def trace(network: nn.Module, inputs: Inputs | Tensor, recorder: Recorder | None
         before, after = recorder.hooks(name)
         handles += [module.register_forward_pre_hook(before, with_kwargs=True), module.register_forward_hook(after)]
     fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # one operator, on a CPU or GPU alone, that hides attention's linear layers
+    torch.backends.mha.set_fastpath_enabled(False)  # a single operator that hides attention's linear layers, and only on a CPU or GPU
     try:
         with torch.no_grad(), recorder:
             for tensor in inputs.tensors:

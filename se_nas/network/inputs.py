@@ -1,4 +1,4 @@
-"""What a network is given: images of one size, or the example inputs that a person gives."""
+"""The inputs of a network: images of one size, or example inputs that a person gives."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Inputs:
     """The inputs of one call of a network.
 
     Attributes:
-        args: by position; the first tensor is what the network looks at: (N, C, L), (N, C, H, W) or (N, C, D, H, W).
-        kwargs: by keyword.
+        args: positional arguments. The first tensor is the main input: (N, C, L), (N, C, H, W) or (N, C, D, H, W).
+        kwargs: keyword arguments.
     """
 
     args: tuple[Any, ...] = ()
@@ -30,8 +30,13 @@ class Inputs:
 
     @classmethod
     def of_size(cls, size: Sequence[int], batch: int = 1) -> Inputs:
-        """Zeros of (batch, \\*size), without memory until they are moved to a device."""
+        """One tensor (batch, \\*size) on the meta device; `to` makes zeros of it."""
         return cls((torch.empty(batch, *size, device="meta"),))
+
+    @classmethod
+    def of(cls, given: Inputs | Sequence[int]) -> Inputs:
+        """``given`` itself, or one tensor of this size (C, ...)."""
+        return given if isinstance(given, Inputs) else cls.of_size(given)
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -43,7 +48,7 @@ class Inputs:
         return tuple(self.tensors[0].shape[1:])
 
     def to(self, device: str | torch.device) -> Inputs:
-        """The same inputs elsewhere; those that have no memory become zeros."""
+        """The inputs on a device. Tensors from the meta device become zeros."""
 
         def move(leaf: Any) -> Any:
             if not isinstance(leaf, Tensor):
@@ -52,16 +57,43 @@ class Inputs:
 
         return Inputs(tree_map(move, self.args), tree_map(move, dict(self.kwargs)))
 
+    def times(self, n: int) -> Inputs:
+        """The same inputs n times over, along the first dimension of each tensor that has length 1 there."""
+
+        def repeat(leaf: Any) -> Any:
+            batched = isinstance(leaf, Tensor) and leaf.ndim > 0 and len(leaf) == 1
+            return leaf.repeat(n, *[1] * (leaf.ndim - 1)) if batched else leaf
+
+        return Inputs(tree_map(repeat, self.args), tree_map(repeat, dict(self.kwargs)))
+
+    def random(self, generator: torch.Generator) -> Inputs:
+        """Inputs of the same shapes on the CPU: normal random numbers for floats, the given values for all else."""
+
+        def draw(leaf: Any) -> Any:
+            floats = isinstance(leaf, Tensor) and leaf.is_floating_point()
+            return torch.randn(leaf.shape, generator=generator, dtype=leaf.dtype) if floats else leaf
+
+        inputs = self.to("cpu")
+        return Inputs(tree_map(draw, inputs.args), tree_map(draw, dict(inputs.kwargs)))
+
+    def of_other_size(self, size: Sequence[int]) -> Inputs:
+        """Inputs whose only tensor is (1, \\*size)."""
+
+        def resize(leaf: Any) -> Any:
+            return torch.empty(1, *size, dtype=leaf.dtype, device="meta") if isinstance(leaf, Tensor) else leaf
+
+        assert len(self.tensors) == 1
+        return Inputs(tree_map(resize, self.args), tree_map(resize, dict(self.kwargs)))
+
     def call(self, network: nn.Module) -> Any:
         return network(*self.args, **self.kwargs)
 
 
 def read_inputs(value: Any) -> Inputs:
-    """The inputs that a person gave: a tensor, a tuple or list, a mapping, ``package.module:callable``, or a function.
+    """Inputs from what a person gives: a tensor, a tuple or list, a mapping, a function, or ``package.module:callable``.
 
     Raises:
-        InputError: for another form, a name that is not there, or inputs without a tensor of one, two or three dimensions
-            beside batch and channels.
+        InputError: for anything else, an unknown name, or if the first tensor is not (1, C, L), (1, C, H, W) or (1, C, D, H, W).
     """
     source = value
     if isinstance(value, str):

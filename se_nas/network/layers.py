@@ -1,4 +1,4 @@
-"""Operations by what they do to a map, and layers: convolutions, with branches that add up to one taken as one."""
+"""What operations do to a map, and the layers of a network. Parallel convolutions that are added up count as one layer."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ LINEAR = {"convolution", "add", "avg_pool1d", "avg_pool2d", "avg_pool3d", *NORMS
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution or linear layer, or a sum of branches of such without an activation, which is one layer at inference.
+    """A convolution or linear layer; or a sum of parallel ones without activation, which are one layer at inference.
 
     Attributes:
-        op: the operation; of a sum, one that stands for it.
+        op: the operation; for a sum, one of its convolutions.
         start: the value that it reads.
-        inside: of a sum, the values of its branches.
+        inside: for a sum, the values of its branches.
     """
 
     op: Op
@@ -45,10 +45,10 @@ class Layer:
 
 
 def fused_layers(graph: Graph, layers: Sequence[Op], kinds: Mapping[str, type]) -> list[Layer]:
-    """The layers of a network in order, re-parameterised branches (RepVGG, MobileOne) as one.
+    """The layers of a network in order; re-parameterised branches (RepVGG, MobileOne) are one layer.
 
-    A sum of a plain input and a branch is a residual block, and so are all sums of that class of modules; a sum of a plain
-    input and parallel convolutions of several sizes is none.
+    The sum of an input and one branch is a residual block, not a layer, and so is every sum in modules of the same class.
+    The sum of an input and parallel convolutions of several sizes is a layer.
     """
     sums = [op for op in graph.ops if op.name == "add" and len(set(op.inputs)) == 2 and graph.is_map(op.output)]
     starts = {op.output: graph.meet(*set(op.inputs)) for op in sums}
@@ -73,18 +73,18 @@ def fused_layers(graph: Graph, layers: Sequence[Op], kinds: Mapping[str, type]) 
 
 
 def _between(graph: Graph, start: int, end: Op) -> list[Op]:
-    """The operations that lead from a value to a sum."""
+    """The operations on the way from a value to a sum."""
     return [op for op in graph.ops if op is not end and start >= 0 and graph.between(start, op.output, end.output)]
 
 
 def _parallel(ops: Sequence[Op], start: int) -> bool:
-    """Whether convolutions of several sizes read one value side by side, and no other does anything after them."""
+    """Whether these are convolutions of several sizes that read one value, with no other layer after them."""
     layers = [op for op in ops if op.kernel]
     return len({op.kernel for op in layers}) > 1 and all(start in op.inputs for op in layers)
 
 
 def is_product(graph: Graph, value: int) -> bool:
-    """Whether a value is a product of two things computed from the inputs, or its softmax: attention's."""
+    """Whether a value is a product of two tensors that depend on the input, or the softmax of one, as in attention."""
     while maker := graph.makers.get(value):
         if maker.name in ("bmm", "baddbmm", "_softmax"):
             return maker.kernel == 0

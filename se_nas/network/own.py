@@ -1,8 +1,8 @@
-"""The SE blocks that a network has of its own, however they are spelled.
+"""Find the SE blocks that a network brings, in any spelling.
 
-Whatever scales a map's channels by a gate that layers computed from that map is one: a module that is given the map and
-returns the scaled one (with ``expand_as`` or without, with linear layers, 1x1 convolutions, or ECA's convolution over
-channels), a module that returns the gate, or a few lines in a block's own ``forward``.
+An SE block scales a map's channels by a gate that layers compute from the same map. It may be a module that takes the map
+and returns the scaled map (with or without ``expand_as``, with linear layers, 1x1 convolutions, or ECA's convolution over
+channels), a module that returns the gate, or a few lines in a block's ``forward``.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ SPREADS = {"expand", "view", "_unsafe_view", "reshape", "clone", "unsqueeze", "s
 
 @dataclass(frozen=True)
 class Own:
-    """An SE block that is there already.
+    """An SE block that the network brings.
 
     Attributes:
-        path: of its module; of one that is written in a ``forward``, of the module that has that.
-        value: what it returns.
-        scaled: what it scales.
-        gate: by what.
+        path: its module; if it is written in a ``forward``, the module with that ``forward``.
+        value: the scaled map.
+        scaled: the map that it scales.
+        gate: the gate.
         inline: whether it is written in a ``forward``.
-        modules: of one that is, the modules that only its gate needs.
+        modules: if it is, the modules that only its gate needs.
     """
 
     path: str
@@ -41,8 +41,8 @@ def find_own(graph: Graph, is_own: Callable[[str], bool]) -> list[Own]:
     """The network's own SE blocks, in the order in which they run.
 
     Args:
-        graph: of the network.
-        is_own: whether a module can be changed for one place alone.
+        graph: graph of the network.
+        is_own: whether a module is called once, so that a change of it changes one place only.
     """
     found = []
     for op in graph.ops:
@@ -56,7 +56,7 @@ def find_own(graph: Graph, is_own: Callable[[str], bool]) -> list[Own]:
 
 
 def _gates(graph: Graph, gate: int, scaled: int) -> bool:
-    """Whether a value is one number a channel, computed by layers from another's pooled channels."""
+    """Whether a value is one number per channel that layers compute from the pooled channels of another value."""
     shape, spread = graph.shapes[scaled], graph.shapes[gate]
     value = gate
     while (maker := graph.makers.get(value)) and maker.name in SPREADS and len(maker.inputs) == 1:
@@ -79,7 +79,7 @@ def _own(graph: Graph, op: Op, scaled: int, gate: int, is_own: Callable[[str], b
 
 
 def _paths(module: str, owner: str) -> list[str]:
-    """A module's path and those of the modules around it, below ``owner``; none if it is not in that."""
+    """The paths of a module and of those around it, inside ``owner``; none if it is not inside."""
     if module == owner or not within(module, owner):
         return []
     parts = module.removeprefix(owner).strip(".").split(".")

@@ -1,4 +1,4 @@
-"""The sites of a network that can take an SE block, and how a block is attached there."""
+"""The sites of a network, and how an SE block is attached to one."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Attachment:
     """One placement of one site.
 
     Attributes:
-        module: path of the module to wrap; of side ``inside``, of the module in whose method the value is computed.
-        side: what is gated: the module's ``output``, its ``input``, or an expression ``inside`` it.
-        channels: C of what is gated.
+        module: path of the module to wrap; for side ``inside``, of the module whose method computes the value.
+        side: what the SE block scales: the module's ``output``, its ``input``, or an expression ``inside`` it.
+        channels: C of that value.
         size: the rest of its shape: (L,), (H, W) or (D, H, W).
-        method, node: of side ``inside``, the expression; see `se_nas.network.rewrite`.
+        method, node: for side ``inside``, the expression, see `se_nas.network.rewrite`.
     """
 
     module: str
@@ -40,12 +40,12 @@ class Attachment:
 
     @property
     def height(self) -> int:
-        """Of the image that an SE block sees: L of a signal, D of a volume."""
+        """Height of the image that the SE block sees: L for a signal, D for a volume."""
         return self.size[0]
 
     @property
     def width(self) -> int:
-        """Of the image that an SE block sees: 1 of a signal, H * W of a volume."""
+        """Width of the image that the SE block sees: 1 for a signal, H * W for a volume."""
         return prod(self.size[1:])
 
 
@@ -55,13 +55,13 @@ class Site:
 
     Attributes:
         name: path of the block, ``layer1.0``.
-        stage: path of the container that a known block stands in, ``layer1``; of others the resolution, ``56x56``.
+        stage: container of a known block, ``layer1``; for others the resolution, ``56x56``.
         kind: ``residual``, ``concatenation``, ``separable``, ``convolution`` or ``se``.
-        attachments: by placement; all sites have ``standard``.
-        existing: path of the network's own SE block, which is taken out before another is put in; "" if there is none. Of one
-            that is written in a block's ``forward``, the block's path.
-        inline: of such a one, how that is taken out, and the modules that only it needs.
-        spare: whether it lies outside of the network's blocks, and is searched only if it is named.
+        attachments: placement -> attachment; every site has ``standard``.
+        existing: path of the network's own SE block here, which is removed before another is attached; "" if there is none.
+            If it is written in a block's ``forward``, the block's path.
+        inline: for such an SE block, the edit that removes it, and the modules that only it needs.
+        spare: whether the site is outside of the network's blocks; such a site is searched only if it is named.
     """
 
     name: str
@@ -80,8 +80,8 @@ class LeftOut:
     Attributes:
         names: their paths.
         reason: why, in words.
-        blocks: how many blocks of that kind the network has, with those that can.
-        line: what to write in Python, before the space is made, so that they can; "" if there is nothing.
+        blocks: number of blocks of this kind in the network, with those that can.
+        line: a line of Python that gives them sites if it runs before the space is made; "" if there is none.
     """
 
     names: tuple[str, ...]
@@ -97,12 +97,12 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Sites:
-    """What looking at a network found.
+    """What a look at a network found.
 
     Attributes:
         sites: in the order of the network, spare ones included.
-        left_out: what could not be used, grouped by reason.
-        classes: how many class scores the network returns; 0 if it returns something else.
+        left_out: blocks that cannot take SE, grouped by reason.
+        classes: number of class scores that the network returns; 0 if it returns something else.
     """
 
     sites: tuple[Site, ...]
@@ -111,16 +111,16 @@ class Sites:
 
 
 def find_sites(network: nn.Module, graph: Graph, classes: int, marks: Callable[[], Marks] = dict) -> Sites:
-    """The sites of any network: known block classes by their table entry, all others by what the network computes.
+    """The sites of a network. Known block classes have a table entry; all other sites are found from what the network computes.
 
     Args:
         network: the network.
-        graph: of one forward pass of it in evaluation mode.
-        classes: size of its output.
-        marks: asked for what expressions evaluate to, if there are values that no module computes.
+        graph: one forward pass of it in evaluation mode.
+        classes: number of its outputs.
+        marks: called for the values of expressions, and only if no module computes some value.
 
     Raises:
-        InputError: if there is none.
+        InputError: if there is no site.
     """
     calls = {call.module: call for call in graph.calls}
     kinds = {name: type(module) for name, module in network.named_modules()}
@@ -143,7 +143,7 @@ def find_sites(network: nn.Module, graph: Graph, classes: int, marks: Callable[[
         else:
             missed.append(Missed(unit.name, "its own SE block cannot be told from the rest of its forward"))
     sites = tuple(site for _, site in sorted([*known, *units], key=lambda pair: pair[0]))
-    if all(site.spare for site in sites):  # no block can be used: what else there is stands in
+    if all(site.spare for site in sites):  # no block can be used: the spare sites take their place
         sites = tuple(replace(site, spare=False) for site in sites)
     left_out = _grouped([*missed, *found.left_out], sites, kinds)
     if not sites:
@@ -157,7 +157,7 @@ def find_sites(network: nn.Module, graph: Graph, classes: int, marks: Callable[[
 
 
 def _grouped(missed: Iterable[Missed], sites: Iterable[Site], kinds: Mapping[str, type]) -> tuple[LeftOut, ...]:
-    """What was missed, by reason and by the line that would mend it."""
+    """What was missed, grouped by reason and by the line that would help."""
     groups: dict[tuple[str, str, type | None], list[str]] = {}
     for one in missed:
         cls = kinds.get(one.name)
@@ -177,14 +177,14 @@ def _line(missed: Missed, cls: type | None) -> str:
 
 
 def _anchored(name: str, block: nn.Module, anchor: Anchor, calls: Mapping[str, Call], graph: Graph) -> Attachment | str:
-    """Where a table entry's placement is in one block, or why it is not there."""
+    """The attachment that a table entry describes in one block, or why there is none."""
     path = f"{name}.{anchor.child}" if anchor.child else name
     parent, _, child = anchor.child.rpartition(".")
     try:
         absent = bool(anchor.child) and getattr(block.get_submodule(parent), child) is None
     except AttributeError:
         return f"it has no child {anchor.child!r}"
-    call = calls[name] if absent else calls.get(path)  # an absent shortcut hands on the block's input
+    call = calls[name] if absent else calls.get(path)  # an absent shortcut passes the block's input on
     if call is None or graph.times_called[call.module] != 1:
         return f"its child {anchor.child!r} is not called just once"
     value = call.input if absent or anchor.side == "input" else call.output
@@ -203,7 +203,7 @@ def _site(unit: Unit, graph: Graph, network: nn.Module, marks: Callable[[], Mark
 
 
 def _inline(own: Own, place: Attachment, network: nn.Module, marks: Callable[[], Marks]) -> tuple[Edit, tuple[str, ...]] | None:
-    """How an SE block that is written in a ``forward`` is taken out: what it scales stands for the product."""
+    """How to remove an SE block that is written in a ``forward``: the map replaces the product of map and gate."""
     if place.module != own.path:
         return None
     scaled = [mark.node for mark in marks()[own.path] if mark.method == place.method and mark.value == own.scaled]
@@ -217,18 +217,18 @@ def _attachment(place: Place, graph: Graph) -> Attachment:
 
 
 class Removed(nn.Module):
-    """Stands where the network's own SE block was, and hands its input on; `detach` puts the block back."""
+    """Takes the place of the network's own SE block and returns its input. `detach` puts the block back."""
 
     def __init__(self, original: nn.Module) -> None:
         super().__init__()
-        self.__dict__["original"] = original  # not registered: it is no part of the network any more
+        self.__dict__["original"] = original  # not registered as a child: it is not part of the network now
 
     def forward(self, x: Tensor) -> Tensor:
         return x
 
 
 def remove_existing(network: nn.Module, site: Site) -> None:
-    """Take the network's own SE block out of a site."""
+    """Remove the network's own SE block from a site, in place."""
     paths = [site.existing] if site.existing else []
     if site.inline:
         edit, paths = site.inline[0], list(site.inline[1])
@@ -240,7 +240,7 @@ def remove_existing(network: nn.Module, site: Site) -> None:
 
 
 def attach(network: nn.Module, attachment: Attachment, se: nn.Module) -> None:
-    """Put an SE block, which keeps the shape of what it is given, at its place in the network."""
+    """Attach an SE block to a network, in place."""
     if attachment.side == "inside":
         block = network.get_submodule(attachment.module)
         name = next(name for n in itertools.count(1) if not hasattr(block, name := f"se{n if n > 1 else ''}"))
@@ -260,7 +260,7 @@ def attached_blocks(network: nn.Module) -> list[nn.Module]:
 
 
 def detach(network: nn.Module) -> None:
-    """Take every attached SE block out again, and put the network's own ones back, in place."""
+    """Remove every attached SE block, and put the network's own ones back, in place."""
     for owner in list(network.modules()):
         for edit in edits_of(owner):
             if edit.gate:

@@ -1,4 +1,4 @@
-"""Where an SE block can attach to a value: a module that computes it, one that alone reads it, or the expression itself."""
+"""Where an SE block can attach to a value: the module that computes it, the only one that reads it, or the expression itself."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Marks = Mapping[str, Sequence[Mark]]
 
 @dataclass(frozen=True)
 class Place:
-    """A module, the side of it that is gated (``output``, ``input``, or ``inside`` it), and the value there.
+    """A module, which side of it is scaled (``output``, ``input`` or ``inside``), and the value there.
 
-    Inside it is the expression ``node`` of the method ``method``, see `se_nas.network.rewrite`.
+    For ``inside``: the expression ``node`` of the method ``method``, see `se_nas.network.rewrite`.
     """
 
     module: str
@@ -30,13 +30,13 @@ class Place:
 
 
 class Places:
-    """Finds them.
+    """Finds places.
 
     Args:
-        graph: of the network.
-        claimed: paths of modules that are left as they are.
+        graph: graph of the network.
+        claimed: paths of modules that must stay as they are.
         kinds: path of each module -> its class.
-        marks: asked once, if there are values that no module computes.
+        marks: called once, and only if no module computes some value.
     """
 
     def __init__(self, graph: Graph, claimed: tuple[str, ...], kinds: Mapping[str, type], marks: Callable[[], Marks]) -> None:
@@ -45,14 +45,14 @@ class Places:
         self._marks: Marks | None = None
 
     def output(self, value: int) -> Place | None:
-        """The innermost module of its own that computes a value."""
+        """The innermost module that computes a value and is called once."""
         for call in self.graph.calls:
             if call.output == value != call.input and self.own(call.module):
                 return Place(call.module, "output", value)
         return None
 
     def entrance(self, value: int, readers: list[Op]) -> Place | None:
-        """The innermost module of its own in which all of these operations read a value."""
+        """The innermost module, called once, in which all of these operations read a value."""
         for call in self.graph.calls:
             reads_there = all(within(reader.module, call.module) for reader in readers)
             if call.input == value and readers and reads_there and self.own(call.module):
@@ -64,7 +64,7 @@ class Places:
         return self.unscaled(value) or self.handed_on(value, reader) or self.spot(value, reader.module)
 
     def handed_on(self, value: int, reader: Op) -> Place | None:
-        """A module of its own that hands on a value to its only reader: an Identity, dropout in evaluation mode."""
+        """A module that only passes a value on to its only reader: an Identity, or dropout in evaluation mode."""
         if self.graph.only_reader(value) == reader:
             for call in self.graph.calls:
                 if call.input == call.output == value and self.own(call.module) and not within(reader.module, call.module):
@@ -72,7 +72,7 @@ class Places:
         return None
 
     def spot(self, value: int, reader: str) -> Place | None:
-        """The expression that computes a value, in the module whose operation made it, one around that, or the reader's."""
+        """The expression that computes a value: in the module that made it, in one around it, or in the one that reads it."""
         maker = self.graph.makers.get(value)
         if self._marks is None:
             self._marks = self._look()
@@ -90,7 +90,7 @@ class Places:
         return None
 
     def unscaled(self, value: int) -> Place | None:
-        """The place of a value, or of what it is but for scaling by a constant or a parameter."""
+        """The place of a value; or of the value before it was scaled by a constant or a parameter."""
         place = self.output(value)
         maker = self.graph.makers.get(value)
         if place is None and maker and maker.name in SCALINGS and len(maker.inputs) == 1:
@@ -98,7 +98,7 @@ class Places:
         return place
 
     def reshaped(self, value: int) -> Place | None:
-        """The place of a value once reshaping and permuting alone have moved it."""
+        """The place of a value after it was only reshaped or permuted."""
         while (reader := self.graph.only_reader(value)) and reader.name in RESHAPES:
             value = reader.output
             if self.graph.is_map(value) and (place := self.output(value)):
@@ -106,15 +106,15 @@ class Places:
         return None
 
     def after(self, op: Op) -> Place | None:
-        """The place after a convolution's norm and activation; before them where these are no modules of their own."""
+        """The place after a convolution's norm and activation; before them if they are not modules."""
         places = (self.output(value) for value in reversed(self.ends(op)))
         return next((place for place in places if place and self.graph.is_map(place.value)), None)
 
     def ends(self, op: Op) -> list[int]:
-        """The values of a convolution, of the norm and of the activation after it."""
+        """The values of a convolution, and of the norm and activation after it."""
         values = [op.output]
         while (reader := self.graph.only_reader(values[-1])) and reader.name == "add" and len(reader.inputs) == 1:
-            values.append(reader.output)  # a bias, or a branch that is not there
+            values.append(reader.output)  # a bias, or a branch that is absent
         for names in (NORMS, ACTIVATIONS):
             reader = self.graph.only_reader(values[-1])
             if reader and reader.name in names:
@@ -124,12 +124,12 @@ class Places:
         return values
 
     def instance_norm(self, value: int) -> int | None:
-        """What an instance norm's module makes of a value: PyTorch does it by a batch norm of another shape."""
+        """What an instance norm returns for a value: PyTorch computes it as a batch norm of another shape."""
         norms = (c.output for c in self.graph.calls if c.input == value and issubclass(self.kinds.get(c.module, object), _NormBase))
         return next(norms, None)
 
     def own(self, module: str) -> bool:
-        """Whether a module is called just once, so that wrapping it changes one place."""
+        """Whether a module is called once, so that wrapping it changes one place only."""
         return module != "" and self.graph.times_called[module] == 1 and not self.in_claimed(module)
 
     def in_claimed(self, module: str) -> bool:

@@ -1,9 +1,9 @@
-"""Expressions in the methods of a module: which values they have, and classes in which an SE block scales some of them.
+"""Put an SE block on an expression inside a module's method.
 
-Where no module computes the value that an SE block is to scale (``out * self.scale + self.bias``), the expression itself is
-wrapped: the module becomes one of a class derived from its own, in whose ``forward`` it reads ``self.se(out * self.scale +
-self.bias)``, as a person would write it. The block is then a child like any other, so that ``state_dict``, ``torch.compile``,
-``torch.export`` and pickle need to know nothing of it.
+Sometimes no module computes the value that an SE block shall scale, as in ``out * self.scale + self.bias``. Then the
+expression itself is wrapped: the module gets a class derived from its own, whose ``forward`` says ``self.se(out * self.scale +
+self.bias)``, as a person would write it. The SE block is an ordinary child. So ``state_dict``, ``torch.compile``,
+``torch.export`` and pickle work as usual.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ MARK = "_se_nas_mark"
 
 @dataclass(frozen=True, order=True)
 class Edit:
-    """A change of one expression, or of one ``out *= gate``.
+    """A change of one expression, or of one statement ``out *= gate``.
 
     Attributes:
-        method: name of the method in which it is.
-        node: its number there, in the order of `ast.walk`.
-        gate: name of the child that is to scale it; "" for none.
-        keep: number of the operand that stands for it (of ``x * gate``, that of ``x``: the network's own SE block is taken
-            out); -1 for itself.
+        method: name of the method.
+        node: number of the expression in the method, in the order of `ast.walk`.
+        gate: name of the child that shall scale it; "" for none.
+        keep: number of the operand that replaces the expression, -1 for none. To remove an SE block that the network brings,
+            ``x`` replaces ``x * gate``.
     """
 
     method: str
@@ -41,11 +41,11 @@ class Edit:
 
 
 class Refused(Exception):
-    """Why a method cannot be rewritten."""
+    """A method that cannot be rewritten; the message says why."""
 
 
 def base_of(module: nn.Module) -> type[nn.Module]:
-    """The class that a module had before it was rewritten."""
+    """A module's class before it was rewritten."""
     base: type[nn.Module] = getattr(type(module), "rewritten", (type(module), ()))[0]
     return base
 
@@ -56,10 +56,10 @@ def edits_of(module: nn.Module) -> tuple[Edit, ...]:
 
 
 def rewrite(module: nn.Module, edits: Iterable[Edit]) -> None:
-    """Change expressions of a module, in place, to these edits alone; with none it has its own class again.
+    """Apply these edits, and no others, to a module in place. Without edits it gets its own class back.
 
     Raises:
-        Refused: if there is no source to change.
+        Refused: if the method's source is not available.
     """
     base: Any = base_of(module)
     module.__class__ = _rewritten(base, tuple(sorted(edits)))
@@ -88,12 +88,12 @@ def _restored(base: Any, edits: tuple[Edit, ...]) -> nn.Module:
     return cls.__new__(cls)
 
 
-# Which values expressions have.
+# The values of expressions.
 
 
 @dataclass(frozen=True)
 class Mark:
-    """One evaluation of one expression: in which method, its number there, its value, and whether it reads a mere name."""
+    """One evaluation of an expression: its method, its number there, its value, and whether it is just a name."""
 
     method: str
     node: int
@@ -102,7 +102,7 @@ class Mark:
 
 
 def mark(module: nn.Module, note: Callable[[str, int, bool, Any], None]) -> None:
-    """Let a module's methods tell the value of every expression that they evaluate: (method, number, whether a name, value)."""
+    """Make a module's methods report each expression that they evaluate: (method, number, whether it is a name, value)."""
 
     def noted(method: str, node: int, name: bool, value: Any) -> Any:
         note(method, node, name, value)
@@ -117,9 +117,9 @@ def mark(module: nn.Module, note: Callable[[str, int, bool, Any], None]) -> None
 
 
 def operand(module: nn.Module, method: str, node: int, candidates: Iterable[int]) -> int:
-    """The number of that direct operand of an expression that is among the candidates; of ``out *= gate``, for ``out``, its own.
+    """The number of the operand of an expression that is one of the candidates; -1 if there is none.
 
-    -1 if there is none.
+    For ``out *= gate`` and the operand ``out`` it is the number of the statement itself.
     """
     tree = _tree(getattr(base_of(module), method))
     numbers = _numbers(tree)
@@ -129,7 +129,7 @@ def operand(module: nn.Module, method: str, node: int, candidates: Iterable[int]
 
 
 def methods_of(cls: type) -> Iterator[tuple[str, FunctionType]]:
-    """The methods of a module's class that people wrote; none of PyTorch's own classes."""
+    """The methods of a module's class, without those that PyTorch's classes define."""
     for name in dict.fromkeys(name for base in cls.__mro__ for name in vars(base)):
         function = inspect.getattr_static(cls, name)
         own = isinstance(function, FunctionType) and not function.__module__.startswith("torch.nn.modules")
@@ -141,7 +141,7 @@ def methods_of(cls: type) -> Iterator[tuple[str, FunctionType]]:
 
 
 def _tree(function: FunctionType) -> ast.FunctionDef:
-    """Raises `Refused` if there is no source of a plain method."""
+    """The syntax tree of a method; raises `Refused` if it is not a plain method with source."""
     try:
         module = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError, IndentationError):
@@ -158,7 +158,7 @@ def _numbers(tree: ast.AST) -> dict[int, int]:
 
 
 def _compiled(function: FunctionType, tree: ast.FunctionDef) -> FunctionType:
-    """A function of changed source, with the globals, defaults and closure of the one that it stands for."""
+    """A function from changed source, with the globals, defaults and closure of the original."""
     code = function.__code__
     free = [ast.arg(name) for name in code.co_freevars]
     outer = ast.FunctionDef(
@@ -184,7 +184,7 @@ def _inner(code: CodeType, name: str) -> CodeType:
 
 
 def _target(node: ast.AST) -> str:
-    """The name that a statement changes in place: of ``out *= gate`` and ``out.mul_(gate)``, ``out``; "" for all others."""
+    """The name that a statement changes in place: ``out`` for ``out *= gate`` and ``out.mul_(gate)``; "" for others."""
     if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
         return node.target.id
     call = node.value if isinstance(node, ast.Expr) else None
@@ -194,7 +194,7 @@ def _target(node: ast.AST) -> str:
 
 
 def _operands(node: ast.AST) -> list[ast.expr]:
-    """What ``a * b``, ``a.mul(b)`` and ``torch.mul(a, b)`` are made of; of ``a *= b`` and ``a.mul_(b)`` as statements, ``b``."""
+    """The operands a, b of ``a * b``, ``a.mul(b)`` and ``torch.mul(a, b)``; b of the statements ``a *= b`` and ``a.mul_(b)``."""
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         return node.value.args
     if isinstance(node, ast.BinOp):
@@ -207,7 +207,7 @@ def _operands(node: ast.AST) -> list[ast.expr]:
 
 
 class _Marker(ast.NodeTransformer):
-    """Wraps every expression that may have a tensor for its value."""
+    """Wraps every expression whose value may be a tensor."""
 
     def __init__(self, method: str, tree: ast.FunctionDef) -> None:
         self.method, self.tree, self.numbers = method, tree, _numbers(tree)
@@ -222,10 +222,10 @@ class _Marker(ast.NodeTransformer):
         if isinstance(node, (ast.JoinedStr, ast.Lambda)):
             return node
         if isinstance(node, ast.AnnAssign):
-            node.value = self.visit(node.value) if node.value else None  # annotations are left alone
+            node.value = self.visit(node.value) if node.value else None  # annotations stay
             return node
         target = _target(node)
-        if isinstance(node, ast.Expr):  # what nobody reads is no place, but what it changes may be one
+        if isinstance(node, ast.Expr):  # its value is not read, but it may change a value in place
             return [node, ast.Expr(self._noted(number, False, ast.Name(target, ast.Load())))] if target else node
         wrapped = isinstance(node, (ast.BinOp, ast.Call, ast.IfExp)) or (
             isinstance(node, (ast.Name, ast.Subscript))
@@ -243,13 +243,17 @@ class _Marker(ast.NodeTransformer):
 
 
 class _Editor(ast.NodeTransformer):
-    """Makes edits of one method, and leaves out what only they make superfluous."""
+    """Applies edits to one method, and removes statements that nothing needs afterwards."""
 
     def __init__(self, tree: ast.FunctionDef, edits: list[Edit]) -> None:
-        self.tree, self.numbers, self.nodes = tree, _numbers(tree), list(ast.walk(tree))  # an id is a node's as long as that lives
+        self.tree, self.numbers, self.nodes = (
+            tree,
+            _numbers(tree),
+            list(ast.walk(tree)),
+        )  # an id is valid only as long as the node lives
         self.me = tree.args.args[0].arg
         self.edits: dict[int, Edit] = {}
-        for edit in edits:  # an own block taken out, and another put there
+        for edit in edits:  # the network's own block is replaced by another
             other = self.edits.get(edit.node, edit)
             self.edits[edit.node] = Edit(edit.method, edit.node, edit.gate or other.gate, max(edit.keep, other.keep))
 
@@ -291,7 +295,7 @@ def _names(node: ast.AST, context: type) -> set[str]:
 
 
 def _dead(body: list[ast.stmt], live: set[str]) -> tuple[set[str], list[ast.stmt]]:
-    """Names that statements need before them to give ``live`` ones after, and the assignments that nothing reads."""
+    """The names that these statements need if ``live`` names are needed after them, and the assignments that nothing reads."""
     dead: list[ast.stmt] = []
     for statement in reversed(body):
         if isinstance(statement, (ast.Assign, ast.AugAssign)):

@@ -1,4 +1,4 @@
-"""Which sites of a backbone a space searches, what they are called, and which of them share one choice."""
+"""Which sites of a backbone a space searches, and which of them share one choice."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Selection = str | Mapping[str, Any]
 
 
 def select_sites(sites: Sequence[Site], selection: Selection) -> tuple[Site, ...]:
-    """The sites that a selection names, in the order of the network.
+    """The sites of a selection, in the order of the network.
 
     Args:
-        sites: of the backbone, spare ones included.
-        selection: see `Selection`; patterns are those of a shell, ``layer3.*``.
+        sites: all sites of the backbone, spare ones too.
+        selection: see `Selection`; patterns are shell patterns such as ``layer3.*``.
 
     Raises:
-        InputError: for another form, or a pattern that fits nothing.
+        InputError: for an unknown form, or a pattern that matches no site.
     """
     if selection == "all":
         return tuple(site for site in sites if not site.spare)
@@ -37,7 +37,7 @@ def select_sites(sites: Sequence[Site], selection: Selection) -> tuple[Site, ...
         )
 
     def matches(key: str, pool: Sequence[Site], label: Callable[[Site], str] = lambda site: site.name) -> set[str]:
-        """Names of the sites that the patterns under a key fit."""
+        """Names of the sites that match the patterns of a key."""
         return {site.name for site in pool if any(fnmatchcase(label(site), p) for p in _patterns(selection, key, pool, label))}
 
     usual = [site for site in sites if not site.spare]
@@ -79,7 +79,7 @@ def _rename(sites: Sequence[Site], names: Any) -> tuple[Site, ...]:
 
 
 def group_sites(sites: Sequence[Site], share: str) -> list[tuple[str, tuple[Site, ...]]]:
-    """(group, its sites), in the order of the network: a group a ``site``, a ``stage``, or one for the ``network``."""
+    """(group, its sites), in the order of the network: a group for each ``site``, each ``stage``, or the ``network``."""
     known(share, SHARES, "share")
     groups: dict[str, tuple[Site, ...]] = {}
     for site in sites:

@@ -1,4 +1,4 @@
-"""Looks at a network as it is: runs it once, and finds its sites in what that wrote down."""
+"""Look at a network: run it once, and find its sites in the record of that run."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from se_nas.network.rewrite import Mark, mark
 
 
 def survey(network: nn.Module, inputs: Inputs | Sequence[int]) -> Sites:
-    """The sites of a network, which is run once: on the meta device (no arithmetic), or, if it computes with values, on the CPU.
+    """The sites of a network. It runs once: on the meta device (no arithmetic), or on the CPU if it reads values.
 
     Args:
         network: the network.
-        inputs: of it, or (C, ...) of the one that it takes.
+        inputs: its inputs, or the size (C, ...) of its only one.
 
     Raises:
         InputError: if the network cannot be run, or has no site.
     """
-    inputs = inputs if isinstance(inputs, Inputs) else Inputs.of_size(inputs)
+    inputs = Inputs.of(inputs)
     _check(network)
     initialise(network, inputs)
     try:
@@ -50,7 +50,7 @@ def survey(network: nn.Module, inputs: Inputs | Sequence[int]) -> Sites:
 
 
 def initialise(network: nn.Module, inputs: Inputs) -> nn.Module:
-    """A network whose lazy modules, if it has any, know their sizes: one call tells them."""
+    """Initialise a network's lazy modules, if it has any, by one call. Returns the network."""
     if any(isinstance(module, LazyModuleMixin) and module.has_uninitialized_params() for module in network.modules()):
         training = network.training
         try:
@@ -63,12 +63,12 @@ def initialise(network: nn.Module, inputs: Inputs) -> nn.Module:
 
 
 def look(network: nn.Module, inputs: Inputs, graph: Graph) -> dict[str, list[Mark]]:
-    """What the expressions in the methods of each module evaluate to; of modules without such methods, nothing.
+    """Path -> the values of the expressions in the module's methods.
 
     Args:
-        network: which is run a second time.
-        inputs: of it.
-        graph: of the first time.
+        network: the network; it runs a second time.
+        inputs: its inputs.
+        graph: graph of the first run.
     """
     network, recorder = copy.deepcopy(network), Recorder()
     seen: dict[str, list[Mark]] = {}
@@ -83,7 +83,7 @@ def look(network: nn.Module, inputs: Inputs, graph: Graph) -> dict[str, list[Mar
         mark(module, note)
     try:
         again, _ = trace(network, inputs, recorder)
-    except Exception:  # a method that cannot be told from others: nothing is rewritten
+    except Exception:  # a method that is ambiguous: nothing is rewritten
         return {"": []}
     return seen if again.ops == graph.ops else {"": []}
 
@@ -96,7 +96,7 @@ def _on_cpu(network: nn.Module) -> nn.Module:
 
 
 def _check(network: nn.Module) -> None:
-    """Refuse what cannot be traced for what it is."""
+    """Raise `InputError` for networks that cannot be traced, naming the cause."""
     scripted = next((name or "the network" for name, module in network.named_modules() if isinstance(module, torch.jit.ScriptModule)), "")
     if scripted:
         raise InputError(f"{scripted} is a ScriptModule, whose Python is gone", "give the network as it is before torch.jit", "backbone")
@@ -110,7 +110,7 @@ def _check(network: nn.Module) -> None:
 
 
 def _refusal(network: nn.Module, inputs: Inputs | None, error: Exception) -> InputError:
-    """What a network's own exception means for the person who gave it."""
+    """The `InputError` for an exception of the network itself."""
     reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     text = str(error)
     if "missing" in text and "argument" in text:

@@ -12,12 +12,10 @@ import torch
 from torch import Tensor
 
 from se_nas.errors import InputError, known
-from se_nas.se.spec import SESpec
+from se_nas.se.spec import FIELDS, SESpec
 from se_nas.space.budget import METRICS, parse_budget
 from se_nas.space.group import Group
 from se_nas.space.space import SearchSpace
-
-FIELDS = ("reduction", "squeeze", "gate", "placement")
 
 
 class ExpectedCost:

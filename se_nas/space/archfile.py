@@ -10,6 +10,7 @@ from typing import Any
 from se_nas.errors import InputError
 from se_nas.se.spec import SESpec
 from se_nas.space.architecture import REFERENCES, Architecture, split_extra
+from se_nas.space.group import check_settings
 from se_nas.space.space import SearchSpace
 
 FORM = (
@@ -64,16 +65,8 @@ def read_architecture(space: SearchSpace, data: Any) -> Architecture:
     if missing := [name for name in groups if name not in data]:
         raise InputError(f"{missing[0]} is missing", "give each group its setting, null for no SE")
     architecture = space.canonical({name: _spec(name, data[name]) for name in groups}, dict(extra))
-    if architecture not in [space.variant(architecture.extra).reference(name) for name in _references(space)]:
-        for name, spec in architecture:
-            if spec not in groups[name].options:
-                raise _not_in_space(space, name, spec)
+    check_settings(space.variant(architecture.extra).groups, architecture)
     return architecture
-
-
-def _references(space: SearchSpace) -> list[str]:
-    """The references that this space can build: ``paper`` needs the standard placement at every site."""
-    return [name for name in REFERENCES if name == "plain" or all("standard" in site.attachments for site in space.sites)]
 
 
 def _spec(group: str, data: Any) -> SESpec | None:
@@ -89,14 +82,3 @@ def _spec(group: str, data: Any) -> SESpec | None:
     if data["reduction"] < 1:
         raise InputError(f"{data['reduction']} is below 1", "take a positive whole number", f"{group}, reduction")
     return SESpec(**data)
-
-
-def _not_in_space(space: SearchSpace, group: str, spec: SESpec | None) -> InputError:
-    if spec is None:
-        return InputError("no SE (null) is not a candidate of the space", "allow it in the space by allow_none: true", group)
-    for name in FIELDS:
-        if getattr(spec, name) not in (values := getattr(space, name)):
-            return InputError(
-                f"{getattr(spec, name)!r} is not a candidate of the space", f"it has {', '.join(map(str, values))}", f"{group}, {name}"
-            )
-    return InputError(f"{spec} is not an option of the space", "take an architecture of the space", group)

@@ -12,11 +12,10 @@ import numpy.typing as npt
 
 from se_nas.errors import InputError
 from se_nas.se.cost import Cost
-from se_nas.se.spec import SESpec
 from se_nas.space.architecture import Architecture
 from se_nas.space.budget import METRICS
 from se_nas.space.codes import Codes
-from se_nas.space.group import Group
+from se_nas.space.group import Group, check_settings
 
 Array = npt.NDArray[np.int64]
 
@@ -51,25 +50,28 @@ class CostTable:
     """
 
     def __init__(self, groups: Sequence[Group], plain: Cost) -> None:
-        self._plain = plain
+        self._plain, self._groups = plain, groups
         self._packed_plain = _pack(plain)
-        self._rows = {group.name: _Row(group) for group in groups}
-        self._by_code = [{code: row[option] for code, option in enumerate(row.group.options)} for row in self._rows.values()]
+        self._rows = {group.name: {option: _pack(group.cost(option)) for option in group.options} for group in groups}
+        self._by_code = [dict(enumerate(row.values())) for row in self._rows.values()]
         self.options = [np.array([_unpack(packed)[:2] for packed in row.values()], np.int64) for row in self._by_code]
         self._sizes = np.array([len(options) for options in self.options])
         self._tables: list[list[Array]] | None = None
 
     def of(self, architecture: Architecture) -> Cost:
-        """The cost of an architecture. Its settings need not be candidates of the space.
+        """The cost of an architecture.
 
         Raises:
-            InputError: if its groups are not the space's.
+            InputError: for a setting that is not an option of its group, see `se_nas.space.group.check_settings`.
         """
-        if len(architecture.choices) != len(self._rows) or any(name not in self._rows for name, _ in architecture.choices):
-            raise InputError("the architecture's groups are not the space's", "take an architecture of the space")
-        total = self._packed_plain
-        for name, spec in architecture.choices:
-            total += self._rows[name][spec]
+        try:
+            total = sum((self._rows[name][spec] for name, spec in architecture.choices), self._packed_plain)
+            whole = len(architecture.choices) == len(self._rows)
+        except KeyError:
+            whole = False
+        if not whole:
+            check_settings(self._groups, architecture)
+            total = sum((_pack(group.cost(architecture[group.name])) for group in self._groups), self._packed_plain)
         return Cost(*_unpack(total))
 
     def of_codes(self, codes: Sequence[int]) -> Cost:
@@ -153,17 +155,6 @@ class CostTable:
 def misfit(what: str, sizes: Sequence[int]) -> InputError:
     """The error for option codes that do not belong to a space whose genes have ``sizes`` options."""
     return InputError(f"{what} does not hold option codes of this space", f"give integers >= 0 and < {list(sizes)}", "codes")
-
-
-class _Row(dict[SESpec | None, int]):
-    """Setting -> the cost that it adds to a group, packed into one integer. Computed on first access."""
-
-    def __init__(self, group: Group) -> None:
-        self.group = group
-
-    def __missing__(self, spec: SESpec | None) -> int:
-        self[spec] = _pack(self.group.cost(spec))
-        return self[spec]
 
 
 def _pack(cost: Cost) -> int:

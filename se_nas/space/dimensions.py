@@ -7,6 +7,8 @@ from typing import Any
 
 from se_nas.se.spec import SESpec
 from se_nas.space.architecture import Architecture
+from se_nas.space.choices import read_value, read_values
+from se_nas.space.extra import KEY
 from se_nas.space.group import Group
 
 
@@ -23,21 +25,32 @@ class Dimensions:
 
     def __init__(self, groups: Iterable[Group], extra: Mapping[str, tuple[Any, ...]]) -> None:
         self._groups, self._extra = tuple(groups), extra
-        names = {**extra, **{f"{group.name}.{field}": own for group in self._groups for field, own in group.candidates.items()}}
-        self.values = {name: values for name, values in names.items() if len(values) > 1}
+        self._all = {**extra, **{f"{group.name}.{field}": own for group in self._groups for field, own in group.candidates.items()}}
+        self.values = {name: values for name, values in self._all.items() if len(values) > 1}
 
-    def choices(self, values: Mapping[str, Any]) -> tuple[dict[str, SESpec | None], dict[str, Any]]:
+    def choices(self, values: Any, prefix: str | None = None) -> tuple[dict[str, SESpec | None], dict[str, Any]]:
         """Each group's setting and each extra dimension's value. Where a reduction is None, the group's other values are not read.
 
         A ratio above a group's channels becomes the largest candidate that fits.
-        """
-        extra = {name: values[name] if name in self.values else own[0] for name, own in self._extra.items()}
-        return {group.name: group.fitting(self._spec(group, values)) for group in self._groups}, extra
 
-    def _spec(self, group: Group, values: Mapping[str, Any]) -> SESpec | None:
+        Args:
+            values: from anywhere, see `se_nas.space.choices.read_values`; or an `Architecture`.
+            prefix: what the names of the dimensions begin with; None finds it.
+
+        Raises:
+            InputError: for a value that is missing or not a candidate.
+        """
+        given = values.to_json() if isinstance(values, Architecture) else values
+        own = read_values(given, self._all, [group.name for group in self._groups], prefix)
+        for name in self._extra:
+            if f"{KEY}.{name}" in own:
+                own.setdefault(name, own[f"{KEY}.{name}"])
+        extra = {name: read_value(own, name, candidates) for name, candidates in self._extra.items()}
+        return {group.name: group.fitting(self._spec(group, own)) for group in self._groups}, extra
+
+    def _spec(self, group: Group, own: Mapping[str, Any]) -> SESpec | None:
         def value(field: str) -> Any:
-            name = f"{group.name}.{field}"
-            return values[name] if name in self.values else group.candidates[field][0]
+            return read_value(own, f"{group.name}.{field}", group.candidates[field])
 
         return None if value("reduction") is None else SESpec(**{field: value(field) for field in group.candidates})
 

@@ -16,7 +16,7 @@ from se_nas.errors import InputError
 from se_nas.network.placement import Attachment, Site, attach, remove_existing
 from se_nas.se.block import make_block
 from se_nas.se.cost import Cost, se_cost
-from se_nas.se.spec import FIELDS, SEOptions, SESpec, hidden_width
+from se_nas.se.spec import FIELDS, PAPER, SEOptions, SESpec, hidden_width
 from se_nas.space.architecture import Architecture
 
 
@@ -126,7 +126,11 @@ def set_blocks(
 
     Returns:
         The backbone.
+
+    Raises:
+        InputError: for a setting that is not an option of its group, see `check_settings`.
     """
+    check_settings(groups, architecture)
     for site in itertools.chain.from_iterable(group.sites for group in groups):
         remove_existing(network, site)
     seed = int(torch.randint(2**62, (), device="cpu"))
@@ -146,6 +150,33 @@ def _random_numbers_of(site: Site, seed: int) -> Iterator[None]:
     with torch.random.fork_rng([]):
         torch.default_generator.manual_seed(int.from_bytes(hashlib.sha256(f"{seed} {site.name}".encode()).digest()[:7], "big"))
         yield
+
+
+def check_settings(groups: Sequence[Group], architecture: Architecture) -> None:
+    """Check that every setting builds an option of its group. The references `plain` and `paper` pass in every space.
+
+    Raises:
+        InputError: naming the group, the value and the candidates.
+    """
+    settings = dict(architecture.choices)
+    if odd := sorted(settings.keys() ^ {group.name for group in groups}):
+        raise InputError(f"the architecture's groups differ from the space's in {', '.join(odd)}", "take an architecture of the space")
+    wrong = [group for group in groups if group.canonical(settings[group.name]) not in group.options]
+    if not wrong or not any(settings.values()) or all(_is_paper(group, settings[group.name]) for group in groups):
+        return
+    group, spec = wrong[0], settings[wrong[0].name]
+    if spec is None:
+        raise InputError("no SE (null) is not a candidate of the space", "allow it in the space by allow_none: true", group.name)
+    for name in FIELDS:
+        have = list(dict.fromkeys(getattr(option, name) for option in group.options if option))
+        if getattr(spec, name) not in have:
+            problem = f"{getattr(spec, name)!r} is not a candidate of the space"
+            raise InputError(problem, f"it has {', '.join(map(str, have))}", f"{group.name}, {name}")
+    raise InputError(f"{spec} is not an option of the space", "take an architecture of the space", group.name)
+
+
+def _is_paper(group: Group, spec: SESpec | None) -> bool:
+    return all(PAPER.placement in site.attachments for site in group.sites) and spec == group.canonical(PAPER)
 
 
 def attachment(site: Site, spec: SESpec) -> Attachment:

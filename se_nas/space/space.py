@@ -304,9 +304,9 @@ class SearchSpace:
         """Name -> values: the extra dimensions, and ``group.field`` for each field that is searched. Reduction None means no SE."""
         return self._dimensions.values
 
-    def from_dimensions(self, values: Mapping[str, Any]) -> Architecture:
-        """The architecture with these values of `dimensions`. A group with reduction None (no SE) needs no other value."""
-        return self.canonical(*self._dimensions.choices(values))
+    def from_dimensions(self, values: Any, prefix: str | None = None) -> Architecture:
+        """The architecture with these values of `dimensions`, as any library or file gives them (`se_nas.space.choices`)."""
+        return self.canonical(*self._dimensions.choices(values, prefix))
 
     def to_dimensions(self, architecture: Architecture) -> dict[str, Any]:
         """A value for each of `dimensions`: the inverse of `from_dimensions`. A group without SE gets first values."""

@@ -7,14 +7,15 @@ A search loop of your own needs no more than this; it is stable:
         strategy.tell(architecture, {"accuracy": train(architecture)})
 
 The space is a `SearchSpace`, or a `CategoricalSpace(dims, costs=...)`, whose architectures are mappings. ``ask(n)`` returns new
-architectures within the budgets: fewer than n, and finally none, when no more are left. Tell None for a failed trial.
+architectures within the budgets: fewer than n, and finally none, when no more are left. Tell None for a failed trial. If
+one objective is measured, its value alone will do: ``strategy.tell(architecture, 0.91)``.
 
 To search for one best architecture in place of a front, pass other objectives (`se_nas.goals.trade`):
 `Trade("weighted", {"params": 3e5}).compared(objectives)` for the best accuracy x (params / 300,000) ^ -0.07, and
 `Trade("constrained").compared(objectives)` for the best accuracy within the budgets of the known objectives.
 
-A strategy is never pickled. Its state depends only on its arguments, on what it was told (in order), and on what is pending.
-To restore it, make a new one and tell it the same (`replay`).
+The state of a strategy depends only on its arguments, on what it was told (in order), and on what is pending. It can be
+pickled; or make a new one and tell it the same (`replay`), as runs do.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from se_nas.errors import InputError, known
 from se_nas.goals.objective import Objective
 from se_nas.run.trial import Trial
 from se_nas.strategies.base import Strategy
-from se_nas.strategies.elsewhere import Elsewhere
+from se_nas.strategies.external import External
 
 __all__ = ["STRATEGIES", "Strategy", "create_strategy", "replay", "tell"]
 
@@ -67,7 +68,7 @@ def create_strategy(name: str, space: Any, objectives: Sequence[Objective], seed
     return strategy
 
 
-def replay(strategy: Strategy | Elsewhere, trials: Sequence[Trial]) -> bool:
+def replay(strategy: Strategy | External, trials: Sequence[Trial]) -> bool:
     """Restore a strategy: tell a new one all trials of the ledger, in order.
 
     Args:
@@ -95,7 +96,7 @@ def _checkable(trials: Sequence[Trial]) -> list[Trial]:
     return alone[:1] + alone[1:][-1:]
 
 
-def tell(strategy: Strategy | Elsewhere, trial: Trial) -> None:
+def tell(strategy: Strategy | External, trial: Trial) -> None:
     """Tell a strategy the result of a finished trial, except for a copy (population based training): its training was not its own."""
     if trial.role == "copy":
         return

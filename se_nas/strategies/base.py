@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from se_nas.errors import InputError
 from se_nas.goals.objective import Objective, Reward, is_number
+from se_nas.space.choices import plain_scalar
 from se_nas.strategies.domain import make_domain
 from se_nas.strategies.domain.base import Floats, Ints, Key
 
@@ -21,7 +22,7 @@ class Strategy(ABC):
     """Proposes architectures (`ask`) and learns from their results (`tell`).
 
     Proposals depend only on the arguments, on what was told (in order), and on what is pending. So telling a new strategy the
-    same restores the old one; nothing is pickled.
+    same restores the old one. Pickling does too.
 
     Args:
         space: a `SearchSpace`, a `CategoricalSpace`, or any object with ``dims`` (name -> values) and optionally ``costs``.
@@ -72,17 +73,20 @@ class Strategy(ABC):
             asked.append(self.domain.decode(codes))
         return asked
 
-    def tell(self, architecture: Any, metrics: Mapping[str, float] | None) -> None:
+    def tell(self, architecture: Any, metrics: Mapping[str, Any] | float | None) -> None:
         """Report the result of a trial. It need not have been asked for: references, warm starts and further seeds are told too.
 
         Args:
             architecture: the architecture. One that is not in a `SearchSpace` is ignored.
-            metrics: a finite value for each measured objective (other metrics are ignored); None for a failed trial.
+            metrics: a finite value for each measured objective (other metrics are ignored), or the value itself if there is one
+                measured objective; None for a failed trial. Scalars of NumPy and torch are numbers too.
 
         Raises:
             InputError: for a value that is missing or not a finite number; the trial is then not recorded.
         """
         codes = self.domain.encode(architecture)
+        if metrics is not None and not isinstance(metrics, Mapping):
+            metrics = {self._only_measured(metrics): metrics}
         values = None if metrics is None else [self._value(objective, metrics, codes) for objective in self.objectives]
         if codes is None:
             return
@@ -118,11 +122,20 @@ class Strategy(ABC):
                 return self._value(objective.quality, metrics, codes)
             costs = dict(zip(self.domain.known, self.domain.costs(self.domain.known, codes[None])[0].tolist(), strict=True))
             return objective.of({o.name: costs[o.name] if o.known else self._value(o, metrics, codes) for o in objective.parts})
-        value = metrics.get(objective.name)
-        if not is_number(value) or not math.isfinite(value):  # type: ignore[arg-type]
+        value = plain_scalar(metrics.get(objective.name))
+        if not is_number(value) or not math.isfinite(value):
             problem = f"{objective.name} is {value!r}" if objective.name in metrics else f"{objective.name} is missing"
             raise InputError(f"{problem}, not a finite number", "tell None for a trial that failed", "metrics")
-        return float(value)  # type: ignore[arg-type]
+        return float(value)
+
+    def _only_measured(self, value: object) -> str:
+        """The name of the measured objective, for a result told as a number."""
+        parts = [part for o in self.objectives for part in (o.parts if isinstance(o, Reward) else (o,))]
+        measured = list(dict.fromkeys(part.name for part in parts if not part.known))
+        if len(measured) != 1:
+            fix = f"tell a mapping of {', '.join(measured)}" if measured else "tell {}: all objectives are known"
+            raise InputError(f"{value!r} does not say which objective it is", fix, "metrics")
+        return measured[0]
 
     @abstractmethod
     def propose(self, rng: np.random.Generator) -> Ints | None:

@@ -41,6 +41,13 @@ class GridStrategy(Strategy):
             )
         self._left = self.domain.enumerate()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_left"}  # a generator cannot be pickled
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._left = self.domain.enumerate()  # what is seen is passed over
+
     def withdraw(self) -> None:
         super().withdraw()
         self._left = self.domain.enumerate()

@@ -21,7 +21,7 @@ from se_nas.errors import InputError
 from se_nas.exporter import load_network
 from se_nas.exporter.contract import Written
 from se_nas.exporter.deploy import fold, inference_form, source
-from se_nas.exporter.proof.alone import load_module
+from se_nas.exporter.proof.alone import Given, load_module
 from se_nas.exporter.proof.randomise import randomise
 from se_nas.network.placement import attach
 from se_nas.se.block import SEBlock
@@ -60,7 +60,7 @@ def form_of(space: SearchSpace, architecture: Any) -> tuple[nn.Module, nn.Module
     """A network with weights of which each matters, the network of its inference file, and that file."""
     network = space.build(architecture)
     text = source(space, architecture, network, {}).text
-    randomise(network, torch.randn(4, *space.input_size), 0)
+    randomise(network, Given((torch.randn(4, *space.input_size),)), 0)
     return network.eval(), load_network(text, inference_form(network, space.input_size)).eval(), text
 
 
@@ -83,7 +83,7 @@ def norms(network: nn.Module) -> int:
 def deployed(network: nn.Module) -> nn.Module:
     """The inference form of a module that is not of a search space."""
     torch.manual_seed(1)
-    randomise(network, torch.randn(4, *SIZE), 0)
+    randomise(network, Given((torch.randn(4, *SIZE),)), 0)
     return inference_form(network.eval(), SIZE)
 
 
@@ -195,7 +195,7 @@ def test_folding(layer: nn.Module, affine: bool) -> None:
     norm = (nn.BatchNorm1d if linear else nn.BatchNorm2d)(8, affine=affine, eps=0.01)
     images = torch.randn(4, 6) if linear else torch.randn(4, 6, 5, 5)
     network = nn.Sequential(layer, norm)
-    randomise(network, images, 0)
+    randomise(network, Given((images,)), 0)
     expected = network.eval()(images)
     fold(layer, norm)
     assert torch.allclose(layer(images), expected, atol=1e-6)
@@ -257,7 +257,7 @@ def test_what_cannot_be_folded_stays(case: str) -> None:
 def test_steps_in_place_change_nothing(case: str) -> None:
     space, network = SearchSpace("resnet8", SIZE), Odd(case)  # the space only names the network
     text = source(space, space.reference("plain"), network, {}).text
-    randomise(network, torch.randn(4, *SIZE), 0)
+    randomise(network, Given((torch.randn(4, *SIZE),)), 0)
     written = load_network(text, inference_form(network.eval(), SIZE))
     assert same(network, written, torch.randn(2, *SIZE))
     assert "inplace=True" in text and "dropout" not in text.lower()
@@ -267,7 +267,7 @@ def test_an_exported_file_is_proven(tmp_path: Path) -> None:
     space = digits_space()
     architecture = space.reference("paper")
     network = space.build(architecture)
-    randomise(network, torch.randn(4, 1, 8, 8), 0)
+    randomise(network, Given((torch.randn(4, 1, 8, 8),)), 0)
     made = api.export(space, architecture, tmp_path / "fast", weights=network.state_dict(), deploy=True)
     assert made.proof and made.proof.inference and made.proof.tolerance == 1e-5 and len(made.proof.apart) == 3
     built = load_module(made.path).build(str(tmp_path / "fast/weights.safetensors"))
@@ -282,7 +282,7 @@ def test_an_exported_file_is_proven(tmp_path: Path) -> None:
 def test_a_wrong_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     space = digits_space()
     network = space.build(space.reference("paper"))
-    randomise(network, torch.randn(4, 1, 8, 8), 0)
+    randomise(network, Given((torch.randn(4, 1, 8, 8),)), 0)
     right = source(space, space.reference("paper"), space.build(space.reference("paper")), {}).text
     monkeypatch.setattr("se_nas.exporter.deploy.source", lambda *_: Written(right.replace("x.mean((2, 3))", "x.amax((2, 3))", 1)))
     with pytest.raises(InputError, match="not the searched network: eval"):
@@ -295,7 +295,7 @@ def test_onnx_of_an_inference_form_computes_what_the_searched_network_does(tmp_p
     onnxruntime = pytest.importorskip("onnxruntime")
     space = digits_space()
     network = space.build(space.reference("paper"))
-    randomise(network, torch.randn(4, 1, 8, 8), 0)
+    randomise(network, Given((torch.randn(4, 1, 8, 8),)), 0)
     export(space, space.reference("paper"), tmp_path / "net.py", network.state_dict(), deploy=True, onnx=True)
     session = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"), providers=["CPUExecutionProvider"])
     for n in (1, 5):

@@ -21,6 +21,7 @@ from se_nas.errors import InputError
 from se_nas.exporter import proof
 from se_nas.exporter.contract import Written
 from se_nas.exporter.proof import Proof, ProofFailed, alone, imported, prove
+from se_nas.exporter.proof.alone import Given
 from se_nas.exporter.proof.randomise import randomise
 from se_nas.space.space import SearchSpace
 
@@ -178,7 +179,7 @@ def test_attention_has_no_macs_of_its_own() -> None:
     network = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Flatten(2), nn.TransformerEncoderLayer(16, 2, 32, batch_first=True))
     expected = 3 * 8 * 16 + 8 * (4 * 16 * 16 + 2 * 16 * 32)
     for device in ("meta", "cpu"):
-        assert alone.macs(lambda: copy.deepcopy(network).to(device), (3, 4, 4)) == expected  # noqa: B023
+        assert alone.macs(lambda: copy.deepcopy(network).to(device), alone.Given((torch.zeros(1, 3, 4, 4),))) == expected  # noqa: B023
 
 
 def test_imported_packages() -> None:
@@ -199,7 +200,7 @@ def test_random_weights_leave_nothing_that_hides_errors(backbone: str) -> None:
     space = SearchSpace(backbone, (3, 64, 64), reduction=[4], init="identity", placement=["standard"])
     network = space.build(space.dearest())
     images = torch.randn(4, 3, 64, 64)
-    randomise(network, images, 0)
+    randomise(network, Given((images,)), 0)
     for name, parameter in network.named_parameters():
         assert parameter.numel() == 1 or float(parameter.detach().std() / parameter.detach().abs().max()) > 0.05, name
     gates: list[torch.Tensor] = []

@@ -433,6 +433,11 @@ def of(block: Callable[..., nn.Module]) -> Callable[[], nn.Module]:
     return lambda: Net(block)
 
 
+def affine() -> nn.Module:
+    """For ``network.cases:affine``."""
+    return Net(Affine)
+
+
 Case = tuple[Callable[[], nn.Module], Any, list[str], list[str]]
 
 CASES: dict[str, Case] = {

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
+import pickle
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from conftest import digits_space
 
 from se_nas.errors import InputError
 from se_nas.goals.objective import Objective
@@ -247,3 +251,39 @@ def test_the_search_finds_the_best_of_a_small_space_in_few_trials() -> None:
     best = max(measured(dict(zip(DIMS, v, strict=True)))["accuracy"] for v in itertools.product(*DIMS.values()))
     found = [max(measured(a)["accuracy"] for a in drive(create_strategy("known-cost", space(), [ACCURACY], seed), 30)) for seed in range(3)]
     assert min(found) > best - 0.11
+
+
+@every
+def test_it_is_pickled_with_what_it_knows_and_what_is_pending(name: str) -> None:
+    for where in (space(), digits_space(gate=["sigmoid", "tanh"])):
+        first = create_strategy(name, where, [ACCURACY, PARAMS], seed=1)
+        asked = first.ask(12)
+        for number, architecture in enumerate(asked[:9]):
+            first.tell(architecture, {"accuracy": number % 4})
+        second = pickle.loads(pickle.dumps(first))
+        assert second.ask(6) == first.ask(6)
+
+
+@every
+def test_a_number_is_the_one_measured_objective(name: str) -> None:
+    numbers: list[Any] = [0.5, np.float32(0.5), np.array(0.5), torch.tensor(0.5), torch.tensor([0.5])]
+    told = create_strategy(name, space(), [ACCURACY, PARAMS], seed=1)
+    for architecture, number in zip(told.ask(10), (*numbers, *({"accuracy": number} for number in numbers)), strict=True):
+        told.tell(architecture, number)
+    assert (told.finished[1][:, 0] == -0.5).all() and len(told.finished[1]) == 10
+    for number in (math.nan, torch.tensor([0.5, 0.6]), "0.5", torch.tensor(math.inf)):
+        with pytest.raises(InputError, match=r"accuracy is .*, not a finite number"):
+            told.tell(told.ask(1)[0], number)
+    two = create_strategy(name, space(), [ACCURACY, LATENCY], seed=1)
+    with pytest.raises(InputError, match=r"0.5 does not say which objective it is; tell a mapping of accuracy, latency"):
+        two.tell(two.ask(1)[0], 0.5)
+
+
+def test_choices_of_another_library_are_told() -> None:
+    se = digits_space()
+    strategy = create_strategy("random", se, [ACCURACY], seed=1)
+    (architecture,) = strategy.ask(1)
+    strategy.tell({name: str(value) for name, value in se.to_dimensions(architecture).items()}, 0.9)
+    assert strategy.finished[0].tolist() == [se.encode(architecture).tolist()]
+    with pytest.raises(InputError, match="16 is not a candidate"):
+        strategy.tell({**se.to_dimensions(architecture), "layer1.0.reduction": 16}, 0.9)

@@ -24,7 +24,7 @@ from se_nas.run.observer import Observer
 from se_nas.run.run import Run
 from se_nas.run.settings import SearchSettings
 from se_nas.space.architecture import Architecture
-from se_nas.strategies.elsewhere import PREFIX, is_elsewhere
+from se_nas.strategies.external import PREFIX, is_external
 
 if TYPE_CHECKING:
     from nni.nas.execution import ExecutionEngine
@@ -109,7 +109,7 @@ class NNIEngine:
         from se_nas.engines.nni_engine.strategies import FixedOrder, PlanStrategy, nni_strategy
 
         name = self._settings.strategy
-        theirs = is_elsewhere(name)
+        theirs = is_external(name)
         _run(PlanStrategy(state, references_only=theirs), model, engine, state)
         if not theirs or not state.more:
             return

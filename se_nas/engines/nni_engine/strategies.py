@@ -18,7 +18,7 @@ from nni.nas.strategy.middleware import Chain, Filter, StrategyMiddleware
 from se_nas.engines.nni_engine.search_state import SearchState
 from se_nas.engines.nni_engine.space import Model
 from se_nas.space.architecture import Architecture
-from se_nas.strategies.elsewhere import PREFIX
+from se_nas.strategies.external import PREFIX
 
 OVER, AGAIN = 1000, 200
 """A strategy has nothing new after so many proposals in a row that are over budget, or repeated."""

@@ -1,11 +1,10 @@
-"""The classes of a network: one for all modules that compute alike, in the order in which a file needs them."""
+"""The classes of a network, in the order in which a file needs them. Modules that compute alike share one."""
 
 from __future__ import annotations
 
 import copy
 import keyword
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from se_nas.exporter.contract import Unsupported, is_ours, other_sizes
+from se_nas.exporter.contract import Unsupported, is_ours, other_inputs
 from se_nas.exporter.generator.bodies import Body, merge, steps_of
 from se_nas.exporter.generator.definitions import Definition, define
 from se_nas.exporter.generator.expressions import NOTHING, SE, Container, Expression, New, initial, layer
@@ -25,7 +24,9 @@ from se_nas.exporter.generator.loops import is_chain, listed, relative_to, roll,
 from se_nas.exporter.generator.recording import Recording, form, record
 from se_nas.exporter.generator.symbols import Frame
 from se_nas.network.attached import Attached, join, public_paths
+from se_nas.network.inputs import Inputs
 from se_nas.network.placement import Removed
+from se_nas.network.rewrite import base_of
 from se_nas.se.block import SEBlock
 
 Key = tuple[type, int]
@@ -37,17 +38,17 @@ class Classes:
 
     Attributes:
         network: the searched network, in which SE blocks are attached.
-        input_size: (C, H, W) of an image.
+        inputs: inputs of one call.
         reserved: names that no class may have.
-        inference: whether to write what it computes in evaluation mode alone, and over tensors that are read no more.
+        inference: write the evaluation mode only, with steps in place where nothing reads a tensor again.
     """
 
     network: nn.Module
-    input_size: tuple[int, int, int]
+    inputs: Inputs
     reserved: frozenset[str]
     inference: bool = False
     definitions: dict[str, Definition] = field(default_factory=dict)
-    one_size: bool = False  # whether what the network computes depends on the size of its images
+    one_size: bool = False  # whether the network computes something else at other sizes
     expressions: dict[str, Expression] = field(default_factory=dict)
 
     def find(self) -> Expression:
@@ -84,7 +85,7 @@ class Classes:
         self._refuse_shared()
 
     def _refuse_shared(self) -> None:
-        """Raise if a tensor is in the network twice: each gets a name of its own in the file."""
+        """Raise if the network has a tensor twice: in the file each has its own name."""
         tensors = [
             t for module in self.modules.values() for t in (*module._parameters.values(), *module._buffers.values()) if t is not None
         ]
@@ -97,7 +98,7 @@ class Classes:
         recordings: dict[bool, Recording] = {}
         for training in (False,) if self.inference else (False, True):
             try:
-                recordings[training] = recording = self._pass(training, self.input_size)
+                recordings[training] = recording = self._pass(training, self.inputs)
                 frames[training] = frames_in_place(recording, self._sums) if self.inference else recording.frames
             except Unsupported:
                 raise
@@ -108,8 +109,8 @@ class Classes:
                 raise Unsupported(
                     f"it could not be run without arithmetic in {'training' if training else 'evaluation'} ({reason[:160]})"
                 ) from error
-        sizes = other_sizes(self.input_size)
-        self.one_size = any(self._differs(recording, mode, size) for mode, recording in recordings.items() for size in sizes)
+        others = other_inputs(self.inputs)
+        self.one_size = any(self._differs(recording, mode, other) for mode, recording in recordings.items() for other in others)
         self.silent = {path for path, module in self.modules.items() if type(module) is nn.Identity or isinstance(module, Removed)}
         for path in {*frames[False], *frames[True]}:
             both = [frame[path] for frame in (frames[False], frames[True]) if path in frame]
@@ -127,46 +128,45 @@ class Classes:
 
     @property
     def _sums(self) -> set[str]:
-        """SE blocks of an inference form that add their product to something."""
+        """SE blocks of an inference form that add their product to another tensor."""
         return {path for path, module in self.modules.items() if isinstance(module, SEBlock) and getattr(module.spec, "sums", False)}
 
     @cached_property
     def _plain(self) -> nn.Module:
-        """The network without memory."""
+        """The network on the meta device."""
         return copy.deepcopy(self.network).to("meta")
 
-    def _differs(self, recording: Recording, training: bool, size: Sequence[int]) -> bool:
-        """Whether the network does something else on images of another size, or decides anything by their size."""
+    def _differs(self, recording: Recording, training: bool, inputs: Inputs) -> bool:
+        """Whether the network does something else at another size, or bases a decision on the size."""
         try:
-            other = self._pass(training, size)
-        except Exception:  # it takes none
+            other = self._pass(training, inputs)
+        except Exception:  # it does not take other sizes
             return False
         same = other.frames.keys() == recording.frames.keys() and other.noted == recording.noted
         return not same or any(form(other.frames[path]) != form(frame) for path, frame in recording.frames.items())
 
-    def _pass(self, training: bool, size: Sequence[int]) -> Recording:
-        """What each module computes in a pass of images of (C, H, W)."""
-        images = torch.empty(3, *size, device="meta")
+    def _pass(self, training: bool, inputs: Inputs) -> Recording:
+        """What each module computes in a pass of three times the inputs."""
+        given = inputs.to("meta").times(3)
         with torch.device("meta"):  # where the network makes tensors of its own
-            return record(self._plain.train(training), images, lambda module: is_layer(module) or isinstance(module, SEBlock))
+            return record(self._plain.train(training), given, lambda module: is_layer(module) or isinstance(module, SEBlock))
 
     # Classes.
 
     @cached_property
     def kinds(self) -> dict[str, Key]:
-        """Modules that get a class, and what modules of one class have in common."""
+        """Path -> key of each module that gets a class. Modules of one class have one key."""
         own = [
             path
             for path, module in self.modules.items()
             if kind_of(module) == "own" and not isinstance(module, SEBlock) and path not in self.silent
         ]
-        nested = {
-            type(self.modules[a]) for a in own for b in own if a != b and _within(a, b) and type(self.modules[a]) is type(self.modules[b])
-        }
+        bases = {path: base_of(self.modules[path]) for path in own}
+        nested = {bases[a] for a in own for b in own if a != b and _within(a, b) and bases[a] is bases[b]}
         heights = {
             path: max((inner.count(".") for inner in self.modules if _within(inner, path)), default=0) - path.count(".") for path in own
         }
-        return {path: (type(self.modules[path]), heights[path] if type(self.modules[path]) in nested else 0) for path in own}
+        return {path: (bases[path], heights[path] if bases[path] in nested else 0) for path in own}
 
     def _order(self) -> list[Key]:
         sorter: TopologicalSorter[Key] = TopologicalSorter()
@@ -202,7 +202,7 @@ class Classes:
         container = next((name for cls, name in CONTAINERS.items() if isinstance(module, cls)), "")
         body = self.bodies.get(path)
         if container == "nn.ModuleList" and not all(child.rpartition(".")[2].isdigit() for child in self.children[path]):
-            container = "nn.ModuleDict"  # an SE block stands in the list, by its name
+            container = "nn.ModuleDict"  # an SE block is in the list, under its name
         called = {step.name for step in steps_of(body.items)} if body else set()
         children = {}
         for child in self.children[path]:
@@ -220,7 +220,7 @@ class Classes:
         return Template(path, base, container, children, initial(module), listed(rolled) if rolled else None, simple)
 
     def expression(self, path: str) -> Expression:
-        """The expression that makes a module."""
+        """The expression that constructs a module."""
         if path not in self.expressions:
             self.expressions[path] = self._expression(path)
         return self.expressions[path]
@@ -245,7 +245,7 @@ class Classes:
         return Container(container, tuple(items.items()))
 
     def _as_containers(self, templates: list[Template]) -> dict[str, Expression]:
-        """Those modules that only call their children one after another, and are better written as ``nn.Sequential``."""
+        """Modules that only call their children one after another, and read better as ``nn.Sequential``."""
         bodies = [template.body for template in templates]
         if not all(body and is_chain(body, list(t.children)) for body, t in zip(bodies, templates, strict=True)):
             return {}
@@ -271,7 +271,7 @@ class Classes:
     # Loops.
 
     def _rolled(self, body: Body, path: str) -> Body:
-        """A body in which calls of all children of a list, one after another, are a loop."""
+        """A body with a loop in place of calls of all children of a list, one after another."""
         owners = {path: ""} if isinstance(self.modules[path], tuple(CONTAINERS)) else {}
         owners |= {child: child.removeprefix(f"{path}.") if path else child for child in self.children[path]}
         for owner, name in owners.items():

@@ -1,4 +1,4 @@
-"""Source of any network: its classes written anew from what they compute."""
+"""Source of any network: new classes that compute the same."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from se_nas.exporter.card import docstring
+from se_nas.exporter.card import arguments, docstring
 from se_nas.exporter.contract import Unsupported, Written
 from se_nas.exporter.generator import initialisation
 from se_nas.exporter.generator.arguments import annotation
@@ -21,7 +21,7 @@ from se_nas.exporter.generator.formulas import Formulas
 from se_nas.exporter.generator.forward import Writer
 from se_nas.exporter.generator.layout import Brackets, Joined, Text, flat, lay_out, literal
 from se_nas.exporter.generator.operators import refuse_clashes
-from se_nas.exporter.generator.seblock import OPERATOR, SECode
+from se_nas.exporter.generator.seblock import OPERATOR, SECode, dimensions
 from se_nas.exporter.generator.symbols import Ref
 from se_nas.exporter.generator.template import IMPORTS, WIDTH, assemble
 from se_nas.network.attached import public_modules
@@ -45,6 +45,8 @@ FILLED = {
     "nn.ModuleDict": ("modules: dict[str, nn.Module]", "modules"),
 }
 """How a class that extends a container and needs arguments of its own is filled: the argument, and what becomes of it."""
+
+LETTERS = {3: "(N, C, L)", 4: "(N, C, H, W)", 5: "(N, C, D, H, W)"}
 
 SIZE_NOTE = "the file is for images of this size alone: what the network computes depends on it"
 INFERENCE = """This is its inference form, which is not for training: batch norms are folded into the layers before them where that
@@ -75,30 +77,30 @@ if __name__ == "__main__":
 
 
 def source(space: SearchSpace, architecture: Architecture, network: nn.Module, about: Mapping[str, str], inference: str = "") -> Written:
-    """The file of any network whose forward can be written as calls of torch's functions and of its modules.
+    """The file of a network whose forward can be written as calls of torch's functions and of its modules.
 
     Args:
-        space, architecture: of the network.
+        space, architecture: what the network was built from.
         network: the searched network, or its inference form.
-        about: further facts.
-        inference: of an inference form: the expression that ``build`` returns.
+        about: further facts for the docstring.
+        inference: for an inference form, the expression that ``build`` returns.
 
     Raises:
-        Unsupported: if it cannot; the message names the module.
+        Unsupported: if it cannot be written; the message names the module.
         InputError: if an operator cannot be written.
     """
     blocks = {path: module for path, module in public_modules(network).items() if isinstance(module, SEBlock)}
-    se = SECode({path: block.spec for path, block in blocks.items()}, space.options)
+    se = SECode({path: block.spec for path, block in blocks.items()}, space.options, dimensions(space))
     operators = se.operators()
-    finder = Classes(network, space.input_size, RESERVED | operators.keys(), bool(inference))
+    finder = Classes(network, space.inputs, RESERVED | operators.keys(), bool(inference))
     root = finder.find()
     builder = Builder(finder.definitions, se)
-    classes = [_class(definition, builder, finder.modules) for definition in finder.definitions.values()]
+    classes = [_class(definition, builder, finder.modules, space) for definition in finder.definitions.values()]
     settings = [OPERATOR if {"squeeze", "gate"} & set(se.fields) else "", *operators.values(), se.settings_class(PLACES)]
     outputs = _outputs(finder.definitions)
     body = finder.definitions[root.name].body if isinstance(root, New) else None
     made = lay_out(builder.text(root), 4, before="network = " if isinstance(root, New) else "network: nn.Module = ")
-    call = f"network(torch.zeros(1, {', '.join(map(str, space.input_size))}))"
+    call = f"network({arguments(space.inputs)})"
     build = BUILD.format(
         made=made,
         what=" in its inference form, in evaluation mode" if inference else "",
@@ -118,10 +120,10 @@ def source(space: SearchSpace, architecture: Architecture, network: nn.Module, a
     return Written(text, (*([SIZE_NOTE] if finder.one_size else []), *notes), one_size=finder.one_size)
 
 
-def _class(definition: Definition, builder: Builder, modules: Mapping[str, nn.Module]) -> str:
+def _class(definition: Definition, builder: Builder, modules: Mapping[str, nn.Module], space: SearchSpace) -> str:
     setting = "SE" if builder.se.structured else "int"
     base = definition.container or (definition.base.name if definition.base else "nn.Module")
-    lines = [f"class {definition.name}({base}):", f'    """{_about(definition)}"""', ""]
+    lines = [f"class {definition.name}({base}):", f'    """{_about(definition, space)}"""', ""]
     filled = definition.container and definition.body is not None
     if not filled or definition.parameters:
         lines += _constructor(definition, builder, setting)
@@ -132,10 +134,11 @@ def _class(definition: Definition, builder: Builder, modules: Mapping[str, nn.Mo
     return "\n".join(lines)
 
 
-def _about(definition: Definition) -> str:
+def _about(definition: Definition, space: SearchSpace) -> str:
     paths = [path for path in definition.paths if path]
     if not paths:
-        return "The network: (N, C, H, W) -> class scores."
+        shapes = ", ".join(LETTERS.get(tensor.dim(), "its input") for tensor in space.inputs.tensors)
+        return f"The network: {shapes} -> {'class scores' if space.classes else 'its outputs'}."
     shown = paths if len(paths) <= 3 else [paths[0], paths[1], f"{len(paths) - 3} more", paths[-1]]
     text = ", ".join(shown[:-1]) + (" and " if len(shown) > 1 else "") + shown[-1]
     return f"In the network: {text}." if len(text) < 90 else f"In the network: {paths[0]} and {len(paths) - 1} more."

@@ -1,4 +1,4 @@
-"""The SE block of an exported file, and its settings as data; both hold only what the architecture uses."""
+"""The SE block of an exported file, and its settings as data. Both contain only what the architecture uses."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from se_nas.exporter.generator.operators import operators_source
 from se_nas.exporter.generator.template import WIDTH, render
 from se_nas.se.block import GATES, SQUEEZES
 from se_nas.se.spec import SEOptions, SESpec
+from se_nas.space.space import SearchSpace
 
 OPERATOR = "Operator = Callable[[Tensor], Tensor]"
 FIELDS = ("reduction", "squeeze", "gate", "placement", "in_place")
@@ -20,8 +21,8 @@ class InferenceSpec(SESpec):
     """The settings of a block of an inference form.
 
     Attributes:
-        in_place: whether it may scale its input where it lies.
-        sums: whether it adds its product to a second argument, where that lies.
+        in_place: whether it may overwrite its input.
+        sums: whether it adds its product to a second argument, in place.
     """
 
     in_place: bool = False
@@ -63,9 +64,11 @@ class SEBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:                                                   #? !sums
     def forward(self, x: Tensor, shortcut: Tensor) -> Tensor:                                 #? sums !scales
     def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:                   #? sums scales
-        scale = $gate(self.fc2(torch.relu(self.fc1($squeeze(x)))))
+        image = $image  # the operators take images                                           #? odd
+        scale = $gate(self.fc2(torch.relu(self.fc1($squeeze(image)))))                        #? odd
+        scale = $gate(self.fc2(torch.relu(self.fc1($squeeze(x)))))                            #? !odd
         scale = 1 + self.strength * (scale - 1)                                               #? strength
-        scale = scale if self.spatial else scale[:, :, None, None]                            #? mixed twice
+        scale = $mixed                            #? mixed twice
         if shortcut is not None:                                                              #? sums scales
             return shortcut.addcmul_(x, $scale)  # the sum, in the same pass over memory      #? sums scales
         return shortcut.addcmul_(x, $scale)  # the sum, in the same pass over memory          #? sums !scales
@@ -81,34 +84,50 @@ def linear(inputs: int, outputs: int, spatial: bool) -> nn.Module:
 '''
 
 
+SHAPES = {
+    1: ("x.unsqueeze(-1)", "scale.squeeze(-1)", "scale[:, :, None]"),
+    2: ("x", "scale", "scale[:, :, None, None]"),
+    3: ("x.flatten(3)", "scale.reshape(x.shape)", "scale[:, :, None, None, None]"),
+}
+"""By the dimensions of a map: x as an image, and the shape of x for a gate of every position and for a gate of the whole map."""
+
+
+def dimensions(space: SearchSpace) -> int:
+    """Dimensions of the maps that a space's SE blocks scale: 1 for signals, 2 for images, 3 for volumes."""
+    return len(space.sites[0].attachments["standard"].size)
+
+
 @dataclass(frozen=True)
 class SECode:
     """The SE part of one exported file.
 
     Attributes:
-        settings: of each block, by its name.
-        options: what all blocks have in common.
+        settings: name of a block -> its setting.
+        options: options that all blocks share.
+        dimensions: dimensions of the maps, see `dimensions`.
     """
 
     settings: Mapping[str, SESpec | None]
     options: SEOptions
+    dimensions: int = 2
 
     @cached_property
     def used(self) -> dict[str, list[str]]:
-        """The squeezes, gates and placements that occur, in the order of their first occurrence."""
+        """The squeezes, gates and placements that are used, in the order of their first use."""
         specs = [spec for spec in self.settings.values() if spec]
         return {field: list(dict.fromkeys(str(getattr(spec, field, False)) for spec in specs)) for field in FIELDS[1:]}
 
     @cached_property
     def fields(self) -> tuple[str, ...]:
-        """The settings that are data in the file: the reduction, and what differs between blocks."""
+        """The fields that are data in the file: the reduction, and fields that differ between blocks."""
         return ("reduction", *(field for field, values in self.used.items() if len(values) > 1))
 
     @property
     def flags(self) -> set[str]:
-        """For templates: which fields are data, and how the block computes."""
+        """Flags for the templates: which fields are data, and how the block computes."""
         kinds = {SQUEEZES[name].spatial for name in self.used["squeeze"]}
         facts = {"se": bool(kinds), "spatial": True in kinds, "mixed": len(kinds) > 1, "strength": self.options.init == "identity"}
+        facts["odd"] = self.dimensions != 2
         facts["always"] = self.used["in_place"] == ["True"]
         sums = {getattr(spec, "sums", False) for spec in self.settings.values() if spec}
         facts |= {"sums": True in sums, "scales": False in sums, "twice": True in sums or "in_place" in self.fields}
@@ -121,7 +140,7 @@ class SECode:
 
     @property
     def names(self) -> dict[str, str]:
-        """How a setting is declared, named, and given to an SE block."""
+        """How a setting is named, annotated, and passed to an SE block."""
         arguments = [f"se.{field}" for field in self.fields if field != "placement"] if self.structured else ["reduction"]
         name, kind = ("se", "SE") if self.structured else ("reduction", "int")
         return {"setting": name, "kind": kind, "arguments": ", ".join(arguments)}
@@ -145,7 +164,7 @@ class SECode:
         return [values[field] for field in fields]
 
     def data(self, name: str, specs: Collection[SESpec | None]) -> str:
-        """``name = [...]``, a setting each."""
+        """``name = [...]``, one item for each setting."""
         literals = [self.literal(spec) for spec in specs]
         if len(set(literals)) == 1:
             return f"{name} = [{literals[0]}]" + (f" * {len(literals)}" if len(literals) > 1 else "")
@@ -155,17 +174,17 @@ class SECode:
         return "\n".join([f"{name} = [", *(f"    {literal}," for literal in literals), "]"])
 
     def operators(self) -> dict[str, str]:
-        """Function name -> source of the operators that occur."""
+        """Function name -> source of the operators that are used."""
         squeezes = [(name, SQUEEZES[name].function) for name in self.used["squeeze"]]
         return operators_source([*squeezes, *((name, GATES[name]) for name in self.used["gate"])])
 
     def settings_class(self, places: Mapping[str, str]) -> str:
-        """The ``SE`` tuple, if one is needed; ``places`` says in words where each placement is."""
+        """The class ``SE`` if it is needed; ``places`` describes each placement."""
         words = "\n".join(f'    "{name}": {places[name]}' for name in places if name in self.used["placement"])
         return render(SETTINGS, {"places": words}, self.flags) if self.structured else ""
 
     def block(self) -> str:
-        """``SEBlock``, and what it needs."""
+        """The class ``SEBlock``, and what it needs."""
         if not self.used["squeeze"]:
             return ""
         flags = self.flags
@@ -173,8 +192,10 @@ class SECode:
         spatial = [name for name, keeps in squeezes.items() if keeps]
         operators = [f"{field}: Operator" for field in ("squeeze", "gate") if field in flags]
         operators += ["in_place: bool"] if "in_place" in flags else []
-        mixed = "scale if self.spatial else scale[:, :, None, None]"
-        scale = "scale" if spatial and ("twice" in flags or "mixed" not in flags) else mixed if spatial else "scale[:, :, None, None]"
+        image, everywhere, once = SHAPES[self.dimensions]
+        mixed = f"{everywhere} if self.spatial else {once}"
+        scale = mixed if "mixed" in flags else everywhere if spatial else once
+        scale = "scale" if {"mixed", "twice"} <= flags else scale
         width, d = "channels // reduction", self.options.divisor
         values = {
             "parameters": ", ".join(["channels: int", "reduction: int", *operators]),
@@ -182,6 +203,8 @@ class SECode:
             "is_spatial": f"squeeze is {spatial[0]}" if len(spatial) == 1 else f"squeeze in ({', '.join(spatial)})",
             "linear": "nn.Conv2d" if spatial else "nn.Linear",
             "kernel": ", 1" if spatial else "",
+            "image": image,
+            "mixed": mixed,
             "scale": scale,
             "factor": f"({scale})" if scale == mixed else scale,
             "bias": "" if self.options.bias else ", bias=False",

@@ -24,10 +24,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from se_nas.errors import InputError
-from se_nas.exporter.contract import count_parameters, other_sizes
+from se_nas.exporter.contract import count_parameters, other_inputs
 from se_nas.exporter.proof import alone
 from se_nas.exporter.proof.randomise import randomise
 from se_nas.network.attached import join, public_paths
+from se_nas.network.inputs import Inputs
 from se_nas.se.cost import Cost
 
 TOLERANCE = 1e-6
@@ -121,7 +122,7 @@ def prove(
     text: str,
     network: nn.Module,
     claim: Cost,
-    input_size: Sequence[int],
+    inputs: Inputs | Sequence[int],
     weights: Mapping[str, Tensor] | None = None,
     paths: Sequence[str] = (),
     form: nn.Module | None = None,
@@ -133,12 +134,12 @@ def prove(
         text: the file.
         network: the searched network; it is not changed.
         claim: its parameters and MACs.
-        input_size: (C, H, W).
+        inputs: of one call, a batch of one; or (C, ...) of the only one.
         weights: state to compare with; by default random weights and statistics.
         paths: folders of the packages that the file imports besides torch.
         form: the inference form that the file writes, made from these weights. The file is then compared with the searched
             network in evaluation mode only.
-        one_size: whether the file is for images of ``input_size`` only.
+        one_size: whether the file is for inputs of this size only.
 
     Raises:
         ProofFailed: naming the first thing that differs.
@@ -147,7 +148,7 @@ def prove(
     before = random.getstate()
     try:
         with torch.random.fork_rng(devices=[]):
-            return _prove(text, copy.deepcopy(network).cpu(), claim, input_size, weights, paths, form, one_size)
+            return _prove(text, copy.deepcopy(network).cpu(), claim, Inputs.of(inputs), weights, paths, form, one_size)
     finally:
         random.setstate(before)
 
@@ -156,7 +157,7 @@ def _prove(
     text: str,
     network: nn.Module,
     claim: Cost,
-    input_size: Sequence[int],
+    inputs: Inputs,
     weights: Mapping[str, Tensor] | None,
     paths: Sequence[str],
     form: nn.Module | None,
@@ -165,11 +166,11 @@ def _prove(
     started = time.perf_counter()
     imports = imported(text)
     tolerance = INFERENCE_TOLERANCE if form else TOLERANCE
-    passes = _passes(input_size)
+    passes = _passes(inputs)
     if form:
         del passes[alone.TRAIN]
     if one_size:
-        passes = {name: images for name, images in passes.items() if name not in OTHER_SIZES}
+        passes = {name: given for name, given in passes.items() if name not in OTHER_SIZES}
     if weights is None:
         randomise(network, passes[alone.TRAIN], SEED)
     else:
@@ -179,7 +180,7 @@ def _prove(
     request = {
         "seed": SEED,
         "threads": torch.get_num_threads(),
-        "input_size": list(input_size),
+        "call": _form(passes[alone.EVAL]),
         "tolerance": tolerance,
         "refused": ["se_nas", *(["torchvision", "timm"] if imports == ("torch",) else [])],
         "paths": [str(Path(torch.__file__).parents[1]), *paths],
@@ -187,7 +188,7 @@ def _prove(
     with _interpreter(text, request, start, passes) as ask:  # which gets ready while the searched network is run here
         state: dict[str, Tensor] = {}
         expected, left_out = _observe(network, passes, state)
-        kept = {name: images for name, images in passes.items() if name not in left_out}
+        kept = {name: given for name, given in passes.items() if name not in left_out}
         parameters = _public_parameters(network)
         state = {key: tensor for key, tensor in state.items() if key not in parameters and not form}
         gradients = {name: parameter.grad for name, parameter in parameters.items() if parameter.grad is not None}
@@ -226,22 +227,44 @@ def imported(text: str) -> tuple[str, ...]:
     return tuple(name for name in found if name not in {*sys.stdlib_module_names, "safetensors"})
 
 
-def _passes(input_size: Sequence[int]) -> dict[str, Tensor]:
-    """Images of each pass: one in evaluation mode, at other sizes too, and a few in training mode."""
+def _passes(inputs: Inputs) -> dict[str, alone.Given]:
+    """What is given in each pass: one example in evaluation mode, at other sizes too, and a few in training mode."""
     generator = torch.Generator().manual_seed(SEED)
-    shapes = {alone.EVAL: (1, *input_size)}
-    shapes |= {name: (1, *size) for name, size in zip(OTHER_SIZES, other_sizes(input_size), strict=True)}
-    shapes[alone.TRAIN] = (2 if prod(input_size[1:]) > 128**2 else 4, *input_size)
-    return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    passes = {alone.EVAL: inputs, **dict(zip(OTHER_SIZES, other_inputs(inputs), strict=False))}
+    passes[alone.TRAIN] = inputs.times(2 if prod(inputs.size[1:]) > 128**2 else 4)
+    drawn = {name: given.random(generator) for name, given in passes.items()}
+    return {name: alone.Given(given.args, given.kwargs) for name, given in drawn.items()}
 
 
-def _observe(network: nn.Module, passes: Mapping[str, Tensor], state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _form(given: alone.Given) -> Any:
+    """The arguments of a call as JSON, see `alone.filled`.
+
+    Raises:
+        ProofFailed: if one cannot be said.
+    """
+    numbers = {id(tensor): number for number, tensor in given.tensors.items()}
+
+    def of(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return {"tensor": numbers[id(value)]}
+        if isinstance(value, (tuple, list)):
+            return [of(item) for item in value]
+        if isinstance(value, Mapping):
+            return {str(key): of(item) for key, item in value.items()}
+        if value is None or isinstance(value, (bool, int, float, str)):
+            return value
+        raise _failed(f"an input is a {type(value).__name__}, which cannot be handed to another interpreter")
+
+    return of((given.args, dict(given.kwargs)))
+
+
+def _observe(network: nn.Module, passes: Mapping[str, alone.Given], state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Outputs of the searched network, labelled by pass; and the passes that it refuses, each with the reason."""
     expected: dict[str, Tensor] = {}
     left_out: dict[str, str] = {}
-    for name, images in passes.items():
+    for name, given in passes.items():
         try:
-            outputs = alone.observe(network, name, images, SEED, state)
+            outputs = alone.observe(network, name, given, SEED, state)
         except Exception as error:
             left_out[name] = f"the searched network refuses it ({' '.join(f'{type(error).__name__}: {error}'.split())[:120]})"
             if name == alone.EVAL:
@@ -257,7 +280,7 @@ def _observe(network: nn.Module, passes: Mapping[str, Tensor], state: dict[str, 
 
 @contextlib.contextmanager
 def _interpreter(
-    text: str, request: Mapping[str, Any], start: dict[str, Tensor], inputs: dict[str, Tensor]
+    text: str, request: Mapping[str, Any], start: dict[str, Tensor], passes: Mapping[str, alone.Given]
 ) -> Iterator[Callable[[list[str], dict[str, Tensor]], dict[str, Any]]]:
     """Start the interpreter of `se_nas.exporter.proof.alone`; yields a function that asks for its findings."""
     with tempfile.TemporaryDirectory(prefix="se-nas-proof-") as name:
@@ -265,6 +288,7 @@ def _interpreter(
         (folder / "model.py").write_text(text, encoding="utf-8")
         (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
         save_file(start, folder / "weights.safetensors")
+        inputs = {key: tensor for name, given in passes.items() for key, tensor in alone.labelled(given.tensors, name).items()}
         save_file(inputs, folder / "inputs.safetensors")
         command = [sys.executable, "-I", str(Path(alone.__file__).resolve()), name]
         with subprocess.Popen(command, cwd=folder, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True, errors="replace") as process:
@@ -298,7 +322,7 @@ def _compare(
     for what, found, wanted in (
         ("parameters", result["params"], parameters),
         ("MACs", result["macs"], claim.macs),
-        ("parameters of the cost table", _counted(network, claim.params), claim.params),
+        ("parameters of the cost table", count_parameters(network), claim.params),
     ):
         if found != wanted:
             raise _failed(f"{what}: {found:,}, and {wanted:,} were claimed")
@@ -317,19 +341,13 @@ def _compare(
         raise _failed(f"gradients: {result['apart'][alone.GRADIENTS]:.1g} of the largest apart (limit {GRADIENT_TOLERANCE:g})")
 
 
-def _counted(network: nn.Module, claimed: int) -> int:
-    """Parameters of a network; without the frozen ones if it is these that the cost table counted."""
-    trainable = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
-    return claimed if claimed == trainable else count_parameters(network)
-
-
 def _public_parameters(network: nn.Module) -> dict[str, nn.Parameter]:
     paths = public_paths(network)
     parts = {name: name.rpartition(".") for name, _ in network.named_parameters(remove_duplicate=False)}
     return {join(paths[owner], last): network.get_parameter(name) for name, (owner, _, last) in parts.items()}
 
 
-def _captured(found: Mapping[str, str], network: nn.Module, passes: Mapping[str, Tensor]) -> dict[str, str]:
+def _captured(found: Mapping[str, str], network: nn.Module, passes: Mapping[str, alone.Given]) -> dict[str, str]:
     """Check that what cannot capture the file's network cannot capture the searched one either."""
     for name, reason in found.items():
         if reason:
@@ -339,8 +357,8 @@ def _captured(found: Mapping[str, str], network: nn.Module, passes: Mapping[str,
     return dict(found)
 
 
-def _label(name: str, images: Tensor) -> str:
-    return f"{name}, {'x'.join(map(str, images.shape))}"
+def _label(name: str, given: alone.Given) -> str:
+    return f"{name}, {' and '.join('x'.join(map(str, tensor.shape)) or 'a number' for tensor in given.tensors.values())}"
 
 
 def _failed(problem: str) -> ProofFailed:

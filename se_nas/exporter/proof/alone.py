@@ -12,12 +12,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.abc import MetaPathFinder
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 EVAL, TRAIN = "eval", "train"
 """The first pass, and the one in training mode; every other one is in evaluation mode."""
@@ -68,7 +69,32 @@ def chosen(tensors: Mapping[str, Tensor], label: str) -> dict[str, Tensor]:
     return {key.partition(":")[2]: tensor for key, tensor in tensors.items() if key.partition(":")[0] == label}
 
 
-def observe(network: nn.Module, name: str, images: Tensor, seed: int, state: dict[str, Tensor]) -> dict[str, Tensor]:
+class Given(NamedTuple):
+    """What a network is given in one call."""
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any] = MappingProxyType({})
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Number -> tensor, in the order of the arguments."""
+        tensors = (leaf for leaf in tree_leaves((self.args, dict(self.kwargs))) if isinstance(leaf, Tensor))
+        return {str(i): tensor for i, tensor in enumerate(tensors)}
+
+    def of(self, network: Callable[..., Any]) -> Any:
+        """What the network returns; it gets copies."""
+        args, kwargs = tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, (self.args, dict(self.kwargs)))
+        return network(*args, **kwargs)
+
+
+def filled(form: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """The arguments of a call from their form as JSON, in which ``{"tensor": "0"}`` stands for a tensor."""
+    if isinstance(form, dict):
+        return tensors[form["tensor"]] if form.keys() == {"tensor"} else {key: filled(item, tensors) for key, item in form.items()}
+    return [filled(item, tensors) for item in form] if isinstance(form, list) else form
+
+
+def observe(network: nn.Module, name: str, given: Given, seed: int, state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The outputs of one seeded pass, by their paths; the one in training mode leaves gradients behind.
 
     ``state`` becomes the network's, before gradients are computed: a network that recomputes its activations for them
@@ -79,10 +105,10 @@ def observe(network: nn.Module, name: str, images: Tensor, seed: int, state: dic
     network.train(name == TRAIN)
     if name != TRAIN:
         with torch.no_grad():
-            output = network(images.clone())
+            output = given.of(network)
         state |= network.state_dict()
         return tensors_of(output)
-    output = network(images.clone())
+    output = given.of(network)
     state |= {key: tensor.clone() for key, tensor in network.state_dict().items()}
     loss = sum(item.square().mean() for _, item in leaves(output) if isinstance(item, Tensor) and item.requires_grad)
     if isinstance(loss, Tensor):
@@ -118,14 +144,15 @@ def gradients_apart(found: Mapping[str, Tensor], expected: Mapping[str, Tensor])
     return max((_distance(found[key], expected[key], scale) for key in found.keys() & expected.keys()), default=0.0)
 
 
-def macs(build: Callable[[], nn.Module], input_size: Sequence[int]) -> int:
+def macs(build: Callable[[], nn.Module], given: Given) -> int:
     """MACs of one image: of convolutions and linear layers, counted on the meta device where the network allows it."""
     try:
         with torch.device("meta"):
-            network, images = build(), torch.empty(1, *input_size)
-        return _macs(network, images)
+            network = build()
+        args, kwargs = tree_map(lambda leaf: leaf.to("meta") if isinstance(leaf, Tensor) else leaf, (given.args, dict(given.kwargs)))
+        return _macs(network, Given(args, kwargs))
     except Exception:  # it computes with the values of its tensors
-        return _macs(build(), torch.zeros(1, *input_size))
+        return _macs(build(), given)
 
 
 def load_state(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
@@ -141,10 +168,10 @@ def load_state(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts multiply-accumulates of convolutions, and of products of matrices unless both are computed from the images (attention's)."""
 
-    def __init__(self, images: Tensor) -> None:
+    def __init__(self, given: Given) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.macs: int = 0
-        self.computed = {id(images): images}  # an id names a tensor only as long as it lives
+        self.computed = {id(tensor): tensor for tensor in given.tensors.values()}  # an id names a tensor only as long as it lives
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -164,34 +191,34 @@ PRODUCTS = {"mm", "bmm", "linear", "addmm", "baddbmm", "addmv", "mv"}
 """Products of matrices; the factors are the last two tensors that they are given."""
 
 
-def _macs(network: nn.Module, images: Tensor) -> int:
+def _macs(network: nn.Module, given: Given) -> int:
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
-    with Counter(images) as counter, torch.no_grad():
-        network.eval()(images)
+    with Counter(given) as counter, torch.no_grad():
+        network.eval()(*given.args, **given.kwargs)
     torch.backends.mha.set_fastpath_enabled(fused)
     macs: int = counter.macs
     return macs
 
 
-def _exported(network: nn.Module, images: Tensor) -> Callable[..., Any]:
-    return torch.export.export(network, (images,)).module()
+def _exported(network: nn.Module, given: Given) -> Callable[..., Any]:
+    return torch.export.export(network, given.args, dict(given.kwargs)).module()
 
 
-def _compiled(network: nn.Module, images: Tensor) -> Callable[..., Any]:
+def _compiled(network: nn.Module, given: Given) -> Callable[..., Any]:
     return torch.compile(network, backend="eager", fullgraph=True)
 
 
-CAPTURES: dict[str, Callable[[nn.Module, Tensor], Callable[..., Any]]] = {"torch.export": _exported, "torch.compile": _compiled}
+CAPTURES: dict[str, Callable[[nn.Module, Given], Callable[..., Any]]] = {"torch.export": _exported, "torch.compile": _compiled}
 """What a network is captured by, in evaluation mode."""
 
 
-def capture(name: str, network: nn.Module, images: Tensor, tolerance: float) -> str:
+def capture(name: str, network: nn.Module, given: Given, tolerance: float) -> str:
     """Capture a network whole and compare what it then returns; empty if that went well, else why not."""
     try:
         with torch.no_grad():
-            expected = tensors_of(network.eval()(images.clone()))
-            found = tensors_of(CAPTURES[name](network, images)(images.clone()))
+            expected = tensors_of(given.of(network.eval()))
+            found = tensors_of(given.of(CAPTURES[name](network, given)))
     except Exception as error:
         return " ".join(f"{type(error).__name__}: {error}".split())[:200]
     apart = distance(found, expected)
@@ -216,24 +243,26 @@ def main(folder: Path) -> None:
     torch.set_num_threads(request["threads"])
     sys.meta_path.insert(0, Refuse(request["refused"]))
     sys.path.extend(path for path in request["paths"] if path not in sys.path)
-    inputs = load_file(folder / "inputs.safetensors")
+    tensors = load_file(folder / "inputs.safetensors")
+    names = dict.fromkeys(key.partition(":")[0] for key in tensors)
+    calls = {name: filled(request["call"], chosen(tensors, name)) for name in names}
+    inputs = {name: Given(tuple(args), kwargs) for name, (args, kwargs) in calls.items()}
     build = load_module(folder / "model.py").build
     network = build(weights=str(folder / "weights.safetensors"))
-    images = inputs[EVAL]
     result: dict[str, Any] = {
         "params": sum(parameter.numel() for parameter in network.parameters()),
-        "macs": macs(build, request["input_size"]),
-        "captured": {name: capture(name, network, images, request["tolerance"]) for name in CAPTURES},
+        "macs": macs(build, inputs[EVAL]),
+        "captured": {name: capture(name, network, inputs[EVAL], request["tolerance"]) for name in CAPTURES},
         "apart": {},
     }
     passes = json.loads(sys.stdin.readline())  # by then the searched network has been run
     expected = load_file(folder / "expected.safetensors")
-    tensors: dict[str, Tensor] = {}
+    state: dict[str, Tensor] = {}
     for name in passes:
-        outputs = observe(network, name, inputs[name], request["seed"], tensors)
+        outputs = observe(network, name, inputs[name], request["seed"], state)
         result["apart"][name] = distance(outputs, chosen(expected, name))
     buffers = chosen(expected, STATE)
-    result["apart"][STATE] = distance({key: tensors[key] for key in buffers if key in tensors}, buffers)
+    result["apart"][STATE] = distance({key: state[key] for key in buffers if key in state}, buffers)
     parameters = dict(network.named_parameters(remove_duplicate=False))
     gradients = {name: parameter.grad for name, parameter in parameters.items() if parameter.grad is not None}
     result["gradients"] = list(gradients)

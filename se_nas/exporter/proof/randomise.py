@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from se_nas.exporter.proof.alone import Given
 from se_nas.se.block import SEBlock
 
 
-def randomise(network: nn.Module, images: Tensor, seed: int) -> None:
+def randomise(network: nn.Module, given: Given, seed: int) -> None:
     """Give a network weights that leave nothing at one or zero, and batch norm statistics that suit them, in place.
 
     A fresh batch norm scales by 1 and shifts by 0, a fresh layer scale is near 0, and statistics of 0 and 1 let values
-    grow from block to block until gates are shut or full. Here the statistics are those of ``images``, slightly disturbed.
+    grow from block to block until gates are shut or full. Here the statistics are those of ``given``, slightly disturbed.
 
     Args:
         network: the network.
-        images: (N, C, H, W), N > 1; if the network refuses them in training mode, its statistics stay as they are.
+        given: a batch of several; if the network refuses it in training mode, its statistics stay as they are.
         seed: of the random numbers.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -34,7 +35,7 @@ def randomise(network: nn.Module, images: Tensor, seed: int) -> None:
             elif parameter.dim() <= 1 or bool((parameter == parameter.flatten()[0]).all()):
                 parameter.copy_(0.5 + noise)
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.running_mean is not None]
-    _calibrate(network, norms, images)
+    _calibrate(network, norms, given)
     for norm in norms:
         mean, variance = norm.running_mean, norm.running_var
         assert mean is not None and variance is not None
@@ -43,15 +44,15 @@ def randomise(network: nn.Module, images: Tensor, seed: int) -> None:
         variance *= 0.8 + 0.4 * torch.rand(variance.shape, generator=generator)
 
 
-def _calibrate(network: nn.Module, norms: list[_BatchNorm], images: Tensor) -> None:
-    """Set the statistics to those of the images, by one pass in training mode."""
+def _calibrate(network: nn.Module, norms: list[_BatchNorm], given: Given) -> None:
+    """Set the statistics to those of these inputs, by one pass in training mode."""
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 1.0
     try:
         with torch.no_grad():
             torch.manual_seed(0)
-            network.train()(images.clone())
+            given.of(network.train())
     except Exception:  # said by the proof, which runs the same pass
         pass
     for norm, momentum in zip(norms, momenta, strict=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,7 +48,9 @@ class SearchSpaceDomain(Domain):
         self._columns = [self.known.index(budget.metric) for budget in self.space.budgets]
         self._limits = np.array([budget.limit for budget in self.space.budgets], np.int64)
 
-    def encode(self, architecture: Architecture) -> Ints | None:
+    def encode(self, architecture: Architecture | Mapping[str, Any]) -> Ints | None:
+        if not isinstance(architecture, Architecture):
+            architecture = self.space.from_dimensions(architecture)
         if self.space.extra or architecture.extra:
             return self.space.encode(architecture).astype(np.int64) if self.space.contains(architecture) else None
         if [name for name, _ in architecture] != [name for name, _ in self._place]:

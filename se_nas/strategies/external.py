@@ -9,12 +9,12 @@ PREFIX = "nni:"
 """Prefix of the names of NNI's strategies."""
 
 
-def is_elsewhere(name: str) -> bool:
+def is_external(name: str) -> bool:
     """Whether another library runs the strategy with this name."""
     return name.startswith(PREFIX)
 
 
-class Elsewhere:
+class External:
     """A placeholder in the plan of a search whose strategy another library runs: proposes nothing, and ignores results."""
 
     def ask(self, n: int) -> list[Any]:
