@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from se_nas.backbones import BACKBONES, build_backbone
 from se_nas.errors import InputError
 from se_nas.evaluate.parts import find_head
+from se_nas.files import refused, write_whole
 from se_nas.network.attached import LAYERS
 from se_nas.space.space import SearchSpace
 
@@ -111,14 +112,16 @@ def read_weights(path: str) -> tuple[Weights, Mapping[str, str]]:
 
 
 def save_weights(path: Path, weights: Weights, metadata: Mapping[str, object]) -> None:
-    """Write a safetensors file, whole or not at all; ``metadata`` as JSON texts."""
-    from safetensors.torch import save_file
+    """Write a safetensors file, whole or not at all; ``metadata`` as JSON texts.
 
-    part = path.with_suffix(".part")
-    save_file(
-        {name: tensor.contiguous() for name, tensor in weights.items()}, part, {key: json.dumps(value) for key, value in metadata.items()}
-    )
-    part.replace(path)
+    Raises:
+        InputError: if it cannot be written.
+    """
+    from safetensors.torch import save
+
+    tensors = {name: tensor.contiguous() for name, tensor in weights.items()}
+    with refused(path, "written"):
+        write_whole(path, save(tensors, {key: json.dumps(value) for key, value in metadata.items()}))
 
 
 def fit_weights(space: SearchSpace, given: Weights, source: str) -> Origin:

@@ -85,7 +85,11 @@ class SearchSettings:
         otherwise="the plain backbone's cost",
     )
     weight: float = setting(WEIGHT, "of weighted: the exponent", GOALS, below=0, example="-0.07")
-    strategy: str = setting("known-cost", "known-cost, random, grid, nsga2, evolution, local-search or tpe; engine nni has more", STRATEGY)
+    strategy: str = setting(
+        "known-cost",
+        "known-cost, random, grid, nsga2, evolution, local-search, tpe, or exact (evaluator paper); engine nni has more",
+        STRATEGY,
+    )
     trials: int = setting(30, "trials to have at the end, both references among them", STRATEGY, least=1, resume=True)
     seed: int = setting(0, "of the strategy and of each trial", STRATEGY, least=0)
     warm_start: str = setting("", "an earlier run on the same data, whose trials the strategy is told first", STRATEGY, metavar="RUN")
@@ -134,6 +138,10 @@ class SearchSettings:
     def __post_init__(self) -> None:
         check_settings(self)
         self._check_start()
+        if self.strategy == "exact" and self.evaluator != "paper":
+            raise InputError(
+                "the exact front is known only of the paper's estimates", "take evaluator paper, or another strategy", "strategy"
+            )
         if self.front_seeds > 1:
             known(self.strategy, ("known-cost",), "strategy with front_seeds")
             if self.repeats < 2:

@@ -6,13 +6,9 @@ from collections.abc import Sequence
 
 from se_nas.errors import InputError
 from se_nas.goals.objective import Objective
-from se_nas.run.ledger import Ledger
 from se_nas.run.run import Run
 from se_nas.run.settings import SearchSettings
 from se_nas.run.trial import Trial
-
-FILE = "warm_start.jsonl"
-"""File in the new run's directory with the earlier trials, so that a resume does not need the earlier run."""
 
 
 def read_earlier(settings: SearchSettings, objectives: Sequence[Objective]) -> list[Trial]:
@@ -39,15 +35,3 @@ def read_earlier(settings: SearchSettings, objectives: Sequence[Objective]) -> l
     if not trials:
         raise InputError(f"{run.path} holds no complete trial with {', '.join(measured)}", "take another run", "warm_start")
     return trials
-
-
-def save_earlier(run: Run, trials: Sequence[Trial]) -> None:
-    """Save the earlier trials in the new run's directory."""
-    ledger = Ledger(run.path / FILE)
-    for trial in trials:
-        ledger.append(trial)
-
-
-def load_earlier(run: Run) -> list[Trial]:
-    """The earlier trials that a run began with."""
-    return Ledger(run.path / FILE).read()

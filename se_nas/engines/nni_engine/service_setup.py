@@ -13,9 +13,9 @@ from typing import Any
 
 from se_nas.errors import InputError
 from se_nas.evaluate import Evaluator
+from se_nas.reading import load_yaml
 from se_nas.run.run import START, Run
 from se_nas.run.settings import SearchSettings
-from se_nas.space.spacefile import load_yaml
 
 
 @dataclass(frozen=True)

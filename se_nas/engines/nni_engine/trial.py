@@ -69,11 +69,9 @@ def _try(nni: Any, payload: Mapping[str, Any], config: str, weights: str) -> Non
         timer.cancel()
     trial = outcome.trial(job)
     if weights and outcome.weights:
-        from safetensors.torch import save_file
+        from se_nas.run.weights import save_weights
 
-        part = Path(weights) / f"{job.number}.part"
-        save_file({name: tensor.contiguous() for name, tensor in outcome.weights.items()}, part)
-        part.replace(part.with_suffix(".safetensors"))
+        save_weights(Path(weights) / f"{job.number}.safetensors", outcome.weights)
     _report(nni, trial.to_json(), time.perf_counter() - began)
 
 
