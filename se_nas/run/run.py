@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from se_nas.space.space import SearchSpace
 
+START = "start.safetensors"
+
 EARLIER = "warm_start.jsonl"
 """The trials of an earlier run that this one began with: a resume does not need the earlier run."""
 
@@ -38,6 +40,7 @@ class Run:
 
     - ``run.yaml``: space, settings, budgets, versions and hardware, with all defaults filled in.
     - ``trials.jsonl``: the ledger.
+    - ``start.safetensors``: the trained weights that every trial begins with, if the search has a start.
     - ``weights/``: weights of the front and the references.
     - ``test.json``: the finished front's scores on the test split.
     - ``effects.json``: what each choice brings, with the number of ledger lines that this was computed from.

@@ -17,17 +17,17 @@ def read_earlier(settings: SearchSettings, objectives: Sequence[Objective]) -> l
     The two spaces need only overlap: strategies ignore architectures that are not in the new space.
 
     Raises:
-        InputError: if the metrics cannot be compared (other data or epochs), or no trial is left.
+        InputError: if the metrics cannot be compared (other data, epochs or start), or no trial is left.
     """
     if not settings.warm_start:
         return []
     run = Run.open(settings.warm_start)
     theirs = run.config["search"]
-    for key, value in (("data", settings.data), ("epochs", settings.epochs)):
-        if theirs[key] != value:
+    for key, value in (("data", settings.data), ("epochs", settings.epochs), ("start", settings.start)):
+        if theirs.get(key, SearchSettings.start) != value:
             raise InputError(
-                f"its {key} is {theirs[key]} and this search's is {value}: results cannot be compared",
-                f"search with {key} {theirs[key]}, or without the warm start",
+                f"its {key} is {theirs.get(key, SearchSettings.start)} and this search's is {value}: results cannot be compared",
+                f"search with {key} {theirs.get(key, SearchSettings.start)}, or without the warm start",
                 "warm_start",
             )
     measured = [objective.name for objective in objectives if not objective.known]
