@@ -24,7 +24,8 @@ from se_nas.run.evaluator import make_evaluator
 from se_nas.run.observer import Observer
 from se_nas.run.run import Run
 from se_nas.run.settings import SearchSettings, changeable, resolve_settings
-from se_nas.run.warmstart import load_earlier, read_earlier, save_earlier
+from se_nas.run.start import begin, check_start, with_identity
+from se_nas.run.warmstart import read_earlier
 from se_nas.setting import with_settings
 from se_nas.space.architecture import Architecture
 from se_nas.space.group import mean_costs
@@ -90,8 +91,9 @@ def start(
     """`search` with its settings resolved; ``about`` is added to ``run.yaml``."""
     settings = replace(settings, strategy=full_name(settings.strategy, settings.engine))
     objectives = parse_objectives(settings.objectives)
-    kind = settings.evaluator if evaluator is None else "own"
+    space, kind = with_identity(space, settings), settings.evaluator if evaluator is None else "own"
     evaluator = evaluator or make_evaluator(space, settings)
+    origin = check_start(evaluator, settings)
     engine = create_engine(evaluator, settings)
     earlier = read_earlier(settings, objectives)
     plan = Plan(space, settings, objectives, [], earlier)
@@ -107,10 +109,12 @@ def start(
         "backbone": _describe_backbone(space),
         "environment": describe_environment(),
     }
-    run = Run.create(out, config)
-    save_earlier(run, earlier)
+    run = Run.create(out, config, earlier)
+    run.use(space)
+    observer = observer or Observer()
     with run.lock():
-        return _go(run, plan, evaluator, engine, observer or Observer())
+        begin(run, evaluator, settings, origin, _scoring_device(settings.to_dict()), observer)
+        return _go(run, plan, evaluator, engine, observer)
 
 
 def resume(
@@ -143,14 +147,17 @@ def resume(
     for name in changes:
         known(name, changeable(), "argument")
     settings = resolve_settings(run.config["search"], f"{run.path / 'run.yaml'}, search", {"trials": trials, "device": device, **changes})
-    space = space or run.space
+    space = with_identity(space or run.space, settings)
+    run.use(space)
     if evaluator is None and run.config["evaluator"] == "own":
         raise InputError("this run had an evaluator of its own", "go on from Python: se_nas.resume(path, evaluator=...)", str(path))
-    evaluator = evaluator or make_evaluator(space, settings)
+    evaluator = evaluator or make_evaluator(space, settings, run)
     engine = create_engine(evaluator, settings)
     with run.lock():
+        run.config = Run.open(path).config  # as it is now: another search may have gone on with it meanwhile
+        begin(run, evaluator, settings, None, _scoring_device(settings.to_dict()), observer)
         finished = run.trials
-        plan = Plan(space, settings, parse_objectives(settings.objectives), finished, load_earlier(run))
+        plan = Plan(space, settings, parse_objectives(settings.objectives), finished, run.earlier.read())
         if not plan.replayed:
             observer.note("the strategy no longer proposes what the ledger holds (another version of a library?); going on from here")
         run.config["search"] = settings.to_dict()
@@ -177,7 +184,9 @@ def export(
     return exporter.export(space, architecture, directory, weights, about, exporter.ExportOptions.of(options))
 
 
-def export_trial(run: Run, trial: str, target: str | Path, untrained: bool = False, **options: bool) -> list[Exported]:
+def export_trial(
+    run: Run, trial: str, target: str | Path, untrained: bool = False, space: SearchSpace | None = None, **options: bool
+) -> list[Exported]:
     """Export one trial of a run with its weights, or every trial on its front.
 
     Args:
@@ -186,6 +195,7 @@ def export_trial(run: Run, trial: str, target: str | Path, untrained: bool = Fal
             ``trial-N`` of the target.
         target: ``NAME.py`` or a directory.
         untrained: leave the weights out.
+        space: needed if the run's backbone was given as a module or a function, and the run is not fresh from `search`.
         options: fields of `se_nas.exporter.ExportOptions`.
 
     Raises:
@@ -195,6 +205,8 @@ def export_trial(run: Run, trial: str, target: str | Path, untrained: bool = Fal
     from se_nas.exporter.trial import export_front, export_one, find_trial
 
     chosen = ExportOptions.of(options)
+    if space is not None:
+        run.use(space)
     if trial == "all-front":
         return export_front(run, run.space, Path(target), untrained, chosen)
     return [export_one(run, run.space, find_trial(run, trial), Path(target), untrained, chosen)]

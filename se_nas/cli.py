@@ -112,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("report", _report, "write a run's report as one HTML file", "RUN", run)
     sub.add_argument("-o", "--output", metavar="FILE", help="where to (default: report.html in the run's directory)")
+    sub.add_argument("--force", action="store_true", help="overwrite a file that is no report of se-nas")
     return parser
 
 
@@ -321,7 +322,7 @@ def _report(args: argparse.Namespace) -> None:
     from se_nas.report.html import write_report
     from se_nas.run.run import Run
 
-    print(write_report(Run.open(args.run), Path(args.output) if args.output else None))
+    print(write_report(Run.open(args.run), Path(args.output) if args.output else None, args.force))
 
 
 def _version() -> str:

@@ -24,8 +24,8 @@ from se_nas.run.asked import SCHEMA, Asked, read_asked, write_asked
 from se_nas.run.observer import Observer
 from se_nas.run.run import Run
 from se_nas.run.settings import SearchSettings, resolve_settings
+from se_nas.run.start import with_identity
 from se_nas.run.trial import Trial
-from se_nas.run.warmstart import load_earlier
 from se_nas.space.architecture import Architecture
 from se_nas.space.choices import plain_scalar
 
@@ -84,9 +84,9 @@ def ask(path: str | Path, *, lease: float = LEASE, trials: int | None = None, sp
         if overdue := [each for each in out if each.until <= now]:
             job = Job.from_json(overdue[0].job)
         elif len(finished) + len(out) < settings.trials:
-            space = space or run.space
+            space = with_identity(space or run.space, settings)
             objectives = parse_objectives(settings.objectives)
-            job = Plan(space, settings, objectives, finished, load_earlier(run), [Job.from_json(each.job) for each in out]).next()
+            job = Plan(space, settings, objectives, finished, run.earlier.read(), [Job.from_json(each.job) for each in out]).next()
         if trials is not None:
             run.config["search"] = settings.to_dict()
             run.save_config()

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from se_nas.engines.plan import Job, Plan
 from se_nas.errors import InputError
+from se_nas.files import refused
+from se_nas.run.front import Front
 from se_nas.run.observer import Observer
 from se_nas.run.run import Run
 from se_nas.run.trial import Trial
@@ -30,6 +32,7 @@ class Recorder:
         self._trials = run.trials
         self.path = run.path
         self.keep = run.config["search"]["keep_weights"]
+        self._keep_weights(run.front_of(self._trials))
 
     def started(self, job: Job) -> None:
         """Tell the observer that a job has begun."""
@@ -51,9 +54,17 @@ class Recorder:
         self._trials.append(trial)
         self._plan.finished(trial)
         front = self._run.front_of(self._trials)
-        if self.keep == "front":
-            self._run.keep_weights({t.number for entry in (*front.front, *front.references.values()) for t in entry.trials})
+        self._keep_weights(front)
         self.observer.trial_finished(trial, front)
+
+    def _keep_weights(self, front: Front) -> None:
+        """Remove the weights of trials that need not be kept, and at the start those that a killed search was about to record."""
+        if self.keep == "front":
+            kept = {trial.number for entry in (*front.front, *front.references.values()) for trial in entry.trials}
+        else:
+            kept = {trial.number for trial in self._trials}
+        with refused(self.path, "written"):
+            self._run.keep_weights(kept)
 
     @property
     def reason(self) -> str:

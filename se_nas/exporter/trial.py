@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors import SafetensorError
 from torch import Tensor
 
 from se_nas.errors import InputError
 from se_nas.exporter import Exported, export
+from se_nas.exporter.card import without_folders
 from se_nas.exporter.contract import ExportOptions
 from se_nas.exporter.generator.template import printable
 from se_nas.exporter.write import check_free, staged
@@ -70,11 +70,7 @@ def find_trial(run: Run, name: str) -> Trial:
 
 
 def _weights(run: Run, trial: Trial) -> dict[str, Tensor]:
-    path = run.weights_path(trial.number)
-    try:
-        weights = run.load_weights(trial.number)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"is damaged ({error})", "export without weights (--untrained), or restore the file", str(path)) from None
+    path, weights = run.weights_path(trial.number), run.load_weights(trial.number)
     if weights is None:
         own = run.config["evaluator"] == "own"
         why = "the run's evaluator gave none" if own else "a search keeps those of its front; --keep-weights all keeps every one"
@@ -88,11 +84,14 @@ def _about(run: Run, trial: Trial) -> dict[str, object]:
     same = [
         other for other in run.trials if other.complete and (other.architecture, other.fidelity) == (trial.architecture, trial.fidelity)
     ]
-    about: dict[str, object] = {"run": run.path.resolve().name, "trial": trial.number, "seed": trial.seed, "data": search["data"]}
+    about: dict[str, object] = {"run": run.path.resolve().name, "trial": trial.number, "seed": trial.seed}
+    about["data"] = without_folders(search.get("data"))
     about |= {name: value for name, value in trial.fidelity.items()}
     if normalisation := run.config.get("normalisation"):
         about["normalisation"] = "; ".join(f"{name} {', '.join(f'{v:.4f}' for v in values)}" for name, values in normalisation.items())
         about["normalisation"] = f"{about['normalisation']} (of pixels in 0..1)"
+    if start := run.config.get("start"):
+        about["started from"] = f"{start['from']}, SHA-256 {start['digest'][:12]}"
     about |= {f"validation {name}": f"{value:.4f}" for name, value in trial.metrics.items()}
     about |= {f"test {name.removeprefix('test_')}": f"{value:.4f}" for name, value in scores.items()}
     for name in trial.metrics if len(same) > 1 else ():

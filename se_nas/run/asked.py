@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from se_nas.errors import InputError
+from se_nas.files import read_bytes, refused, write_whole
 
 FILE = "asked.json"
 
@@ -40,13 +40,15 @@ def read_asked(directory: Path, finished: Iterable[int]) -> list[Asked]:
     """The trials that are out, in the order in which they were first asked; those in the ledger are out no longer.
 
     Raises:
-        InputError: for a damaged file.
+        InputError: for a file that is damaged or cannot be read.
     """
     path = directory / FILE
     if not path.exists():
         return []
+    with refused(path):
+        text = read_bytes(path)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(text)
         if data["schema"] > SCHEMA:
             raise ValueError(f"written by a newer se-nas (schema {data['schema']}, this one reads {SCHEMA})")
         every = [Asked(dict(each["job"]), float(each["until"]), int(each["times"])) for each in data["asked"]]
@@ -58,10 +60,9 @@ def read_asked(directory: Path, finished: Iterable[int]) -> list[Asked]:
 
 
 def write_asked(directory: Path, out: Iterable[Asked]) -> None:
-    """Write the trials that are out, whole or not at all; the caller holds the run's lock."""
-    path, part = directory / FILE, directory / f"{FILE}.part"
-    with part.open("w", encoding="utf-8") as file:
-        json.dump({"schema": SCHEMA, "asked": [asdict(each) for each in out]}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    """Write the trials that are out, whole or not at all; the caller holds the run's lock.
+
+    Raises:
+        OSError: if the system refuses.
+    """
+    write_whole(directory / FILE, json.dumps({"schema": SCHEMA, "asked": [asdict(each) for each in out]}))

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,12 +89,10 @@ def test_bad_trials(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     out = tmp_path / "out"
     assert "'99' is no trial of" in refused(capsys, run.path, "--trial", "99", "-o", out)
     assert "'../../x' is no trial of" in refused(capsys, run.path, "--trial", "../../x", "-o", out)
-    lines = [json.loads(line) for line in run.ledger.path.read_text().splitlines()]
-    lines[0] |= {"status": "failed", "error": "the loss is nan", "metrics": {}}
-    run.ledger.path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    first, *others = run.trials
+    run.ledger.write([replace(first, status="failed", error="the loss is nan", metrics={}), *others])
     assert "trial 0 failed: the loss is nan; take one that is complete" in refused(capsys, run.path, "--trial", "0", "-o", out)
-    lines[0] |= {"number": "../../evil"}
-    run.ledger.path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run.ledger.write([replace(first, number="../../evil"), *others])  # type: ignore[arg-type]
     assert "line 1: damaged line" in refused(capsys, run.path, "--trial", "1", "-o", out)
     assert not out.exists()
 
@@ -129,7 +128,7 @@ def test_bad_targets_of_a_run(run: Run, tmp_path: Path, capsys: pytest.CaptureFi
         assert "exists; choose another target, or overwrite it (--force)" in refused(
             capsys, run.path, "--trial", trial, "-o", tmp_path / "full"
         )
-        assert "there is no folder" in refused(capsys, run.path, "--trial", trial, "-o", tmp_path / "no" / "where")
+        assert "mine.txt is no folder" in refused(capsys, run.path, "--trial", trial, "-o", tmp_path / "full" / "mine.txt" / "net")
     assert "is one file, and the front has" in refused(capsys, run.path, "--trial", "all-front", "-o", tmp_path / "net.py")
     for flag in ("--hub", "--timm"):
         assert f"{flag}: " in refused(capsys, run.path, "-o", tmp_path / "net.py", flag)
@@ -137,6 +136,8 @@ def test_bad_targets_of_a_run(run: Run, tmp_path: Path, capsys: pytest.CaptureFi
     assert names(tmp_path / "full") == ["mine.txt"]
     assert main(["export", str(run.path), "-o", str(tmp_path / "empty"), "--no-proof"]) == 0
     assert (tmp_path / "empty" / "model.py").exists()
+    assert main(["export", str(run.path), "-o", str(tmp_path / "made" / "on" / "the" / "way.py"), "--no-proof"]) == 0
+    assert (tmp_path / "made" / "on" / "the" / "way.py").exists()
 
 
 # A space.
