@@ -19,6 +19,7 @@ from se_nas.evaluate import Evaluator
 from se_nas.evaluate.device import choose_device
 from se_nas.evaluate.training import TrainingEvaluator
 from se_nas.goals.objective import parse_objectives
+from se_nas.report.logs import with_logs
 from se_nas.run.environment import describe_environment
 from se_nas.run.evaluator import make_evaluator
 from se_nas.run.observer import Observer
@@ -95,6 +96,7 @@ def start(
     evaluator = evaluator or make_evaluator(space, settings)
     origin = check_start(evaluator, settings)
     engine = create_engine(evaluator, settings)
+    observer = with_logs(observer or Observer(), settings.log)
     earlier = read_earlier(settings, objectives)
     plan = Plan(space, settings, objectives, [], earlier)
     config = {
@@ -111,7 +113,6 @@ def start(
     }
     run = Run.create(out, config, earlier)
     run.use(space)
-    observer = observer or Observer()
     with run.lock():
         begin(run, evaluator, settings, origin, _scoring_device(settings.to_dict()), observer)
         return _go(run, plan, evaluator, engine, observer)
@@ -153,6 +154,7 @@ def resume(
         raise InputError("this run had an evaluator of its own", "go on from Python: se_nas.resume(path, evaluator=...)", str(path))
     evaluator = evaluator or make_evaluator(space, settings, run)
     engine = create_engine(evaluator, settings)
+    observer = with_logs(observer, settings.log)
     with run.lock():
         run.config = Run.open(path).config  # as it is now: another search may have gone on with it meanwhile
         begin(run, evaluator, settings, None, _scoring_device(settings.to_dict()), observer)

@@ -133,6 +133,9 @@ class SearchSettings:
     nni_machines: str = setting(
         "", "YAML file of the machines of --nni-service remote", WHERE, metavar="FILE", otherwise="none", resume=True
     )
+    log: tuple[str, ...] = setting(
+        (), "tensorboard or mlflow: curves, choices and costs, and the front as it grows", OUTPUT, resume=True, otherwise="none"
+    )
     keep_weights: str = setting("front", "of which trials; front keeps the references' too", OUTPUT, choices=("front", "all", "none"))
 
     def __post_init__(self) -> None:
@@ -164,7 +167,7 @@ class SearchSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as YAML can hold them."""
-        return {**asdict(self), "objectives": list(self.objectives)}
+        return {**asdict(self), "objectives": list(self.objectives), "log": list(self.log)}
 
 
 SECTIONS = (DATA, GOALS, STRATEGY, WHERE, OUTPUT)
@@ -206,6 +209,8 @@ def resolve_settings(
         merged["objectives"] = [own.get(str(name), name) for name in merged.get("objectives", cls.objectives)]
     if "objectives" in merged:
         merged["objectives"] = tuple(map(str, merged["objectives"]))
+    if "log" in merged:
+        merged["log"] = tuple(map(str, merged["log"]))
     train = {**section.get("train", {}), **given.get("train", {})}
     for name in train:
         if name not in types_of(TrainSettings):
