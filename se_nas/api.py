@@ -127,7 +127,7 @@ def resume(
         known(name, changeable(), "argument")
     settings = resolve_settings(run.config["search"], f"{run.path / 'run.yaml'}, search", {"trials": trials, "device": device, **changes})
     space = space or run.space
-    if evaluator is None and run.config["evaluator"] == "own":
+    if evaluator is None and run.config.get("evaluator") == "own":
         raise InputError("this run had an evaluator of its own", "go on from Python: se_nas.resume(path, evaluator=...)", str(path))
     evaluator = evaluator or make_evaluator(space, settings)
     engine = create_engine(evaluator, settings)

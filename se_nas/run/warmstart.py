@@ -24,10 +24,10 @@ def read_earlier(settings: SearchSettings, objectives: Sequence[Objective]) -> l
     run = Run.open(settings.warm_start)
     theirs = run.config["search"]
     for key, value in (("data", settings.data), ("epochs", settings.epochs)):
-        if theirs[key] != value:
+        if theirs.get(key) != value:
             raise InputError(
-                f"its {key} is {theirs[key]} and this search's is {value}: results cannot be compared",
-                f"search with {key} {theirs[key]}, or without the warm start",
+                f"its {key} is {theirs.get(key)} and this search's is {value}: results cannot be compared",
+                f"search with {key} {theirs.get(key)}, or without the warm start",
                 "warm_start",
             )
     measured = [objective.name for objective in objectives if not objective.known]
