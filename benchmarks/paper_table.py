@@ -1,4 +1,4 @@
-"""The SENet paper's printed sizes beside ours, as Markdown.
+"""The SENet paper's printed sizes beside ours, and its gains beside what they cost (`paper_gains`), as Markdown.
 
     python benchmarks/paper_table.py > docs/paper.md
 
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import paper_gains
 import torch
 from torch import nn
 
@@ -213,6 +214,8 @@ def markdown() -> str:
     lines = [
         "# The paper's sizes, printed and computed",
         "",
+        "Further down: [what the paper's SE blocks gain for what they add](#what-the-papers-se-blocks-gain-for-what-they-add).",
+        "",
         "Printed figures of Hu et al., *Squeeze-and-Excitation Networks*, arXiv 1709.01507v4, or of the authors' released models.",
         "Computed: trainable parameters, and multiply-adds of convolutions and linear layers of one image (MACs), nothing else.",
         "SE blocks have no biases unless the row says so, and r=16 unless it says so. `=` is agreement to the last printed digit;",
@@ -251,4 +254,4 @@ def _besides(row: Row, found: Computed) -> str:
 
 
 if __name__ == "__main__":
-    print(markdown())
+    print(f"{markdown()}\n\n{paper_gains.markdown()}")

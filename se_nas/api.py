@@ -23,6 +23,7 @@ from se_nas.run.evaluator import make_evaluator
 from se_nas.run.observer import Observer
 from se_nas.run.run import Run
 from se_nas.run.settings import SearchSettings, changeable, resolve_settings
+from se_nas.run.start import begin, check_start, with_identity
 from se_nas.run.warmstart import read_earlier
 from se_nas.setting import with_settings
 from se_nas.space.architecture import Architecture
@@ -74,8 +75,9 @@ def start(
     """`search` with its settings resolved; ``about`` is added to ``run.yaml``."""
     settings = replace(settings, strategy=full_name(settings.strategy, settings.engine))
     objectives = parse_objectives(settings.objectives)
-    kind = settings.evaluator if evaluator is None else "own"
+    space, kind = with_identity(space, settings), settings.evaluator if evaluator is None else "own"
     evaluator = evaluator or make_evaluator(space, settings)
+    origin = check_start(evaluator, settings)
     engine = create_engine(evaluator, settings)
     earlier = read_earlier(settings, objectives)
     plan = Plan(space, settings, objectives, [], earlier)
@@ -92,8 +94,11 @@ def start(
         "environment": describe_environment(),
     }
     run = Run.create(out, config, earlier)
+    run.use(space)
+    observer = observer or Observer()
     with run.lock():
-        return _go(run, plan, evaluator, engine, observer or Observer())
+        begin(run, evaluator, settings, origin, _scoring_device(settings.to_dict()), observer)
+        return _go(run, plan, evaluator, engine, observer)
 
 
 def resume(
@@ -126,13 +131,15 @@ def resume(
     for name in changes:
         known(name, changeable(), "argument")
     settings = resolve_settings(run.config["search"], f"{run.path / 'run.yaml'}, search", {"trials": trials, "device": device, **changes})
-    space = space or run.space
+    space = with_identity(space or run.space, settings)
+    run.use(space)
     if evaluator is None and run.config.get("evaluator") == "own":
         raise InputError("this run had an evaluator of its own", "go on from Python: se_nas.resume(path, evaluator=...)", str(path))
-    evaluator = evaluator or make_evaluator(space, settings)
+    evaluator = evaluator or make_evaluator(space, settings, run)
     engine = create_engine(evaluator, settings)
     with run.lock():
         run.config = Run.open(path).config  # as it is now: another search may have gone on with it meanwhile
+        begin(run, evaluator, settings, None, _scoring_device(settings.to_dict()), observer)
         finished = run.trials
         plan = Plan(space, settings, parse_objectives(settings.objectives), finished, run.earlier.read())
         if not plan.replayed:
@@ -161,7 +168,9 @@ def export(
     return exporter.export(space, architecture, directory, weights, about, exporter.ExportOptions.of(options))
 
 
-def export_trial(run: Run, trial: str, target: str | Path, untrained: bool = False, **options: bool) -> list[Exported]:
+def export_trial(
+    run: Run, trial: str, target: str | Path, untrained: bool = False, space: SearchSpace | None = None, **options: bool
+) -> list[Exported]:
     """Export one trial of a run with its weights, or every trial on its front.
 
     Args:
@@ -170,6 +179,7 @@ def export_trial(run: Run, trial: str, target: str | Path, untrained: bool = Fal
             ``trial-N`` of the target.
         target: ``NAME.py`` or a directory.
         untrained: leave the weights out.
+        space: needed if the run's backbone was given as a module or a function, and the run is not fresh from `search`.
         options: fields of `se_nas.exporter.ExportOptions`.
 
     Raises:
@@ -179,6 +189,8 @@ def export_trial(run: Run, trial: str, target: str | Path, untrained: bool = Fal
     from se_nas.exporter.trial import export_front, export_one, find_trial
 
     chosen = ExportOptions.of(options)
+    if space is not None:
+        run.use(space)
     if trial == "all-front":
         return export_front(run, run.space, Path(target), untrained, chosen)
     return [export_one(run, run.space, find_trial(run, trial), Path(target), untrained, chosen)]

@@ -15,6 +15,7 @@ from se_nas.run.trial import Trial
 from se_nas.space.architecture import REFERENCES, Architecture
 from se_nas.space.space import SearchSpace
 from se_nas.strategies import Strategy, create_strategy, replay, tell
+from se_nas.strategies.exact import EXACT, Exact
 from se_nas.strategies.external import External, is_external
 
 
@@ -74,9 +75,7 @@ class Plan:
         external = is_external(settings.strategy)
         self.trade = resolve_trade(vars(settings), objectives, space.plain_cost._asdict(), len(space.budgets))
         compared = self.trade.compared(objectives)
-        self._strategy: Strategy | External = (
-            External() if external else create_strategy(settings.strategy, space, compared, settings.seed, **_options(space, settings))
-        )
+        self._strategy = _strategy(space, settings, objectives, compared)
         for trial in earlier:
             tell(self._strategy, trial)
         self.replayed = external or replay(self._strategy, trials)
@@ -138,6 +137,16 @@ class Plan:
         """Tell the strategy of a trial. The trial must be in the ledger already."""
         tell(self._strategy, trial)
         self._finished += 1
+
+
+def _strategy(
+    space: SearchSpace, settings: SearchSettings, objectives: Sequence[Objective], compared: Sequence[Objective]
+) -> Strategy | External | Exact:
+    if is_external(settings.strategy):
+        return External()
+    if settings.strategy == EXACT:
+        return Exact(space, objectives)
+    return create_strategy(settings.strategy, space, compared, settings.seed, **_options(space, settings))
 
 
 def _options(space: SearchSpace, settings: SearchSettings) -> dict[str, Any]:

@@ -56,6 +56,9 @@ class PaperEvaluator:
 
     Raises:
         InputError: for another backbone, or candidates that the tables lack.
+
+    Attributes:
+        gains: of each group, what each of its options adds to the gain of each stage, shape (options, stages).
     """
 
     def __init__(self, space: SearchSpace, schedule: str = "ablations") -> None:
@@ -67,7 +70,7 @@ class PaperEvaluator:
         self._plain, self._full = SCHEDULES[schedule]
         self._blocks = {name: sum(site.stage == name for site in space.all_sites) for name in _STAGES}
         self._members = {group.name: [site.stage for site in group.sites] for group in space.groups}
-        self._tables = [np.array([self._option_gains(group.name, option) for option in group.options]) for group in space.groups]
+        self.gains = [np.array([self._option_gains(group.name, option) for option in group.options]) for group in space.groups]
 
     def __call__(self, architecture: Architecture, seed: int, fidelity: Mapping[str, int], device: str, report: Report) -> Evaluation:
         try:
@@ -78,26 +81,26 @@ class PaperEvaluator:
     def error(self, architecture: Architecture) -> float:
         """Estimated top-1 error on ImageNet in %, single centre crop of 224."""
         gains = [self._option_gains(group, spec) for group, spec in architecture]
-        return float(self._errors(np.sum(gains, 0)))
+        return float(self.errors(np.sum(gains, 0)))
 
     def estimates(self, codes: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
         """Estimated accuracy of many architectures of the space, shape (n,), from their codes, shape (n, genes)."""
-        groups = codes[:, codes.shape[1] - len(self._tables) :]
-        gains = sum((table[place] for table, place in zip(self._tables, groups.T, strict=True)), np.zeros((len(codes), len(_STAGES))))
-        return 1 - self._errors(gains) / 100
+        groups = codes[:, codes.shape[1] - len(self.gains) :]
+        gains = sum((table[place] for table, place in zip(self.gains, groups.T, strict=True)), np.zeros((len(codes), len(_STAGES))))
+        return 1 - self.errors(gains) / 100
+
+    def errors(self, gains: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Estimated top-1 errors in %, from the gains of stages in points along the last axis."""
+        total = gains.sum(-1)
+        pairs = total**2 - (gains**2).sum(-1)
+        errors: npt.NDArray[np.float64] = self._plain - (total - _overlap() * pairs) * self._full / _ALL
+        return errors
 
     def _option_gains(self, group: str, spec: SESpec | None) -> Sequence[float]:
         """What one choice adds to each stage's gain."""
         stages = self._members[group]
         share = 0.0 if spec is None else setting_share(spec)
         return [gain / self._blocks[stage] * stages.count(stage) * share for stage, gain in _STAGES.items()]
-
-    def _errors(self, gains: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """In %, from the gains of stages along the last axis."""
-        total = gains.sum(-1)
-        pairs = total**2 - (gains**2).sum(-1)
-        errors: npt.NDArray[np.float64] = self._plain - (total - _overlap() * pairs) * self._full / _ALL
-        return errors
 
 
 def setting_share(spec: SESpec) -> float:

@@ -90,6 +90,8 @@ def _about(run: Run, trial: Trial) -> dict[str, object]:
     if normalisation := run.config.get("normalisation"):
         about["normalisation"] = "; ".join(f"{name} {', '.join(f'{v:.4f}' for v in values)}" for name, values in normalisation.items())
         about["normalisation"] = f"{about['normalisation']} (of pixels in 0..1)"
+    if start := run.config.get("start"):
+        about["started from"] = f"{start['from']}, SHA-256 {start['digest'][:12]}"
     about |= {f"validation {name}": f"{value:.4f}" for name, value in trial.metrics.items()}
     about |= {f"test {name.removeprefix('test_')}": f"{value:.4f}" for name, value in scores.items()}
     for name in trial.metrics if len(same) > 1 else ():

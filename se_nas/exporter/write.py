@@ -57,13 +57,14 @@ def check_free(target: Path, written: Collection[str], force: bool) -> None:
     """Raise unless the target can be written. An export there that was killed is undone first.
 
     Raises:
-        InputError: if its parent is missing; if something is there and ``force`` is not given; if files of an earlier
-            export that are not ``written`` now would stay beside the new ones.
+        InputError: if a file is where a folder must be; if something is there and ``force`` is not given; if files of an
+            earlier export that are not ``written`` now would stay beside the new ones.
     """
     with _refused(target):
         place = Destination.of(target)
-        if not target.parent.is_dir():
-            raise InputError(f"there is no folder {target.parent}", "make it first, or choose another target", "target")
+        there = next(folder for folder in target.absolute().parents if os.path.lexists(folder))
+        if not there.is_dir():
+            raise InputError(f"{there} is no folder", "choose another target", "target")
         for folder in {place.folder, target.parent}:
             undo_killed(folder)
         for name in place.names:
@@ -100,7 +101,8 @@ def staged(folder: Path) -> Iterator[Path]:
     with _refused(folder):
         there = folder.exists()
         staging = (folder if there else folder.parent) / own_name()
-        staging.mkdir()
+        made = [parent for parent in staging.parents if not parent.exists()]
+        staging.mkdir(parents=True)
     try:
         with _refused(folder), _held(staging):
             yield staging
@@ -113,6 +115,9 @@ def staged(folder: Path) -> Iterator[Path]:
                     sync(folder.parent)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        for parent in made:
+            with contextlib.suppress(OSError):  # what was written is in it
+                parent.rmdir()
 
 
 def undo_killed(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import Any
 
 from se_nas.goals.hypervolume import hypervolume
@@ -11,6 +12,9 @@ from se_nas.run.front import Entry, Front
 from se_nas.run.run import Run
 from se_nas.run.trial import Trial
 from se_nas.space.architecture import REFERENCES
+
+LEAST_ADDED = 100_000
+"""Least that an architecture must cost more than another for its gain to be told for each million."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,10 @@ class Facts:
     def subject(self) -> str:
         """What was searched: ``resnet20 on cifar10``."""
         where = {"own": "on an own evaluator", "paper": "as the SENet paper's tables imply (an estimate, nothing was trained)"}
-        what = where.get(str(self.run.config.get("evaluator")), f"on {self.run.config['search'].get('data')}")
+        data = str(self.run.config["search"].get("data"))
+        kind, colon, path = data.partition(":")
+        told = f"{kind} {PurePath(path).name}" if colon and kind == "folder" else data  # a title is no place for a machine's paths
+        what = where.get(str(self.run.config.get("evaluator")), f"on {told}")
         return f"{self.backbone.get('name') or 'network'} {what}"
 
     @property
@@ -91,12 +98,17 @@ class Facts:
         return measured.loss(other.values[measured.name]) - measured.loss(entry.values[measured.name])
 
     def per_million(self, entry: Entry, reference: str, cost: str) -> float | None:
-        """`gain` for each million by which a cost exceeds the reference's; None if it does not exceed it."""
+        """`gain` for each million by which a cost exceeds the reference's.
+
+        None where there is nothing to say: no gain beyond noise, no cost beyond the reference's, or so little of it that a
+        million would be a guess (`LEAST_ADDED`).
+        """
         gained, other = self.gain(entry, reference), self.front.references.get(reference)
         if gained is None or other is None or not {cost} <= entry.values.keys() & other.values.keys():
             return None
         added = entry.values[cost] - other.values[cost]
-        return gained / added * 1e6 if added > 0 else None
+        beyond_noise = gained > 0 and self.front.noise is not None and not self.tied(entry, reference)
+        return gained / added * 1e6 if beyond_noise and added >= LEAST_ADDED else None
 
     @property
     def worst(self) -> dict[str, float] | None:

@@ -13,7 +13,7 @@ from se_nas.report.columns import Column, front_columns
 from se_nas.report.effects import effect_sentences, effects_chart
 from se_nas.report.facts import Facts
 from se_nas.report.grid import choices_grid
-from se_nas.report.sentences import commands, failures, findings, noise, progress, stopped_at
+from se_nas.report.sentences import commands, failures, findings, noise, progress, stopped_at, volume
 from se_nas.report.svg import mark
 from se_nas.report.words import amount, clean, duration, escaped, flatten, heading, is_share, summary
 from se_nas.run.run import Run
@@ -189,7 +189,9 @@ def _made(facts: Facts) -> str:
         ),
     ]
     tables = "".join(f"<div><h3>{name}</h3><table class='settings'>{_pairs(pairs)}</table></div>" for name, pairs in parts if pairs)
-    return _section("How it was made", f"<div class='made'>{tables}</div>")
+    size = volume(facts)
+    note = f"<p class='quiet'>{escaped(size)}</p>" if size else ""
+    return _section("How it was made", f"<div class='made'>{tables}</div>{note}")
 
 
 def _pairs(pairs: Iterable[tuple[str, str]]) -> str:

@@ -31,7 +31,6 @@ def findings(facts: Facts) -> list[str]:
         *_cheapest(facts, best),
         *_per_million(facts, best),
         *_references(facts),
-        *_volume(facts),
         *_test(facts, best),
         *(clean(line) for key in ("left_out", "narrowed") for line in (facts.run.config.get("backbone") or {}).get(key, [])),
     ]
@@ -45,6 +44,10 @@ def noise(facts: Facts, tie: str = "≈") -> str:
         return "All objectives are exact: there is no noise."
     if not facts.front.entries:
         return ""
+    if facts.run.config.get("evaluator") == "paper":
+        whole = facts.run.config["search"].get("strategy") == "exact" and facts.finished
+        exact = "The front is exact: no architecture of the space is estimated better at no more cost. " if whole else ""
+        return f"{exact}The paper's figures are of single trainings: differences up to 0.1 points are ties."
     if known is None:
         return f"Noise of {clean(measured.name)} is unknown: no seed was repeated (repeats: 2 measures it)."
     size = gain(measured, known.deviation, signed=False) + (" points" if is_share(measured.name) else "")
@@ -167,7 +170,7 @@ def _cheapest(facts: Facts, best: Entry) -> list[str]:
 
 
 def _per_million(facts: Facts, best: Entry) -> list[str]:
-    """The gain of the best architecture for each million by which its costs exceed those of the references."""
+    """What the best gains for each million that it costs more than a reference; nothing where noise may explain the gain."""
     measured = facts.front.measured
     if measured is None:
         return []
@@ -180,12 +183,12 @@ def _per_million(facts: Facts, best: Entry) -> list[str]:
     return [f"The best gains {', '.join(parts)}" + (" (points)." if is_share(measured.name) else ".")] if parts else []
 
 
-def _volume(facts: Facts) -> list[str]:
-    """The hypervolume, with its reference point."""
+def volume(facts: Facts) -> str:
+    """The hypervolume of the front, with its reference point. Empty until both references are trained."""
     if facts.worst is None or facts.volume is None or len(facts.front.objectives) < 2:
-        return []
+        return ""
     point = ", ".join(amount_of(name, value) for name, value in facts.worst.items())
-    return [f"Hypervolume of the front: {facts.volume:.4g}, from the worse of both references in each objective ({point})."]
+    return f"Hypervolume of the front: {facts.volume:.4g}, from the worse of both references in each objective ({point})."
 
 
 def _references(facts: Facts) -> list[str]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from se_nas.network.placement import Sites
-from se_nas.report.space_table import narrow_table
+from se_nas.report.columns import Column
+from se_nas.report.text_table import text_table
 from se_nas.se.cost import se_cost
 from se_nas.se.spec import PAPER, SEOptions
 
@@ -40,32 +42,28 @@ def show_sites(name: str, found: Sites) -> None:
     console = Console()
     rows = site_rows(found)
     usual, spare = [row for row in rows if not row["spare"]], [row for row in rows if row["spare"]]
-    console.print(_table(f"{name}: {len(usual)} sites", usual))
+    console.print(f"{name}: {len(usual)} sites", markup=False, highlight=False)
+    console.print("", _table(usual, console.width), "", sep="\n")
     if any(row["existing"] for row in usual):
         console.print('* has an SE block of its own, which a searched setting replaces and "no SE" removes', style="dim")
     if spare:
-        console.print(_table("outside of the blocks: searched only with sites: {add: [NAME]}", spare))
+        console.print("outside of the blocks: searched only with sites: {add: [NAME]}", markup=False, highlight=False)
+        console.print("", _table(spare, console.width), "", sep="\n")
     for left_out in found.left_out:
         console.print(str(left_out), style="yellow", markup=False, highlight=False)
 
 
-def _table(title: str, rows: list[dict[str, Any]]) -> Table:
-    table = narrow_table(title)
-    table.add_column("site", no_wrap=True)
-    for heading in ("stage", "kind"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("C", "H x W"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("placements", overflow="fold")
-    table.add_column("params at r=16", justify="right", overflow="fold")
-    for row in rows:
-        table.add_row(
-            row["site"] + (" *" if row["existing"] else ""),
-            row["stage"],
-            row["kind"],
-            str(row["channels"]),
-            " x ".join(map(str, row["size"])),
-            " ".join(row["placements"]),
-            f"{row['params']:,}",
-        )
-    return table
+def _table(rows: list[dict[str, Any]], width: int) -> Table:
+    def column(heading: str, cell: Callable[[dict[str, Any]], str], words: bool = False) -> Column:
+        return Column(heading, tuple(map(cell, rows)), words)
+
+    columns = [
+        column("site", lambda row: row["site"] + (" *" if row["existing"] else "")),
+        column("stage", lambda row: row["stage"], words=True),
+        column("kind", lambda row: row["kind"], words=True),
+        column("C", lambda row: str(row["channels"])),
+        column("H x W", lambda row: " x ".join(map(str, row["size"]))),
+        column("placements", lambda row: " ".join(row["placements"]), words=True),
+        column("params\nat r=16", lambda row: f"{row['params']:,}"),
+    ]
+    return text_table(columns, width)

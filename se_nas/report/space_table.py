@@ -8,6 +8,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from se_nas.report.columns import Column
+from se_nas.report.text_table import text_table
 from se_nas.report.words import percent
 from se_nas.se.cost import Cost
 from se_nas.space.space import SearchSpace
@@ -16,21 +18,17 @@ from se_nas.space.space import SearchSpace
 def show_space(space: SearchSpace) -> None:
     """Print the sites, the number of architectures, and their costs (``se-nas check``)."""
     console = Console()
-    table = narrow_table(f"{space!r}")
-    table.add_column("choice", no_wrap=True)
-    for heading in ("sites", "stage", "channels", "H x W", "options"):
-        table.add_column(heading, justify="left" if heading == "stage" else "right", overflow="fold")
-    for group in space.groups:
-        shapes = [site.attachments[group.candidates["placement"][0]] for site in group.sites]
-        table.add_row(
-            group.name,
-            str(len(group.sites)),
-            _joined(site.stage for site in group.sites),
-            _span([shape.channels for shape in shapes]),
-            _joined(" x ".join(map(str, shape.size)) for shape in shapes),
-            str(len(group.options)),
-        )
-    console.print(table)
+    shapes = [[site.attachments[group.candidates["placement"][0]] for site in group.sites] for group in space.groups]
+    columns = [
+        Column("choice", tuple(group.name for group in space.groups)),
+        Column("sites", tuple(str(len(group.sites)) for group in space.groups)),
+        Column("stage", tuple(_joined(site.stage for site in group.sites) for group in space.groups), words=True),
+        Column("channels", tuple(_span([shape.channels for shape in some]) for some in shapes), words=True),
+        Column("H x W", tuple(_joined(" x ".join(map(str, shape.size)) for shape in some) for some in shapes), words=True),
+        Column("options", tuple(str(len(group.options)) for group in space.groups)),
+    ]
+    console.print(repr(space), markup=False)
+    console.print("", text_table(columns, console.width), "", sep="\n")
     console.print(f"sites searched: {len(space.sites)} of {len(space.all_sites)}; tied by {space.share}")
     for line in (*map(str, space.left_out), *space.narrowed):
         console.print(line, style="yellow", markup=False, highlight=False)
@@ -65,8 +63,7 @@ def cost_rows(space: SearchSpace) -> dict[str, Cost]:
 def show_costs(space: SearchSpace) -> None:
     """Print parameters and MACs, and below them the operations that MACs leave out (``se-nas cost``)."""
     rows, plain = cost_rows(space), space.plain_cost
-    counted = narrow_table("MACs: multiply-accumulates of convolutions and linear layers, one image")
-    unseen = narrow_table("What the SE blocks do beside MACs, one image: operations, and bytes of float32 read and written")
+    counted, unseen = _narrow_table(), _narrow_table()
     for table, headings in [(counted, ("parameters", "more", "MACs", "more")), (unseen, ("elementwise", "reductions", "bytes"))]:
         table.add_column("", overflow="fold")
         for heading in headings:
@@ -76,13 +73,15 @@ def show_costs(space: SearchSpace) -> None:
         if name != "backbone":
             unseen.add_row(name, *(f"{value:,}" for value in (cost.elementwise, cost.reductions, cost.bytes)))
     console = Console()
+    console.print("MACs: multiply-accumulates of convolutions and linear layers, one image")
     console.print(counted)
+    console.print("What the SE blocks do beside MACs, one image: operations, and bytes of float32 read and written")
     console.print(unseen)
 
 
-def narrow_table(title: str) -> Table:
+def _narrow_table() -> Table:
     """An empty table without frames."""
-    return Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False, padding=(0, 1))
+    return Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1))
 
 
 def _amount(number: int) -> str:

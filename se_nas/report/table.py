@@ -109,6 +109,7 @@ def as_json(run: Run) -> dict[str, Any]:
         "noise": {"metric": measured.name, "deviation": _number(noise.deviation), "source": noise.source} if noise and measured else None,
         "references": {name: _reference(facts, front.references.get(name)) for name in REFERENCES},
         "best": best.number if best else None,
+        "hypervolume": {"value": facts.volume, "reference_point": facts.worst} if facts.volume is not None else None,
         "front": [_row(facts, entry) for entry in front.front],
         "effects": effects.to_json() if (effects := run.effects()) else None,
         "failed": [

@@ -31,6 +31,7 @@ PARTS: dict[str, tuple[type, ...]] = {
     "backbone": (dict, type(None)),
     "environment": (dict, type(None)),
     "normalisation": (dict, type(None)),
+    "start": (dict, type(None)),
     "validation_images": (int, type(None)),
     "evaluator": (str, type(None)),
     "created": (str, type(None)),

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from se_nas.space.space import SearchSpace
 
+START = "start.safetensors"
+
 EARLIER = "warm_start.jsonl"
 """The trials of an earlier run that this one began with: a resume does not need the earlier run."""
 
@@ -38,6 +40,7 @@ class Run:
 
     - ``run.yaml``: space, settings, budgets, versions and hardware, with all defaults filled in.
     - ``trials.jsonl``: the ledger.
+    - ``start.safetensors``: the trained weights that every trial begins with, if the search has a start.
     - ``weights/``: weights of the front and the references.
     - ``test.json``: the finished front's scores on the test split.
     - ``effects.json``: what each choice brings, with the number of ledger lines that this was computed from.
@@ -184,11 +187,11 @@ class Run:
         """What each choice brings, from all complete trials of the run's fidelity.
 
         Read from ``effects.json`` if that is of the ledger as it is now; otherwise computed, and kept there. None if nothing is
-        measured: then all objectives are exact.
+        measured: all objectives are exact, or estimates of the paper's tables, which say themselves what each choice brings.
         """
         trials, path = self.trials, self.path / "effects.json"
         front = self.front_of(trials)
-        if front.measured is None:
+        if front.measured is None or self.config.get("evaluator") == "paper":
             return None
         known = read_effects(path)
         if known is not None and (known.lines, known.metric) == (len(trials), front.measured.name):
@@ -216,8 +219,13 @@ class Run:
         if "backbone" not in section:
             raise InputError("space is missing", FIX, str(self.path / "run.yaml"))
         if section["backbone"] is None:
-            raise InputError("this run's backbone was given as an object of Python", "go on from Python and pass space=...", str(self.path))
+            problem = "this run's backbone was given as an object of Python, which a file cannot hold"
+            raise InputError(problem, "in Python pass the space to what you call (space=...)", str(self.path))
         return SearchSpace.from_dict(section, f"{self.path / 'run.yaml'}, space")
+
+    def use(self, space: SearchSpace) -> None:
+        """Take this object for `space`, so that runs whose backbone is an object of Python have one."""
+        self.__dict__["space"] = space
 
     # Weights: one file for each trial.
 

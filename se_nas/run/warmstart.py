@@ -17,17 +17,18 @@ def read_earlier(settings: SearchSettings, objectives: Sequence[Objective]) -> l
     The two spaces need only overlap: strategies ignore architectures that are not in the new space.
 
     Raises:
-        InputError: if the metrics cannot be compared (other data or epochs), or no trial is left.
+        InputError: if the metrics cannot be compared (other data, epochs or start), or no trial is left.
     """
     if not settings.warm_start:
         return []
     run = Run.open(settings.warm_start)
     theirs = run.config["search"]
-    for key, value in (("data", settings.data), ("epochs", settings.epochs)):
-        if theirs.get(key) != value:
+    for key, value in (("data", settings.data), ("epochs", settings.epochs), ("start", settings.start)):
+        their = theirs.get(key, SearchSettings.start)
+        if their != value:
             raise InputError(
-                f"its {key} is {theirs.get(key)} and this search's is {value}: results cannot be compared",
-                f"search with {key} {theirs.get(key)}, or without the warm start",
+                f"its {key} is {their} and this search's is {value}: results cannot be compared",
+                f"search with {key} {their}, or without the warm start",
                 "warm_start",
             )
     measured = [objective.name for objective in objectives if not objective.known]

@@ -28,6 +28,7 @@ from se_nas.errors import InputError, known
 from se_nas.goals.objective import Objective
 from se_nas.run.trial import Trial
 from se_nas.strategies.base import Strategy
+from se_nas.strategies.exact import Exact
 from se_nas.strategies.external import External
 
 __all__ = ["STRATEGIES", "Strategy", "create_strategy", "replay", "tell"]
@@ -68,7 +69,7 @@ def create_strategy(name: str, space: Any, objectives: Sequence[Objective], seed
     return strategy
 
 
-def replay(strategy: Strategy | External, trials: Sequence[Trial]) -> bool:
+def replay(strategy: Strategy | External | Exact, trials: Sequence[Trial]) -> bool:
     """Restore a strategy: tell a new one all trials of the ledger, in order.
 
     Args:
@@ -96,7 +97,7 @@ def _checkable(trials: Sequence[Trial]) -> list[Trial]:
     return alone[:1] + alone[1:][-1:]
 
 
-def tell(strategy: Strategy | External, trial: Trial) -> None:
+def tell(strategy: Strategy | External | Exact, trial: Trial) -> None:
     """Tell a strategy the result of a finished trial, except for a copy (population based training): its training was not its own."""
     if trial.role == "copy":
         return

@@ -128,7 +128,7 @@ def test_bad_targets_of_a_run(run: Run, tmp_path: Path, capsys: pytest.CaptureFi
         assert "exists; choose another target, or overwrite it (--force)" in refused(
             capsys, run.path, "--trial", trial, "-o", tmp_path / "full"
         )
-        assert "there is no folder" in refused(capsys, run.path, "--trial", trial, "-o", tmp_path / "no" / "where")
+        assert "mine.txt is no folder" in refused(capsys, run.path, "--trial", trial, "-o", tmp_path / "full" / "mine.txt" / "net")
     assert "is one file, and the front has" in refused(capsys, run.path, "--trial", "all-front", "-o", tmp_path / "net.py")
     for flag in ("--hub", "--timm"):
         assert f"{flag}: " in refused(capsys, run.path, "-o", tmp_path / "net.py", flag)
@@ -136,6 +136,8 @@ def test_bad_targets_of_a_run(run: Run, tmp_path: Path, capsys: pytest.CaptureFi
     assert names(tmp_path / "full") == ["mine.txt"]
     assert main(["export", str(run.path), "-o", str(tmp_path / "empty"), "--no-proof"]) == 0
     assert (tmp_path / "empty" / "model.py").exists()
+    assert main(["export", str(run.path), "-o", str(tmp_path / "made" / "on" / "the" / "way.py"), "--no-proof"]) == 0
+    assert (tmp_path / "made" / "on" / "the" / "way.py").exists()
 
 
 # A space.

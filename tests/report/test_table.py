@@ -124,7 +124,20 @@ def test_json_has_stable_keys_and_only_json_types(make_run: MakeRun) -> None:
     run = make_run(make_trials(24), test=True)
     data = as_json(run)
     assert json.loads(json.dumps(data, allow_nan=False)) == data
-    assert set(data) == {"run", "status", "objectives", "trade", "trials", "noise", "references", "best", "front", "effects", "failed"}
+    assert set(data) == {
+        "run",
+        "status",
+        "objectives",
+        "trade",
+        "trials",
+        "noise",
+        "references",
+        "best",
+        "hypervolume",
+        "front",
+        "effects",
+        "failed",
+    }
     assert data["status"] == "complete"
     assert data["trials"] == {"finished": 24, "failed": 2, "stopped": 0, "planned": 24}
     assert data["noise"]["deviation"] > 0

@@ -58,7 +58,7 @@ def _try(nni: Any, payload: Mapping[str, Any], config: str, weights: str) -> Non
         timer.start()
     run = Run.open(Path(config).parent)
     settings = resolve_settings(run.config["search"], config, {})
-    evaluator = make_evaluator(run.space, settings)
+    evaluator = make_evaluator(run.space, settings, run)
     device = choose_device(settings.device.partition(":")[0])  # NNI shows a trial its own GPUs only
 
     def report(epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:

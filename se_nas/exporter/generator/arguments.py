@@ -1,4 +1,4 @@
-"""The arguments of a class: the constants in which its modules differ, and what they are called."""
+"""The arguments of a class: the constants in which its modules differ, and their names."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CHANNELS = {
 
 @dataclass
 class Parameter:
-    """An argument of ``__init__``: its value for each module of the family (or `MISSING`), and what it is called."""
+    """An argument of ``__init__``: its name, and its value for each module of the family (or `MISSING`)."""
 
     kind: str
     values: list[Any]
@@ -42,7 +42,7 @@ class Finder:
     parameters: list[Parameter] = field(default_factory=list)
 
     def place(self, kind: str, values: list[Any], child: str, argument: str) -> Any:
-        """What stands for these values: a constant, an argument, or a formula of one."""
+        """The expression for these values: a constant, an argument, or a formula of an argument."""
         known = [value for value in values if value is not MISSING]
         if not known or all(same(value, known[0]) for value in known):
             return known[0] if known else MISSING
@@ -74,7 +74,7 @@ class Derived:
 
 
 def _formulas(kind: str, of: str) -> list[tuple[str, Callable[[int], int]]]:
-    """Formulas that an argument of one kind may be of one of another."""
+    """The formulas by which an argument of one kind may follow from an argument of another kind."""
     if kind == of == "channels":
         return MULTIPLES
     return [("{} // 2", lambda n: n // 2)] if (kind, of) == ("padding", "kernel_size") else []
@@ -92,7 +92,7 @@ MULTIPLES = [(f"{k} * {{}}", _times(k)) for k in range(2, 9)] + [(f"{{}} // {k}"
 
 
 def kind_of_argument(argument: str) -> str:
-    """What sort of a number an argument is: those of one sort with one value in all modules are one argument."""
+    """What an argument means, such as a number of channels. Arguments with the same meaning and the same values become one."""
     return "channels" if argument in CHANNELS or argument.endswith(("channels", "width")) else argument
 
 
@@ -106,7 +106,7 @@ def _compatible(a: Sequence[Any], b: Sequence[Any]) -> bool:
 
 
 def name_all(parameters: Sequence[Parameter]) -> None:
-    """Names for arguments: what the person who wrote the network would have called them."""
+    """Names for arguments, as the author of the network would have chosen them."""
     channels = [p for p in parameters if p.kind == "channels"]
     taken: set[str] = set()
 
@@ -135,7 +135,7 @@ def name_all(parameters: Sequence[Parameter]) -> None:
 
 
 def with_defaults(parameters: Sequence[Parameter]) -> list[Parameter]:
-    """Arguments in order: those without a default first."""
+    """Arguments in order, those without a default first."""
     for parameter in parameters:
         known = [value for value in parameter.values if value is not MISSING]
         if parameter.kind == "se" and None in known:

@@ -23,7 +23,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Branch:
-    """What is done under a condition, and otherwise."""
+    """Steps under a condition, and the steps otherwise."""
 
     train: tuple[Step, ...]
     evaluation: tuple[Step, ...] = ()
@@ -38,11 +38,11 @@ class Body:
     """The code of a ``forward``.
 
     Attributes:
-        names: of the arguments.
-        params: the arguments, as in the steps.
-        items: what it does.
-        result: what it returns, or a `Training` with what it returns in both modes.
-        lists: numbers of the arguments that are one variable for a list of tensors.
+        names: names of the arguments.
+        params: the arguments, as tensors of the steps.
+        items: the steps and branches.
+        result: what is returned; a `Training` if it differs between modes.
+        lists: numbers of the arguments that are lists of tensors.
     """
 
     names: tuple[str, ...]
@@ -56,11 +56,11 @@ def merge(evaluation: Frame | None, train: Frame | None, silent: Collection[str]
     """One body for both modes.
 
     Args:
-        evaluation, train: what one module does in each; None if it is not called.
-        silent: paths of modules that hand on what they are given; their calls are left out.
+        evaluation, train: the module's frame in each mode; None if it is not called.
+        silent: paths of modules that return their input; their calls are left out.
 
     Raises:
-        Unsupported: if the modes differ in ways that no ``if self.training`` can say.
+        Unsupported: if ``if self.training`` cannot express how the modes differ.
     """
     frames = [_tidy(frame, silent) for frame in (evaluation, train) if frame is not None]
     first, last = frames[0], frames[-1]
@@ -70,12 +70,12 @@ def merge(evaluation: Frame | None, train: Frame | None, silent: Collection[str]
         raise Unsupported("its arguments differ between training and evaluation")
     try:
         return _merged(first, last)
-    except Unsupported:  # what only the evaluation does may still be a branch of what the training does
+    except Unsupported:  # steps of the evaluation alone may be a branch in those of the training
         return _merged(last, first, swapped=True)
 
 
 def _tidy(frame: Frame, silent: Collection[str]) -> Body:
-    """A frame's body without calls that do nothing, its tensors numbered in order."""
+    """The body of a frame, without calls that do nothing, and with its tensors numbered in order."""
     same: dict[Ref, Any] = {}
     steps: list[Step] = []
 
@@ -92,7 +92,7 @@ def _tidy(frame: Frame, silent: Collection[str]) -> Body:
 
 
 def _own_batch_norm(frame: Frame) -> list[Step]:
-    """A frame's steps; those of a batch norm that extends torch's are a call of torch's."""
+    """The steps of a frame. The steps of a batch norm that extends torch's become one call of torch's."""
     if not isinstance(frame.module, nn.modules.batchnorm._BatchNorm):
         return frame.steps
     steps = []
@@ -116,7 +116,7 @@ def numbered(body: Body) -> Body:
 
 
 def rewritten(body: Body, ref: Callable[[Ref], Any]) -> Body:
-    """A body with other tensors in it."""
+    """A body with its tensors replaced."""
     params = substitute(body.params, ref)
     return replace(body, params=params, items=tuple(rewritten_item(item, ref) for item in body.items), result=_value(body.result, ref))
 
@@ -129,7 +129,7 @@ def rewritten_item(item: Item, ref: Callable[[Ref], Any]) -> Item:
 
 
 def with_reads(item: Any, refs: Iterator[Any]) -> Any:
-    """An item, or a value, that reads other tensors: those given, in the order of `reads`."""
+    """An item or value that reads these tensors instead, in the order of `reads`."""
     if isinstance(item, Branch):
         then, otherwise = (tuple(with_reads(step, refs) for step in steps) for steps in (item.train, item.evaluation))
         return Branch(then, otherwise, item.condition)
@@ -154,12 +154,12 @@ def _value(value: Any, ref: Callable[[Ref], Any]) -> Any:
 
 
 def steps_of(items: Sequence[Item]) -> list[Step]:
-    """All steps, those in branches too."""
+    """All steps, also those in branches."""
     return [step for item in items for step in ((*item.train, *item.evaluation) if isinstance(item, Branch) else (item,))]
 
 
 def reads(item: Item | Any) -> list[Ref]:
-    """The tensors that an item, or a value, reads, in order."""
+    """The tensors that an item or value reads, in order."""
     if isinstance(item, Branch):
         return [ref for step in (*item.train, *item.evaluation) for ref in reads(step)]
     if isinstance(item, Step):
@@ -172,23 +172,23 @@ def reads(item: Item | Any) -> list[Ref]:
 
 
 def _merged(evaluation: Body, train: Body, swapped: bool = False) -> Body:
-    """Align the steps of two bodies; what is in one of them only becomes a branch, in which the second may give a tensor a new value.
+    """Align the steps of two bodies. Steps of one body only become a branch, in which the second may give a tensor a new value.
 
-    ``swapped``: the first is the training, and the second the evaluation.
+    ``swapped``: the first is the training, the second the evaluation.
     """
 
     def choice(a: Any, b: Any) -> Training:
         return Training(a, b) if swapped else Training(b, a)
 
     alike = SequenceMatcher(None, [_key(s) for s in evaluation.items], [_key(s) for s in train.items], autojunk=False)
-    # The tensors of the training pass get numbers of their own, until they are found to be those of the evaluation.
+    # Tensors of the training pass have their own numbers until they are matched with those of the evaluation.
     offset = 1 + max((ref.number for ref in _all_refs(evaluation)), default=0)
     train = rewritten(train, lambda ref: Ref(ref.number + offset))
     same: dict[Ref, Ref] = dict(zip(refs_of(train.params), refs_of(evaluation.params), strict=True))
     items: list[Item] = []
 
     def unify(a: Any, b: Any) -> Any:
-        """The value that stands for ``a`` in evaluation and ``b`` in training."""
+        """One value for ``a`` in evaluation and ``b`` in training."""
         if isinstance(a, Ref) and isinstance(b, Ref):
             if same.setdefault(b, a) != a:
                 raise Unsupported("training and evaluation mix up tensors")
@@ -221,7 +221,7 @@ def _merged(evaluation: Body, train: Body, swapped: bool = False) -> Body:
 
 
 def _check_reassigned(body: Body, evaluation: Body, swapped: bool) -> None:
-    """Raise if the second body gives more than one tensor a new value that is read after."""
+    """Raise if the second body gives several tensors a new value that is read later."""
     made = {ref for step in steps_of(evaluation.items) for ref in refs_of(step.out)} | set(refs_of(body.params))
     for i, item in enumerate(body.items):
         if isinstance(item, Branch):
@@ -236,7 +236,7 @@ def _all_refs(body: Body) -> list[Ref]:
 
 
 def _key(step: Item) -> str:
-    """What two steps must have in common to be one."""
+    """Two steps can be one if they have the same key."""
     assert isinstance(step, Step)
 
     def masked(value: Any) -> Any:

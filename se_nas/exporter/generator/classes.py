@@ -1,4 +1,4 @@
-"""The classes of a network: one for all modules that compute alike, in the order in which a file needs them."""
+"""The classes of a network, in the order in which a file needs them. Modules that compute alike share one."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class Classes:
 
     Attributes:
         network: the searched network, in which SE blocks are attached.
-        inputs: of one call.
+        inputs: inputs of one call.
         reserved: names that no class may have.
-        inference: whether to write what it computes in evaluation mode alone, and over tensors that are read no more.
+        inference: write the evaluation mode only, with steps in place where nothing reads a tensor again.
     """
 
     network: nn.Module
@@ -48,7 +48,7 @@ class Classes:
     reserved: frozenset[str]
     inference: bool = False
     definitions: dict[str, Definition] = field(default_factory=dict)
-    one_size: bool = False  # whether what the network computes depends on the size of its images
+    one_size: bool = False  # whether the network computes something else at other sizes
     expressions: dict[str, Expression] = field(default_factory=dict)
 
     def find(self) -> Expression:
@@ -85,7 +85,7 @@ class Classes:
         self._refuse_shared()
 
     def _refuse_shared(self) -> None:
-        """Raise if a tensor is in the network twice: each gets a name of its own in the file."""
+        """Raise if the network has a tensor twice: in the file each has its own name."""
         tensors = [
             t for module in self.modules.values() for t in (*module._parameters.values(), *module._buffers.values()) if t is not None
         ]
@@ -128,19 +128,19 @@ class Classes:
 
     @property
     def _sums(self) -> set[str]:
-        """SE blocks of an inference form that add their product to something."""
+        """SE blocks of an inference form that add their product to another tensor."""
         return {path for path, module in self.modules.items() if isinstance(module, SEBlock) and getattr(module.spec, "sums", False)}
 
     @cached_property
     def _plain(self) -> nn.Module:
-        """The network without memory."""
+        """The network on the meta device."""
         return copy.deepcopy(self.network).to("meta")
 
     def _differs(self, recording: Recording, training: bool, inputs: Inputs) -> bool:
-        """Whether the network does something else on inputs of another size, or decides anything by their size."""
+        """Whether the network does something else at another size, or bases a decision on the size."""
         try:
             other = self._pass(training, inputs)
-        except Exception:  # it takes none
+        except Exception:  # it does not take other sizes
             return False
         same = other.frames.keys() == recording.frames.keys() and other.noted == recording.noted
         return not same or any(form(other.frames[path]) != form(frame) for path, frame in recording.frames.items())
@@ -155,7 +155,7 @@ class Classes:
 
     @cached_property
     def kinds(self) -> dict[str, Key]:
-        """Modules that get a class, and what modules of one class have in common."""
+        """Path -> key of each module that gets a class. Modules of one class have one key."""
         own = [
             path
             for path, module in self.modules.items()
@@ -202,7 +202,7 @@ class Classes:
         container = next((name for cls, name in CONTAINERS.items() if isinstance(module, cls)), "")
         body = self.bodies.get(path)
         if container == "nn.ModuleList" and not all(child.rpartition(".")[2].isdigit() for child in self.children[path]):
-            container = "nn.ModuleDict"  # an SE block stands in the list, by its name
+            container = "nn.ModuleDict"  # an SE block is in the list, under its name
         called = {step.name for step in steps_of(body.items)} if body else set()
         children = {}
         for child in self.children[path]:
@@ -220,7 +220,7 @@ class Classes:
         return Template(path, base, container, children, initial(module), listed(rolled) if rolled else None, simple)
 
     def expression(self, path: str) -> Expression:
-        """The expression that makes a module."""
+        """The expression that constructs a module."""
         if path not in self.expressions:
             self.expressions[path] = self._expression(path)
         return self.expressions[path]
@@ -245,7 +245,7 @@ class Classes:
         return Container(container, tuple(items.items()))
 
     def _as_containers(self, templates: list[Template]) -> dict[str, Expression]:
-        """Those modules that only call their children one after another, and are better written as ``nn.Sequential``."""
+        """Modules that only call their children one after another, and read better as ``nn.Sequential``."""
         bodies = [template.body for template in templates]
         if not all(body and is_chain(body, list(t.children)) for body, t in zip(bodies, templates, strict=True)):
             return {}
@@ -271,7 +271,7 @@ class Classes:
     # Loops.
 
     def _rolled(self, body: Body, path: str) -> Body:
-        """A body in which calls of all children of a list, one after another, are a loop."""
+        """A body with a loop in place of calls of all children of a list, one after another."""
         owners = {path: ""} if isinstance(self.modules[path], tuple(CONTAINERS)) else {}
         owners |= {child: child.removeprefix(f"{path}.") if path else child for child in self.children[path]}
         for owner, name in owners.items():

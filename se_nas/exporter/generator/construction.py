@@ -1,4 +1,4 @@
-"""What is written in ``__init__``: expressions of modules as source text."""
+"""What ``__init__`` says: expressions of modules as source text."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Builder:
         return Brackets(value.name, arguments(positional, named))
 
     def _new(self, value: New, hidden: str = "", shown: str = "") -> Text:
-        """``hidden`` is an argument that is written as the variable ``shown``."""
+        """A call of a class; the argument ``hidden`` is written as the variable ``shown``."""
         definition = self.classes[value.name]
         if definition.container and definition.body is not None:
             own = [(name, self.text(item)) for name, item in value.args if name != "modules"]
@@ -110,7 +110,7 @@ class Builder:
         return (Brackets("OrderedDict", (pairs,)),)
 
     def _runs(self, items: Sequence[Expression]) -> tuple[Text, ...]:
-        """Modules one after another; those that are alike are one comprehension."""
+        """Modules one after another; equal ones become one comprehension."""
         texts: list[Text] = []
         i = 0
         while i < len(items):
@@ -159,7 +159,7 @@ SIMPLE = (int, float, str, SESpec, type(None))
 
 
 def _alike(items: Sequence[Expression], start: int) -> tuple[int, str]:
-    """How far the modules from ``start`` on differ in one argument at most, and which one that is."""
+    """How many modules from ``start`` on differ in one argument at most, and in which one."""
     first, varied, end = items[start], "", start + 1
     while isinstance(first, New) and end < len(items):
         other = items[end]
@@ -171,7 +171,7 @@ def _alike(items: Sequence[Expression], start: int) -> tuple[int, str]:
             break
         varied = next(iter(differing), varied)
         end += 1
-    if varied:  # a run of equal ones first reads better than a list of mostly equal values
+    if varied:  # a run of equal modules reads better than a list of mostly equal values
         same = next((i for i in range(start + 1, end) if items[i] != first), end)
         if same - start >= 4:
             return same, ""

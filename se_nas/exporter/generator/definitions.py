@@ -1,4 +1,4 @@
-"""The class that makes a family of modules, and the arguments that make each of them."""
+"""The class of a family of modules, and the arguments for each of them."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class Definition:
     Attributes:
         name: of the class.
         parameters: of ``__init__``, in order.
-        container: what it extends and is filled like, such as ``nn.ModuleDict``; or "".
+        container: the container that it extends, such as ``nn.ModuleDict``; or "".
         base: the layer of torch.nn that it extends, with its arguments.
-        children, tensors: what ``__init__`` makes.
+        children, tensors: what ``__init__`` constructs.
         stored: further attributes: name -> source text.
-        body: of ``forward``; None if that is inherited.
-        placed: the SE block that stands at several places, or "".
-        paths: of the modules that it makes.
+        body: body of ``forward``; None if it is inherited.
+        placed: the SE block whose place differs between modules, or "".
+        paths: paths of its modules.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Definition:
 
 
 def define(family: Family, name: str) -> tuple[Definition, list[New]]:
-    """A family's class, and the expression that makes each of its modules."""
+    """The class of a family, and the expression that constructs each of its modules."""
     templates, finder = family.templates, Finder()
     first = templates[0]
     base = first.base and _fill(finder, [template.base for template in templates], "")
@@ -98,14 +98,14 @@ def define(family: Family, name: str) -> tuple[Definition, list[New]]:
 
 
 def _renamed(item: Item, tail: str) -> Item:
-    """An item under the attribute that says whether a module has the last branch."""
+    """An item whose condition is the attribute that says whether a module has the last branch."""
     if isinstance(item, Branch) and item.condition == "self.residual":
         return replace(item, condition=f"self.{tail}")
     return item
 
 
 def _value(parameter: Parameter, i: int) -> Any:
-    """What the i-th module is given for an argument. If it lacks the part that needs it: the default, or any other module's value."""
+    """The i-th module's value of an argument. A module without the part that needs it gets the default, or any value."""
     value = parameter.values[i]
     if value is not MISSING:
         return value
@@ -121,7 +121,7 @@ def _as_name(value: Any) -> Any:
 
 
 def _conditional(value: Any) -> Any:
-    """An expression in which SE blocks that not all modules have are optional."""
+    """An expression with a condition on each SE block that only some modules have."""
     if isinstance(value, Container):
         items = [(name, item) for name, item in value.items if not (isinstance(item, SE) and item.spec is None)]
         return Container(value.name, tuple((name, _conditional(item)) for name, item in items))
@@ -131,7 +131,7 @@ def _conditional(value: Any) -> Any:
 
 
 def _fill(finder: Finder, expressions: Sequence[Any], child: str) -> Any:
-    """One expression for all modules, with arguments in the place of constants that differ."""
+    """One expression for all modules, with an argument in place of each constant that differs."""
     lists = [constants(expression) if expression is not MISSING else None for expression in expressions]
     contexts = next(found for found in lists if found is not None)
     columns = [[MISSING if found is None else found[i][1] for found in lists] for i in range(len(contexts))]
@@ -172,7 +172,7 @@ def _children(finder: Finder, family: Family) -> dict[str, Any]:
 
 
 def _fill_body(finder: Finder, family: Family) -> tuple[Body | None, list[Parameter]]:
-    """The body with its holes filled, and the arguments that it needs as attributes."""
+    """The body with its holes filled, and the arguments that must be attributes for it."""
     if family.body is None:
         return None, []
     stored: dict[int, Parameter] = {}
@@ -194,7 +194,7 @@ def _fill_body(finder: Finder, family: Family) -> tuple[Body | None, list[Parame
 
 
 def _attribute(family: Family, column: Sequence[Any]) -> str:
-    """What the network's own modules call a constant of their code: an attribute, or ``keep_p`` for 1 minus ``p``."""
+    """The name of a constant in the network's own modules: an attribute, or ``keep_p`` for 1 minus ``p``."""
     pairs = [(template.attributes, value) for template, value in zip(family.templates, column, strict=True) if value is not MISSING]
     for name in pairs[0][0]:
         owned = [(attributes[name], value) for attributes, value in pairs if name in attributes]
@@ -209,7 +209,7 @@ def _attribute(family: Family, column: Sequence[Any]) -> str:
 
 @dataclass
 class _Flags:
-    """Conditions under which a child is there, or a branch is taken."""
+    """Conditions for having a child or taking a branch."""
 
     finder: Finder
     family: Family
@@ -227,7 +227,7 @@ class _Flags:
         return Conditional(expression, self.condition(name, present))
 
     def condition(self, name: str, present: Sequence[bool]) -> str:
-        """Source text that is true of the modules given: of arguments that there are, or of a new one."""
+        """Source text of a condition that is true for these modules only; it uses existing arguments, or a new one."""
         values = {parameter.name: parameter.values for parameter in self.finder.parameters}
         for text, function in CONDITIONS.items():
             names = function.__code__.co_varnames[: function.__code__.co_argcount]

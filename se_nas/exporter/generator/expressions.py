@@ -1,4 +1,4 @@
-"""How modules are constructed, as expressions: what an exported file writes in ``__init__``."""
+"""Expressions that construct modules, as an exported file has them in ``__init__``."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class New:
 
 @dataclass(frozen=True)
 class Initial:
-    """A parameter or buffer of a module's own: its shape and what it begins with (a number, or values)."""
+    """A module's own parameter or buffer: its shape and its initial value (a number, or values)."""
 
     kind: str
     shape: tuple[Any, ...]
@@ -84,10 +84,10 @@ Expression = Layer | SE | Container | New | Conditional | Name
 
 
 def layer(module: nn.Module) -> Layer:
-    """The expression of a module of torch.nn, or of the torch.nn part of one that extends it.
+    """The expression for a module of torch.nn, or for the torch.nn part of a module that extends it.
 
     Raises:
-        Unsupported: if its arguments cannot be told from it.
+        Unsupported: if its arguments cannot be read from it.
     """
     base = base_layer(module)
     if base is None:
@@ -141,7 +141,7 @@ def _check(module: nn.Module, base: type[nn.Module], args: dict[str, Any]) -> No
 
 
 def initial(module: nn.Module) -> dict[str, Initial]:
-    """The parameters and buffers that a module has beside those of its class of torch.nn."""
+    """The parameters and buffers of a module, without those of the class of torch.nn that it extends."""
     known: set[str] = set()
     if base_layer(module) is not None:
         base = layer(module)
@@ -160,7 +160,7 @@ def initial(module: nn.Module) -> dict[str, Initial]:
 
 
 def _begins(name: str, tensor: Tensor, kind: str, passing: bool) -> Any:
-    """What a tensor is filled with: a number, its values if they are few, ``normal`` if it is random, or `STORED`."""
+    """The initial value of a tensor: a number, its values if there are few, ``normal`` if it is random, or `STORED`."""
     if tensor.is_meta:
         raise Unsupported(f"the values of {name} cannot be told")
     first = tensor.flatten()[0].item() if tensor.numel() else 0
@@ -186,7 +186,7 @@ HOLE = "\0"
 
 
 def map_constants(value: Any, change: Callable[[tuple[str, ...], Any], Any], context: tuple[str, ...] = ()) -> Any:
-    """An expression, or a value in a step, with its constants changed; ``change`` hears where in it each is."""
+    """An expression, or a value in a step, with its constants changed by ``change(where, constant)``."""
 
     def go(item: Any, *more: str) -> Any:
         return map_constants(item, change, (*context, *more))
@@ -237,7 +237,7 @@ STATELESS = {
 
 
 def _is_stateless(value: Any) -> bool:
-    """Whether an argument is a module without parameters, such as an activation: it is a constant like a number."""
+    """Whether an argument is a module without parameters, such as an activation. It counts as a constant."""
     return isinstance(value, Layer) and value.name.removeprefix("nn.") in STATELESS
 
 
@@ -246,12 +246,12 @@ def _is_constant(values: Any) -> bool:
 
 
 def constants(value: Any) -> list[tuple[tuple[str, ...], Any]]:
-    """All constants of an expression, in order, each with where it is."""
+    """All constants of an expression in order: (where, constant)."""
     found: list[tuple[tuple[str, ...], Any]] = []
     map_constants(value, lambda context, constant: found.append((context, constant)))
     return found
 
 
 def skeleton(value: Any, context: tuple[str, ...] = ()) -> str:
-    """What is left of an expression without its constants: equal for two that differ in constants alone."""
+    """An expression without its constants. It is equal for two expressions that differ in constants only."""
     return repr(map_constants(value, lambda _, constant: HOLE, context))

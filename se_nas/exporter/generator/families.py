@@ -1,4 +1,4 @@
-"""Groups of modules that compute alike: one class with arguments can make them all."""
+"""Families: modules that compute alike, so that one class with arguments can construct them all."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from se_nas.exporter.generator.symbols import Ref, Step
 
 @dataclass
 class Template:
-    """One module that gets a class: what it is made of and what it does.
+    """One module that gets a class: its parts, and what it computes.
 
     Attributes:
         path: its public path.
         base: the layer of torch.nn that it extends.
         container: the container that it extends, such as ``nn.Sequential``, or "".
-        children: by name; those that do nothing are left out.
+        children: name -> child, without those that do nothing.
         tensors: its own parameters and buffers, by name.
         body: its ``forward``; None if it is the container's.
-        attributes: numbers, texts and tuples that its module has: names for constants in the body.
+        attributes: numbers, texts and tuples of the module; their names serve for constants in the body.
     """
 
     path: str
@@ -37,21 +37,21 @@ class Template:
 
     @property
     def filled(self) -> bool:
-        """Whether it is a container with a ``forward`` of its own: its class has no children, they are put into it."""
+        """Whether it is a container with its own ``forward``. Then the children are passed to the class, which has none itself."""
         return bool(self.container) and self.body is not None
 
 
 @dataclass
 class Family:
-    """Modules that one class can make.
+    """Modules that one class can construct.
 
     Attributes:
-        templates: of the modules.
-        body: what they do; calls of children that not all have are in it, and a `Hole` for each constant.
-        values: of each module, the constants of the body; those of a branch that it does not take are missing.
-        optional: these children, which are an identity where they are missing.
-        placed: the child (an SE block) that stands at different places, chosen by its placement; or "".
-        tailed: which of the modules do the body's last branch; empty if it has none.
+        templates: the modules.
+        body: their common body, with the calls of optional children, and a `Hole` for each constant.
+        values: for each module, the constants of the body; those of a branch that it does not take are missing.
+        optional: children that only some modules have; the others have an identity.
+        placed: the child (an SE block) whose place differs between modules; or "".
+        tailed: for each module, whether it takes the body's last branch; empty if there is none.
     """
 
     templates: list[Template]
@@ -63,12 +63,12 @@ class Family:
 
 
 def find_families(templates: Sequence[Template]) -> list[Family]:
-    """Sort the modules of one Python class into as few families as can be."""
+    """Sort the modules of one Python class into as few families as possible."""
     return _sort(_padded(templates), required=frozenset())
 
 
 def _padded(templates: Sequence[Template]) -> list[Template]:
-    """Modules whose containers differ only in which SE blocks are there, with an absent SE block where others have one."""
+    """Modules whose containers differ only in their SE blocks, with an empty place where another module has an SE block."""
     templates = list(templates)
     for name in dict.fromkeys(name for template in templates for name in template.children):
         alike: dict[str, list[int]] = {}
@@ -95,7 +95,7 @@ def _container(value: Expression) -> Container:
 
 
 def _order(found: Sequence[dict[str, Any]]) -> list[str]:
-    """All names, each behind those that it follows wherever it is."""
+    """All names, each after those that it follows in any of the lists."""
     order: list[str] = []
     for items in found:
         last = -1
@@ -147,7 +147,7 @@ def _sort(templates: Sequence[Template], required: frozenset[str]) -> list[Famil
 
 
 def _by_children(templates: Sequence[Template], group: list[int]) -> list[list[int]]:
-    """A group apart, if its modules have parts of few kinds: each then is a class that makes its parts itself."""
+    """Split a group by the parts of its modules if there are few kinds. Each class then constructs its parts itself."""
     kinds: dict[str, list[int]] = {}
     for i in group:
         parts = {name: skeleton(child) for name, child in templates[i].children.items() if not isinstance(child, (Layer, SE))}
@@ -160,13 +160,13 @@ def _by_children(templates: Sequence[Template], group: list[int]) -> list[list[i
 
 
 def _same_parts(a: Template, b: Template) -> bool:
-    """Whether the children that both have are made in the same way."""
+    """Whether both construct the children that they have in common in the same way."""
     both = [name for name in a.children if name in b.children and not isinstance(a.children[name], Layer)]
     return all(skeleton(a.children[name]) == skeleton(b.children[name]) for name in both)
 
 
 def _unary(name: str, template: Template) -> bool:
-    """Whether a child is called just once, with one tensor, and gives one."""
+    """Whether a child is called once, takes one tensor and returns one."""
     if template.body is None:
         return True
     calls = [step for step in steps_of(template.body.items) if step.kind == "module" and step.name.split(".")[0] == name]
@@ -193,7 +193,7 @@ def _item_code(item: Item) -> str:
 
 
 def _extends(long: Bare | None, short: Bare | None) -> bool:
-    """Whether one body is another and then some more, with one tensor as result."""
+    """Whether one body is the other and further items, with one tensor as result."""
     if long is None or short is None or not short.body.items or len(long.body.items) <= len(short.body.items):
         return False
     n = len(short.body.items)
@@ -229,7 +229,7 @@ def _family(templates: list[Template], bare: list[Bare | None], tailed: list[boo
             placed = child
     labels = _labels(templates, bare, unique, placed) if placed else {}
     blocks = {name for template in templates for name, child in template.children.items() if isinstance(child, SE)}
-    places = {slot.child: slot for slot in unique.values()}  # of a child with several places its edges tell which one it is
+    places = {slot.child: slot for slot in unique.values()}  # if a child has several places, its edges tell which one this is
     known = [[unique.get((slot.child, slot.edges), places.get(slot.child)) for slot in b.slots] for b in present]
     before = {(a, b) for row in known for k, b in enumerate(row) for a in row[:k] if a is not None and b is not None}
     ordered = _in_order(list(unique.values()), before, blocks)
@@ -238,9 +238,9 @@ def _family(templates: list[Template], bare: list[Bare | None], tailed: list[boo
 
 
 def _in_order(slots: list[Slot], before: Collection[tuple[Slot, Slot]], blocks: Collection[str]) -> list[Slot]:
-    """Slots as they follow each other wherever two of them are together; SE blocks first where that is open.
+    """Slots in the order in which modules have them. Where that leaves the order open, SE blocks come first.
 
-    But an SE block stands behind another optional child on the same tensor, such as the projection of a shortcut.
+    Exception: an SE block comes after another optional child on the same tensor, such as the projection of a shortcut.
     """
 
     def key(slot: Slot) -> tuple[int, int]:
@@ -258,7 +258,7 @@ def _in_order(slots: list[Slot], before: Collection[tuple[Slot, Slot]], blocks: 
 
 
 def _labels(templates: Sequence[Template], bare: Sequence[Bare | None], unique: dict[Any, Slot], child: str) -> dict[Slot, str]:
-    """The placement that each place of an SE block stands for."""
+    """The placement for each place of an SE block."""
     labels: dict[Slot, str] = {}
     for template, b in zip(templates, bare, strict=True):
         block = template.children.get(child)

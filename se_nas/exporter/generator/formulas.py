@@ -1,4 +1,4 @@
-"""Steps as formulas: the text that a call of a function or of a module has in code."""
+"""Steps as formulas: the source text of calls of functions and modules."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ COMPARED = {"gt": ">", "lt": "<", "ge": ">=", "le": "<=", "eq": "==", "ne": "!="
 
 @dataclass(frozen=True)
 class Formula:
-    """Text that a tensor can be written as: how many calls are in each other, and whether it needs brackets in a formula."""
+    """Source text of a tensor, how deep its calls are nested, and how loosely its operator binds."""
 
     text: Text
     depth: int = 0
-    formula: int = 0  # how loosely its operator binds: 1 of a product, 2 of a sum, 3 of a comparison
+    formula: int = 0  # 1: a product, 2: a sum, 3: a comparison
 
 
 @dataclass
@@ -90,7 +90,7 @@ class Formulas:
         return Formula(Joined((self.atom(args[0]), Brackets(f".{step.name}", arguments(texts[1:], named)))), depth)
 
     def operand(self, value: Formula, symbol: str, first: bool = False) -> Text:
-        """An operand of a formula, in brackets where they are needed: what binds as tightly needs none on the left."""
+        """An operand of a formula, in brackets if needed. On the left, an operator that binds as tightly needs none."""
         plain = value.formula < level(symbol) or (first and value.formula == level(symbol) and symbol != "**")
         return value.text if plain or not value.formula else Joined(("(", value.text, ")"))
 
@@ -171,7 +171,7 @@ def level(symbol: str) -> int:
 
 
 def shapes_of(value: Any) -> dict[Ref, int]:
-    """The tensors whose sizes a value is made of, and how many axes they have."""
+    """The tensors whose sizes a value uses, and how many axes they have."""
     if isinstance(value, Size):
         if value.operator == "shape":
             return {value.operands[0]: value.operands[2]}
@@ -182,7 +182,7 @@ def shapes_of(value: Any) -> dict[Ref, int]:
 
 
 def axes_read(values: Any) -> dict[Ref, set[int]]:
-    """Which sizes of which tensors a value is made of."""
+    """Which sizes of which tensors a value uses."""
     found: dict[Ref, set[int]] = {}
 
     def visit(value: Any) -> None:
@@ -199,7 +199,7 @@ def axes_read(values: Any) -> dict[Ref, set[int]]:
 
 
 def maxima_of(value: Any) -> list[Size]:
-    """The largest-of formulas that a value is made of, inner ones first, as often as they occur."""
+    """The ``max`` formulas in a value, inner ones first, as often as they occur."""
     if isinstance(value, Size):
         return [*maxima_of(value.operands), *([value] if value.operator == "max" else [])]
     if isinstance(value, (list, tuple)):

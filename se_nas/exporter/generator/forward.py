@@ -1,4 +1,4 @@
-"""What is written in ``forward``: steps as statements, with variables named as a person would."""
+"""What ``forward`` says: steps as statements, with variables named as a person would name them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from se_nas.exporter.generator.symbols import Ref, Step, refs_of
 GENERIC = re.compile(r"(conv|bn|norm|layer|linear|fc|act|relu|drop|block|stage|features|stem|pool|head|classifier|flatten|se$|\d|_)", re.I)
 """Children whose names say nothing of their results: ``x = self.conv1(x)`` keeps the name x, ``branch = self.branch(x)`` does not."""
 
-LONGEST = 88  # of an expression that is put into another
-DEEPEST = 3  # calls within each other
+LONGEST = 88  # longest expression that is put into another
+DEEPEST = 3  # deepest nesting of calls
 
 
 @dataclass
@@ -27,8 +27,8 @@ class Writer:
 
     Attributes:
         body: what to write.
-        small: whether a child (by its path) is a layer, whose call may stand in another's.
-        formulas: writes its expressions.
+        small: whether a child (by its path) is a layer; the call of a layer may be inside another call.
+        formulas: writes the expressions.
     """
 
     body: Body
@@ -50,7 +50,7 @@ class Writer:
         self.fixed |= {step.args[0] for step in steps if step.kind == "method" and step.name in IN_PLACE and isinstance(step.args[0], Ref)}
         self.makers = {ref: step for step in steps for ref in refs_of(step.out)}
         self.places = {ref: i for i, step in enumerate(steps) for ref in refs_of(step.out)}
-        self.replaced: set[Ref] = set()  # in a branch: values that it is about to replace, and that it reads no more
+        self.replaced: set[Ref] = set()  # in a branch: values that it replaces and does not read again
         self.shapes = axes_read([(*step.args, *step.kwargs.values()) for step in steps])
         self.fixed |= {ref for ref, axes in self.shapes.items() if len(axes) > 2}
         self.position = 0
@@ -104,7 +104,7 @@ class Writer:
         raise AssertionError
 
     def _name(self, step: Step, ref: Ref) -> str:
-        """The variable of a result: that of what it was made from, if nobody needs that any more."""
+        """The variable for a result: the variable of a source that is not needed again, or a new one."""
         if ref in self.formulas.names:
             return self.formulas.names[ref]
         sources = self._sources(step)
@@ -127,7 +127,7 @@ class Writer:
         return self._fresh(*own, *(["x"] if len(set(sources)) != 1 else []), "out")
 
     def _sources(self, step: Step) -> list[Ref]:
-        """The variables that an expression is made from, those within its inner calls too."""
+        """The variables in an expression, also in its inner calls."""
         found: list[Ref] = []
         for ref in reads(step):
             found += [ref] if ref in self.formulas.names or ref not in self.makers else self._sources(self.makers[ref])
@@ -139,7 +139,7 @@ class Writer:
         self.lines.append(" " * self.indent + lay_out(text, self.indent, before))
 
     def _flush(self, keep: int = 0) -> None:
-        """Assign what is pending to variables, but for the last few."""
+        """Assign pending values to variables, except the last few."""
         while len(self.pending) > keep:
             ref, expression = self.pending.pop(0)
             self._assign(ref, expression.text)
@@ -153,7 +153,7 @@ class Writer:
         self._emit(text, f"{name} = ")
 
     def _unpack(self, step: Step) -> None:
-        """``batch, channels, height, width = x.shape``, where many sizes of a tensor are used."""
+        """Write ``batch, channels, height, width = x.shape`` if many sizes of a tensor are used."""
         for ref, axes in shapes_of((*step.args, *step.kwargs.values())).items():
             if ref not in self.formulas.sizes and len(self.shapes.get(ref, ())) > 2:
                 self._flush()
@@ -166,7 +166,7 @@ class Writer:
                 self._emit(f"{', '.join(used)} = {self.formulas.names[ref]}.shape")
 
     def _padding(self, step: Step) -> None:
-        """``pad = max(...)``, where a formula over sizes is used more than once."""
+        """Write ``pad = max(...)`` if a formula over sizes is used more than once."""
         for size, count in Counter(maxima_of((*step.args, *step.kwargs.values()))).items():
             if count > 1 and size not in self.formulas.named:
                 self._flush()
@@ -207,7 +207,7 @@ class Writer:
                     names = [self._several(step, ref, i) for i, ref in enumerate(refs)]
                     self.formulas.names |= dict(zip(refs, names, strict=True))
                     self._emit(expression.text, f"{', '.join(names)} = ")
-                else:  # a dictionary, a list of one, or lists within each other
+                else:  # a dictionary, a list of one, or nested lists
                     whole = self._fresh("features", "outputs", "maps")
                     self.formulas.names |= _places(out, whole)
                     if isinstance(out, list) and all(isinstance(item, Ref) for item in out):
@@ -232,7 +232,7 @@ class Writer:
         return expression.depth <= DEEPEST and len(flat(expression.text)) <= LONGEST
 
     def _inlined(self, step: Step) -> int:
-        """How many pending values this step can take as they are: the last ones, read in their order."""
+        """How many of the last pending values can be written inside this step: those that it reads in their order."""
         wanted = reads(step)
         if step.kind in ("loop", "gather") or (step.kind == "module" and not self.small(step.name)):
             return 0
@@ -247,7 +247,7 @@ class Writer:
         return 0
 
     def _big(self, ref: Ref) -> bool:
-        """Whether a value is the result of a whole block, which gets a line of its own."""
+        """Whether a value is the result of a whole block; that gets its own line."""
         step = self.makers[ref]
         return step.kind == "module" and not self.small(step.name)
 
@@ -266,7 +266,7 @@ class Writer:
                 self.indent -= 4
 
     def fixed_out(self, branch: Branch) -> set[Ref]:
-        """Results of a branch that are read behind it, or made in both of its arms."""
+        """Results of a branch that are read after it, or computed in both of its arms."""
         inner = Counter(ref for step in (*branch.train, *branch.evaluation) for ref in reads(step))
         return {ref for step in (*branch.train, *branch.evaluation) for ref in refs_of(step.out) if self.uses[ref] > inner[ref]}
 
@@ -310,7 +310,7 @@ class Writer:
 
 
 def _places(value: Any, name: str) -> dict[Ref, str]:
-    """Where each tensor of a value stands that has a name: ``features["out"]``, ``features[0]``."""
+    """Source text for each tensor of a named value: ``features["out"]``, ``features[0]``."""
     if isinstance(value, Ref):
         return {value: name}
     pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()

@@ -1,4 +1,4 @@
-"""How a network's layers begin, told from a fresh copy of it: by a rule of the field or as PyTorch makes them; and what is frozen."""
+"""How a network initialises its layers (recognised from a fresh copy: a usual rule, or PyTorch's default), and what is frozen."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ ENOUGH = 1000
 
 @dataclass(frozen=True)
 class Rule:
-    """A way in which weights begin.
+    """A usual rule for initial weights.
 
     Attributes:
-        spread: standard deviation that it gives a module's weight.
+        spread: standard deviation of a module's weight under this rule.
         code: the call that does it, of ``module.weight``.
-        normal: whether the values are of a normal distribution; otherwise they are uniform.
+        normal: whether values are normally distributed; otherwise they are uniform.
     """
 
     spread: Callable[[Any], float]
@@ -62,9 +62,9 @@ RULES = (
 
 
 def statements(network: nn.Module) -> dict[str, list[str]]:
-    """Class of torch.nn -> statements that make ``module``, one of it, begin as in the network; nothing where torch's own do."""
+    """Class of torch.nn -> statements that initialise a ``module`` of it as in the network. PyTorch's default needs none."""
     found: dict[str, list[str]] = {}
-    gates = _gates(network)  # which begin as PyTorch makes them
+    gates = _gates(network)  # gates keep PyTorch's default
     for kind in (nn.Conv2d, nn.Linear):
         modules = [module for module in network.modules() if type(module) is kind and module not in gates]
         lines = []
@@ -86,13 +86,13 @@ def _default(module: Any) -> float:
 
 
 def _fits(module: Any, rule: Rule) -> bool:
-    """Whether a weight looks as if a rule had made it: its spread, and how often it is far out."""
+    """Whether a weight looks like a result of a rule, by its spread and its share of outliers."""
     weight: Tensor = module.weight.detach()
     spread = rule.spread(module)
-    error = 4 / math.sqrt(weight.numel())  # several times that of a standard deviation
+    error = 4 / math.sqrt(weight.numel())  # several times the standard error of a standard deviation
     if weight.is_meta or abs(weight.std().item() / spread - 1) > error:
         return False
-    beyond = (weight.abs() > 1.8 * spread).float().mean().item()  # none of a uniform distribution, 7 % of a normal one
+    beyond = (weight.abs() > 1.8 * spread).float().mean().item()  # none for a uniform distribution, 7 % for a normal one
     return (beyond > 0.02) == rule.normal
 
 
@@ -101,7 +101,7 @@ def _gates(network: nn.Module) -> set[nn.Module]:
 
 
 def frozen(network: nn.Module) -> list[str]:
-    """The lines that freeze the parameters which are frozen in the network, a module at once where they are all its own."""
+    """Lines that freeze the parameters that are frozen in the network; one line for a module whose parameters are all frozen."""
     trainable: dict[str, bool] = {}
     for path, module in public_modules(network).items():
         trainable |= {join(path, name): tensor.requires_grad for name, tensor in module._parameters.items() if tensor is not None}
@@ -109,7 +109,7 @@ def frozen(network: nn.Module) -> list[str]:
 
 
 def _set(path: str, trainable: Mapping[str, bool], now: bool) -> list[str]:
-    """The lines for the parameters at and below a path, all of which are trainable (or not) ``now``."""
+    """The lines for the parameters at and below a path. Before them, all are trainable or all are frozen (``now``)."""
     own = {name: wanted for name, wanted in trainable.items() if not path or name == path or name.startswith(f"{path}.")}
     if all(wanted == now for wanted in own.values()):
         return []
@@ -128,7 +128,7 @@ GATES = "gates = {layer for block in network.modules() if isinstance(block, SEBl
 
 
 def text(network: nn.Module) -> str:
-    """The lines in ``build`` that do it, or nothing."""
+    """The lines in ``build`` for all of this; may be empty."""
     parts = statements(network)
     kinds = {f"nn.{type(layer).__name__}" for layer in _gates(network)}
     lines = [GATES] if kinds & parts.keys() else []

@@ -1,4 +1,4 @@
-"""Which steps of a pass may write over a tensor that they read, since nothing reads it any more."""
+"""Which steps of a pass may overwrite a tensor that they read, because nothing reads it later."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DROPOUTS = {"F.dropout", "F.dropout1d", "F.dropout2d", "F.dropout3d", "F.alpha_d
 
 
 class Memory:
-    """What lies in which memory in a pass, and when it is read last."""
+    """Which tensors of a pass share memory, and when they are last read."""
 
     def __init__(self, recording: Recording) -> None:
         self.recording = recording
@@ -40,7 +40,7 @@ class Memory:
         self.kept = {self.place(tensor) for tensor in recording.kept}
 
     def place(self, tensor: Tensor) -> int:
-        """The memory that a tensor lies in."""
+        """The memory of a tensor."""
         found: int = tensor.untyped_storage()._cdata
         while found in self.same:
             found = self.same[found]
@@ -55,7 +55,7 @@ class Memory:
         return self.place(tensor) in self.kept
 
     def free(self, number: int, tensor: Tensor) -> bool:
-        """Whether step ``number`` may write its result over a tensor that it reads."""
+        """Whether step ``number`` may overwrite a tensor that it reads."""
         event = self.recording.events[number]
         place = self.place(tensor)
         if len(event.made) != 1 or place in self.kept or self.last[place] != number:
@@ -68,13 +68,13 @@ class Memory:
 
 
 def _reshapes(event: Event) -> bool:
-    """Whether a step may have done nothing but to give a tensor another shape."""
+    """Whether a step may only have reshaped a tensor."""
     sizes = [(tensor.numel(), tensor.shape) for tensor in (*event.given, *event.made)]
     return len(sizes) == 2 and sizes[0][0] == sizes[1][0] and sizes[0][1] != sizes[1][1]
 
 
 def free_modules(recording: Recording) -> set[str]:
-    """Paths of the modules, called as they are, that may write over their input in each of their calls."""
+    """Paths of the layers that may overwrite their input in each of their calls."""
     memory = Memory(recording)
     found: dict[str, bool] = {}
     for number, event in enumerate(recording.events):
@@ -85,13 +85,13 @@ def free_modules(recording: Recording) -> set[str]:
 
 
 def summed(recording: Recording, gates: Collection[str]) -> set[str]:
-    """Paths of the SE blocks whose product is added to something that may be written over: one pass over memory does both."""
+    """Paths of the SE blocks whose product is added to a tensor that may be overwritten. One pass over memory then does both."""
     memory, found = Memory(recording), set()
     for number, event in enumerate(recording.events):
         product, once = event.step.out, recording.calls[event.path] == 1 == recording.calls[event.step.name]
         if event.step.kind != "module" or event.step.name not in gates or not once or not memory.free(number, event.given[0]):
             continue
-        if event.path not in recording.frames:  # a sequence, which hands the product on to its next child
+        if event.path not in recording.frames:  # a Sequential, which passes the product to its next child
             continue
         inside = [(n, other) for n, other in enumerate(recording.events) if other.path == event.path]
         readers = [(n, other) for n, other in inside if product in refs_of((other.step.args, other.step.kwargs))]
@@ -99,7 +99,7 @@ def summed(recording: Recording, gates: Collection[str]) -> set[str]:
             (n, addition), *_ = readers
             if _is_sum(addition.step):
                 first = addition.step.args[0] == product
-                written = addition.step.name == "add_" and not first  # the network itself writes over the other operand
+                written = addition.step.name == "add_" and not first  # the network itself overwrites the other operand
                 if written or memory.free(n, addition.given[int(first)]):
                     found.add(event.step.name)
     return found
@@ -111,11 +111,11 @@ def _is_sum(step: Step) -> bool:
 
 
 def frames_in_place(recording: Recording, sums: Collection[str] = ()) -> dict[str, Frame]:
-    """The frames of a pass in evaluation mode, which write over what nothing reads any more, and have no dropout.
+    """The frames of a pass in evaluation mode, with steps in place where nothing reads a tensor later, and without dropout.
 
     Args:
-        recording: of the pass.
-        sums: SE blocks that are to add their product to the other operand of the sum after them, which becomes their second argument.
+        recording: the pass.
+        sums: SE blocks that shall add their product to the other operand of the sum after them; it becomes their second argument.
     """
     memory = Memory(recording)
     changed: dict[int, Step] = {}
@@ -158,7 +158,7 @@ def _rewritten(frame: Frame, changed: Mapping[int, Step]) -> Frame:
 
 
 def _in_place(event: Event, free: Any) -> Step:
-    """A step, in the form that writes over a tensor if there is one and it may."""
+    """A step in its in-place form if it has one and may overwrite the tensor."""
     step = event.step
     name = ACTIVATIONS.get(step.name, step.name)
     function = getattr(functional, name.removeprefix("F."), None) if name.startswith("F.") and name not in DROPOUTS else None

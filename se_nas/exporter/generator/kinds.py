@@ -1,4 +1,4 @@
-"""What sort of a module a module is: a layer of torch.nn, a container, or one that computes by itself."""
+"""Kinds of modules: a layer of torch.nn, a container, or a module with its own computation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def base_layer(module: nn.Module) -> type[nn.Module] | None:
 
 
 def is_layer(module: nn.Module) -> bool:
-    """Whether a module does just what its class of torch.nn does."""
+    """Whether a module computes just what its class of torch.nn computes."""
     base = base_layer(module)
     return base is not None and type(module).forward is base.forward
 
@@ -27,7 +27,7 @@ def is_sequential(module: nn.Module) -> bool:
 
 
 def kind_of(module: nn.Module) -> str:
-    """Which sort of expression a module gets: ``layer``, ``container`` or ``own``."""
+    """``layer``, ``container`` or ``own``."""
     if type(module) in CONTAINERS:
         return "container"
     return "layer" if is_layer(module) else "own"

@@ -1,4 +1,4 @@
-"""Source text of calls and collections: on one line if it fits, otherwise an item a line."""
+"""Source text of calls and collections: on one line if it fits, otherwise one item per line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from se_nas.exporter.generator.template import WIDTH
 
 @dataclass(frozen=True)
 class Brackets:
-    """``head(item, item)``: what is before, the brackets, the items, and what is behind."""
+    """``head(item, item)``: the text before, the brackets, the items, and the text after."""
 
     head: str
     items: tuple[Text, ...]
@@ -25,7 +25,7 @@ class Brackets:
 
 @dataclass(frozen=True)
 class Joined:
-    """Texts one behind the other."""
+    """Texts in a row."""
 
     parts: tuple[Text, ...]
 
@@ -54,7 +54,7 @@ def flat(text: Text) -> str:
 
 
 def lay_out(text: Text, indent: int, before: str = "", after: str = "") -> str:
-    """The text behind ``before``, on as few lines as fit; the first is not indented."""
+    """The text after ``before``, on as few lines as possible; the first line is not indented."""
     line = f"{before}{flat(text)}{after}"
     if isinstance(text, str) or indent + len(line) <= WIDTH:
         return line

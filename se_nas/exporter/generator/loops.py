@@ -13,7 +13,7 @@ from se_nas.exporter.generator.symbols import Own, Ref, Step, refs_of
 
 
 def listed(body: Body) -> Body:
-    """A body in which an argument that is a list, and is only read as a whole, is one variable."""
+    """A body with one variable for each list argument that is only read as a whole."""
     for i, param in enumerate(body.params):
         refs = list(param) if isinstance(param, (list, tuple)) else []
         if not refs or not all(isinstance(ref, Ref) for ref in refs):
@@ -33,7 +33,7 @@ def listed(body: Body) -> Body:
 
 
 def relative_to(body: Body, path: str) -> Body:
-    """A body with the paths of modules and parameters from its own module on."""
+    """A body with paths of modules and parameters relative to its own module."""
     prefix = f"{path}." if path else ""
 
     def strip(name: str) -> str:
@@ -69,7 +69,7 @@ def _map_own(value: Any, strip: Any) -> Any:
 
 
 def with_attributes(body: Body, attributes: Mapping[str, Any]) -> Body:
-    """A body in which constants that the layer which it extends has as attributes are these attributes."""
+    """A body that reads attributes of the layer that it extends, in place of equal constants."""
     named = {name: value for name, value in attributes.items() if isinstance(value, (tuple, float)) and not isinstance(value, bool)}
 
     def change(value: Any) -> Any:
@@ -89,7 +89,7 @@ def _calls(item: Item, name: str) -> bool:
 
 
 def is_chain(body: Body, names: list[str]) -> bool:
-    """Whether a body does nothing but to call its children one after another."""
+    """Whether a body only calls its children one after another."""
     if len(body.items) != len(names) or len(body.params) != 1 or not isinstance(body.params[0], Ref):
         return False
     value = body.params[0]
@@ -101,7 +101,7 @@ def is_chain(body: Body, names: list[str]) -> bool:
 
 
 def roll(body: Body, owner: str, names: list[str], skipped: tuple[str, ...] = ()) -> Body:
-    """A body in which calls of the modules ``names`` of a list, one after another, are a loop over it; it skips some."""
+    """A body with a loop over a list in place of calls of its modules ``names``, one after another; ``skipped`` ones are left out."""
     start = next((i for i, item in enumerate(body.items) if _calls(item, names[0])), None)
     if start is None or len(body.items) < start + len(names):
         return body
@@ -131,7 +131,7 @@ def roll(body: Body, owner: str, names: list[str], skipped: tuple[str, ...] = ()
 
 
 def _collected(body: Body, start: int, length: int, loop: Step, refs: list[Ref], use: Step) -> Body:
-    """A body in which one step makes a list of tensors, that another reads as a whole."""
+    """A body with one step that makes a list of tensors, if another step reads it as a whole."""
     whole = max((ref.number for step in steps_of(body.items) for ref in [step.out] if isinstance(ref, Ref)), default=0) + 1
 
     def swap(value: Any) -> Any:

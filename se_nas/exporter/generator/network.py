@@ -1,4 +1,4 @@
-"""Source of any network: its classes written anew from what they compute."""
+"""Source of any network: new classes that compute the same."""
 
 from __future__ import annotations
 
@@ -77,16 +77,16 @@ if __name__ == "__main__":
 
 
 def source(space: SearchSpace, architecture: Architecture, network: nn.Module, about: Mapping[str, str], inference: str = "") -> Written:
-    """The file of any network whose forward can be written as calls of torch's functions and of its modules.
+    """The file of a network whose forward can be written as calls of torch's functions and of its modules.
 
     Args:
-        space, architecture: of the network.
+        space, architecture: what the network was built from.
         network: the searched network, or its inference form.
-        about: further facts.
-        inference: of an inference form: the expression that ``build`` returns.
+        about: further facts for the docstring.
+        inference: for an inference form, the expression that ``build`` returns.
 
     Raises:
-        Unsupported: if it cannot; the message names the module.
+        Unsupported: if it cannot be written; the message names the module.
         InputError: if an operator cannot be written.
     """
     blocks = {path: module for path, module in public_modules(network).items() if isinstance(module, SEBlock)}

@@ -1,4 +1,4 @@
-"""Squeeze operators and gates as source text: the registered functions themselves."""
+"""The source text of squeeze operators and gates: the registered functions themselves."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def operators_source(functions: Iterable[tuple[str, Callable[..., Any]]]) -> dic
     """Function name -> source text, of (registered name, function) pairs.
 
     Raises:
-        InputError: if a function cannot stand alone in a file, or two have one name.
+        InputError: if a function needs more than a file has, or two functions have the same name.
     """
     texts: dict[str, str] = {}
     owners: dict[str, Any] = {}
@@ -39,7 +39,7 @@ def operators_source(functions: Iterable[tuple[str, Callable[..., Any]]]) -> dic
 
 
 def refuse_clashes(names: Collection[str], text: str) -> None:
-    """Raise if an operator's function has a name that the rest of the file gives to something else."""
+    """Raise if the rest of the file uses an operator's name for something else."""
     for name in sorted(bound_names(text).intersection(names)):
         raise InputError(f"operator {name}: the exported file has another {name}", "rename the function", "export")
 
@@ -48,7 +48,7 @@ def operator_source(label: str, function: Callable[..., Any]) -> str:
     """Source text of an operator.
 
     Raises:
-        InputError: if it cannot stand alone in a file.
+        InputError: if it needs more than a file has.
     """
 
     def refuse(reason: str) -> InputError:

@@ -1,8 +1,8 @@
-"""What each module of a network computes, written down as the calls that a person would write.
+"""Record what each module of a network computes, as the calls that a person would write.
 
-The network runs once with every call of a torch function noted, so that any Python in a ``forward`` is fine: what it
-decides by itself (``if``, ``for``, its settings) is gone, and what remains are calls of functions and of child modules.
-Sizes of tensors stay formulas (``x.shape[0]``), for the file must work with any number of images.
+The network runs once, and every call of a torch function is noted. So a ``forward`` may contain any Python: its ``if``, ``for``
+and settings leave no trace, only calls of functions and of child modules. Sizes of tensors stay formulas (``x.shape[0]``),
+because the file must work for any number of images.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from se_nas.network.inputs import Inputs
 
 @dataclass(frozen=True)
 class Event:
-    """One step as it ran: in which module (its public path), and the tensors themselves, on the meta device."""
+    """One step as it ran: the public path of its module, and the actual tensors, on the meta device."""
 
     step: Step
     path: str
@@ -42,11 +42,11 @@ class Recording:
     """One pass through a network.
 
     Attributes:
-        frames: of each module that computes by itself, by its public path.
-        events: the steps of all frames as they ran, calls of these modules aside.
-        calls: how often each module was called, by its public path.
-        kept: tensors that are not the network's own to overwrite: its input, parameters and buffers, and what it returns.
-        noted: the sizes by which the network may have decided what to do, see `Dim`.
+        frames: public path -> frame, of each module with its own computation.
+        events: the steps of all frames in the order in which they ran, without calls of these modules.
+        calls: public path -> number of calls of each module.
+        kept: tensors that no step may overwrite: inputs, parameters, buffers and outputs.
+        noted: sizes on which the network may have based a decision, see `Dim`.
     """
 
     frames: dict[str, Frame]
@@ -57,18 +57,18 @@ class Recording:
 
 
 def record(network: nn.Module, inputs: Inputs, is_leaf: Callable[[nn.Module], bool] = is_layer) -> Recording:
-    """Run a network once, in its present mode, and write down what each of its modules computes.
+    """Run a network once, in its present mode, and record what each of its modules computes.
 
     Args:
         network: the network; none of its parameters is trainable afterwards.
-        inputs: of the call, on the network's device.
-        is_leaf: which modules are called as they are, and not looked into.
+        inputs: inputs of the call, on the network's device.
+        is_leaf: which modules are leaves; their inside is not recorded.
 
     Raises:
-        Unsupported: if something cannot be written as calls; any error that the network itself raises.
+        Unsupported: if something cannot be written as calls. Errors of the network itself pass through.
     """
     recorder = _Recorder(network.requires_grad_(False), is_leaf)
-    with torch.enable_grad(), recorder, recorder.calls_of_modules():  # so that its own no_grad is seen
+    with torch.enable_grad(), recorder, recorder.calls_of_modules():  # so that the network's own no_grad is noticed
         output = inputs.call(network)
     returned = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
     kept = (*inputs.tensors, *network.parameters(), *network.buffers(), *returned)
@@ -101,7 +101,7 @@ class _Recorder(TorchFunctionMode):
     # Values.
 
     def name(self, value: Any) -> Any:
-        """New numbers for the tensors of a value."""
+        """Give the tensors of a value new numbers."""
 
         def fresh(leaf: Any) -> Any:
             if not isinstance(leaf, Tensor):
@@ -116,7 +116,7 @@ class _Recorder(TorchFunctionMode):
         return tree_map(fresh, value)
 
     def read(self, tensor: Tensor) -> Ref:
-        """The number of a tensor; behind its own ``no_grad`` the network reads what was made there detached."""
+        """The number of a tensor. A tensor made under the network's own ``no_grad`` is detached when it is read outside of it."""
         if id(tensor) in self.cut and torch.is_grad_enabled():
             self.cut.remove(id(tensor))
             self.count += 1
@@ -125,7 +125,7 @@ class _Recorder(TorchFunctionMode):
         return self.refs[id(tensor)]
 
     def symbol(self, value: Any) -> Any:
-        """An argument as it is in a step."""
+        """The symbolic form of an argument."""
         if isinstance(value, Tensor):
             if id(value) in self.refs:
                 return self.read(value)
@@ -169,7 +169,7 @@ class _Recorder(TorchFunctionMode):
         return result
 
     def add(self, step: Step, given: Any, made: Any) -> None:
-        """Note a step of the innermost module, with the tensors that it was given and made."""
+        """Note a step of the innermost module, with its input and output tensors."""
         frame = self.stack[-1]
         frame.steps.append(step)
         self.calls[step.name] += step.kind == "module"
@@ -186,7 +186,7 @@ class _Recorder(TorchFunctionMode):
 
     @contextmanager
     def unnoted(self) -> Iterator[None]:
-        """Within a function or a layer of torch, what it does with sizes is its own affair."""
+        """Do not note sizes: inside a function or a layer of torch they cannot matter to the file."""
         Dim.noted = None
         try:
             yield
@@ -210,8 +210,8 @@ class _Recorder(TorchFunctionMode):
 
         largest, length_of = builtins.max, builtins.len
         nn.Module.__call__ = call  # type: ignore[method-assign]
-        builtins.max = maximum  # padding by an image's size takes the larger of it and 0
-        builtins.len = length  # which makes a plain number of a tensor's
+        builtins.max = maximum  # padding by an image's size often says max(..., 0)
+        builtins.len = length  # it makes a plain number of a size
         Dim.noted = self.noted
         try:
             yield
@@ -245,7 +245,7 @@ class _Recorder(TorchFunctionMode):
         return self.composite(module, path, lambda *a, **k: original(module, *a, **k), args, kwargs)
 
     def _excited(self, attached: Attached) -> Callable[..., Any]:
-        """A block with an SE block of its own on its input or output."""
+        """The forward of a block with an SE block on its input or output."""
 
         def forward(first: Any, *rest: Any, **named: Any) -> Any:
             if attached.side == "input":
@@ -280,7 +280,7 @@ class _Recorder(TorchFunctionMode):
 
 
 def _tensor_arguments(bound: dict[str, Any]) -> dict[str, Any]:
-    """Those arguments of a module's ``forward`` that hold tensors, by name."""
+    """Name -> argument, of the arguments of a ``forward`` that contain tensors."""
     given: dict[str, Any] = {}
     for name, value in list(bound.items())[1:]:
         if any(isinstance(leaf, Tensor) for leaf in tree_leaves(value)):
@@ -294,7 +294,7 @@ def _tensor_arguments(bound: dict[str, Any]) -> dict[str, Any]:
 
 
 def _unaliased(result: Any, versions: dict[int, int]) -> Any:
-    """A result in which a tensor that was handed through is another object than the one that was given."""
+    """A result with a new tensor object in place of each input that is returned as it is."""
 
     def renew(leaf: Any) -> Any:
         if isinstance(leaf, Tensor) and versions.get(id(leaf)) == leaf._version:
@@ -306,7 +306,7 @@ def _unaliased(result: Any, versions: dict[int, int]) -> Any:
 
 
 def _name_in_code(func: Any) -> tuple[str, str]:
-    """Kind and name of a torch function, as it is written in code."""
+    """Kind and name of a torch function, as written in code."""
     name = func.__name__
     if getattr(nn.functional, name, None) is func:
         return "function", f"F.{name}"
@@ -314,7 +314,7 @@ def _name_in_code(func: Any) -> tuple[str, str]:
         return "function", f"torch.{name}"
     if getattr(Tensor, name, None) is func or getattr(Tensor, name, None) == func:
         return "method", name
-    if name == "fn":  # F.max_pool2d and its like choose between two functions
+    if name == "fn":  # functions like F.max_pool2d choose between two functions
         for known in ("max_pool1d", "max_pool2d", "max_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d"):
             if getattr(nn.functional, known) is func:
                 return "function", f"F.{known}"

@@ -1,4 +1,4 @@
-"""The SE block of an exported file, and its settings as data; both hold only what the architecture uses."""
+"""The SE block of an exported file, and its settings as data. Both contain only what the architecture uses."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class InferenceSpec(SESpec):
     """The settings of a block of an inference form.
 
     Attributes:
-        in_place: whether it may scale its input where it lies.
-        sums: whether it adds its product to a second argument, where that lies.
+        in_place: whether it may overwrite its input.
+        sums: whether it adds its product to a second argument, in place.
     """
 
     in_place: bool = False
@@ -102,9 +102,9 @@ class SECode:
     """The SE part of one exported file.
 
     Attributes:
-        settings: of each block, by its name.
-        options: what all blocks have in common.
-        dimensions: of the maps that the blocks scale, see `dimensions`.
+        settings: name of a block -> its setting.
+        options: options that all blocks share.
+        dimensions: dimensions of the maps, see `dimensions`.
     """
 
     settings: Mapping[str, SESpec | None]
@@ -113,18 +113,18 @@ class SECode:
 
     @cached_property
     def used(self) -> dict[str, list[str]]:
-        """The squeezes, gates and placements that occur, in the order of their first occurrence."""
+        """The squeezes, gates and placements that are used, in the order of their first use."""
         specs = [spec for spec in self.settings.values() if spec]
         return {field: list(dict.fromkeys(str(getattr(spec, field, False)) for spec in specs)) for field in FIELDS[1:]}
 
     @cached_property
     def fields(self) -> tuple[str, ...]:
-        """The settings that are data in the file: the reduction, and what differs between blocks."""
+        """The fields that are data in the file: the reduction, and fields that differ between blocks."""
         return ("reduction", *(field for field, values in self.used.items() if len(values) > 1))
 
     @property
     def flags(self) -> set[str]:
-        """For templates: which fields are data, and how the block computes."""
+        """Flags for the templates: which fields are data, and how the block computes."""
         kinds = {SQUEEZES[name].spatial for name in self.used["squeeze"]}
         facts = {"se": bool(kinds), "spatial": True in kinds, "mixed": len(kinds) > 1, "strength": self.options.init == "identity"}
         facts["odd"] = self.dimensions != 2
@@ -140,7 +140,7 @@ class SECode:
 
     @property
     def names(self) -> dict[str, str]:
-        """How a setting is declared, named, and given to an SE block."""
+        """How a setting is named, annotated, and passed to an SE block."""
         arguments = [f"se.{field}" for field in self.fields if field != "placement"] if self.structured else ["reduction"]
         name, kind = ("se", "SE") if self.structured else ("reduction", "int")
         return {"setting": name, "kind": kind, "arguments": ", ".join(arguments)}
@@ -164,7 +164,7 @@ class SECode:
         return [values[field] for field in fields]
 
     def data(self, name: str, specs: Collection[SESpec | None]) -> str:
-        """``name = [...]``, a setting each."""
+        """``name = [...]``, one item for each setting."""
         literals = [self.literal(spec) for spec in specs]
         if len(set(literals)) == 1:
             return f"{name} = [{literals[0]}]" + (f" * {len(literals)}" if len(literals) > 1 else "")
@@ -174,17 +174,17 @@ class SECode:
         return "\n".join([f"{name} = [", *(f"    {literal}," for literal in literals), "]"])
 
     def operators(self) -> dict[str, str]:
-        """Function name -> source of the operators that occur."""
+        """Function name -> source of the operators that are used."""
         squeezes = [(name, SQUEEZES[name].function) for name in self.used["squeeze"]]
         return operators_source([*squeezes, *((name, GATES[name]) for name in self.used["gate"])])
 
     def settings_class(self, places: Mapping[str, str]) -> str:
-        """The ``SE`` tuple, if one is needed; ``places`` says in words where each placement is."""
+        """The class ``SE`` if it is needed; ``places`` describes each placement."""
         words = "\n".join(f'    "{name}": {places[name]}' for name in places if name in self.used["placement"])
         return render(SETTINGS, {"places": words}, self.flags) if self.structured else ""
 
     def block(self) -> str:
-        """``SEBlock``, and what it needs."""
+        """The class ``SEBlock``, and what it needs."""
         if not self.used["squeeze"]:
             return ""
         flags = self.flags

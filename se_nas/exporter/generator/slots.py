@@ -1,4 +1,4 @@
-"""Children that only some modules of a class have: take their calls out of the code, and put them into the code of the class."""
+"""Optional children, which only some modules of a class have: remove their calls from bodies, and insert them into the class's body."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from se_nas.exporter.generator.symbols import Ref, Step, refs_of
 
 @dataclass(frozen=True)
 class Slot:
-    """Where a child that not all have stands in the code of the others.
+    """The place of an optional child in a body without it.
 
     Attributes:
         child: its name.
-        after: how many items come before its call.
-        edges: the reads that see its result: (number of the item, which of its reads); item -1 is what is returned.
+        after: number of items before its call.
+        edges: the reads of its result: (number of the item, number of the read); item -1 is the return value.
     """
 
     child: str
@@ -28,14 +28,14 @@ class Slot:
 
 @dataclass(frozen=True)
 class Hole:
-    """A constant in the code of a family, by its number: each module may have another value there."""
+    """A numbered place for a constant in the body of a family; each module may have another value."""
 
     number: int
 
 
 @dataclass
 class Bare:
-    """A body without the calls of optional children, and where they stood."""
+    """A body without the calls of optional children, and the slots of these."""
 
     body: Body
     slots: list[Slot]
@@ -43,7 +43,7 @@ class Bare:
 
 
 def _with_holes(body: Body) -> tuple[Body, list[Any]]:
-    """A body with a numbered hole in the place of each constant, and the constants."""
+    """A body with a numbered hole for each constant, and the constants."""
     values: list[Any] = []
 
     def hole(_: Any, value: Any) -> Hole:
@@ -69,10 +69,10 @@ def map_body(body: Body, change: Callable[[tuple[str, ...], Any], Any]) -> Body:
 
 
 def without(body: Body | None, children: Collection[str]) -> Bare | None:
-    """A body without the calls of some children, each called once with one tensor: what read the result reads what was given.
+    """Remove the calls of some children from a body. Each is called once with one tensor; its readers then read that tensor.
 
-    So ``y = self.bn(x); y = self.se(y); return x + y`` without ``se`` is ``y = self.bn(x); return x + y``, and a `Slot` says
-    that ``se`` stood behind one item, on the second read of the sum. Two bodies that differ in ``se`` alone are then equal.
+    ``y = self.bn(x); y = self.se(y); return x + y`` without ``se`` is ``y = self.bn(x); return x + y``. The `Slot` says that
+    ``se`` came after one item, on the second read of the sum. Two bodies that differ only in ``se`` are then equal.
     """
     if body is None:
         return None
@@ -102,20 +102,20 @@ def without(body: Body | None, children: Collection[str]) -> Bare | None:
 
 
 def with_tail(short: Body, long: Body) -> Body:
-    """A body whose last items are a branch under ``self.residual``, which only some modules take."""
+    """A body whose last items are a branch under ``self.residual`` that only some modules take."""
     steps = [step for step in long.items[len(short.items) :] if isinstance(step, Step)]
     renamed = tuple(replace(step, out=short.result) if step.out == long.result else step for step in steps)
     return replace(short, items=(*short.items, Branch(renamed, (), "self.residual")))
 
 
 def aligned(early: Sequence[Slot], late: Sequence[Slot], n: int) -> tuple[list[Slot], list[Slot]]:
-    """Slots of modules without the tail, and of those with it (item ``n``), so that one child has one place in both."""
+    """Slots of modules without and with the tail (item ``n``), changed so that a child has the same place in both."""
     within = {slot.child: slot for slot in late if all(item == n for item, _ in slot.edges)}
     result: list[Slot] = []
     for slot in early:
         if not all(item == -1 for item, _ in slot.edges):
             result.append(slot)
-        elif slot.child in within:  # before the tail, and seen by what is returned without it
+        elif slot.child in within:  # before the tail; without the tail the return value reads it
             result.append(replace(slot, after=n, edges=slot.edges | within[slot.child].edges))
         else:
             result.append(replace(slot, after=n + 1))
@@ -124,14 +124,14 @@ def aligned(early: Sequence[Slot], late: Sequence[Slot], n: int) -> tuple[list[S
 
 
 def moved(slot: Slot, start: int, long: Body) -> Slot:
-    """A slot of a body whose items from ``start`` on are now one branch."""
+    """A slot after the items from ``start`` on became one branch."""
     offsets = {i: sum(len(reads(item)) for item in long.items[start:i]) for i in range(start, len(long.items))}
     edges = frozenset((start, offsets[item] + k) if item >= start else (item, k) for item, k in slot.edges)
     return Slot(slot.child, slot.after if slot.after < start else start + (slot.after >= len(long.items)), edges)
 
 
 def insert(body: Body, slots: Sequence[Slot], labels: dict[Slot, str]) -> Body:
-    """Put the calls of optional children back."""
+    """Insert the calls of optional children into a body."""
     current = {(i, k): ref for i, item in enumerate(body.items) for k, ref in enumerate(reads(item))}
     current |= {(-1, k): ref for k, ref in enumerate(reads(body.result))}
     count = 1 + max((ref.number for ref in _refs(body)), default=0)
@@ -168,7 +168,7 @@ def _refs(body: Body) -> list[Ref]:
 
 
 class Conflict(Exception):
-    """A child that cannot be optional: it stands at different places."""
+    """A child that cannot be optional, because its place differs between modules."""
 
     def __init__(self, child: str) -> None:
         super().__init__(child)

@@ -1,4 +1,4 @@
-"""The words in which a forward pass is written down: tensors, sizes, parameters, and the calls between them."""
+"""The symbols of a recorded forward pass: tensors, sizes, parameters, and calls."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Size:
     """A formula over sizes of tensors: ``x.shape[axis]``, or an operator of Python between formulas and integers."""
 
     operator: str
-    operands: tuple[Any, ...]  # of "shape": (Ref, axis, number of axes)
+    operands: tuple[Any, ...]  # for "shape": (Ref, axis, number of axes)
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class Step:
     """One call.
 
     Attributes:
-        kind: ``module``, ``function``, ``method`` (of its first argument) or ``attribute``.
-        name: public path of the module, or the name that the function has in code: ``torch.cat``, ``F.relu``, ``mean``.
+        kind: ``module``, ``function``, ``method`` or ``attribute`` (of the first argument).
+        name: public path of the module, or name of the function in code: ``torch.cat``, ``F.relu``, ``mean``.
         args, kwargs: tensors as `Ref`, sizes as `Size`, parameters as `Own`; the rest are constants.
-        out: what it returned, in the same form.
+        out: the result, in the same form.
     """
 
     kind: str
@@ -59,14 +59,14 @@ class Step:
 
 @dataclass
 class Frame:
-    """One call of a module that computes by itself.
+    """One call of a module with its own computation.
 
     Attributes:
-        module: the module, and its public path.
-        names: of the arguments that hold tensors, in order.
+        module, path: the module, and its public path.
+        names: names of the arguments that contain tensors, in order.
         params: these arguments.
-        steps: what it does.
-        result: what it returns.
+        steps: its steps.
+        result: its return value.
     """
 
     module: nn.Module
@@ -78,10 +78,10 @@ class Frame:
 
 
 class Dim(int):
-    """A size of a tensor that remembers where it is from.
+    """A size of a tensor that remembers its origin.
 
-    Sums, products and the like are formulas again. Whatever else Python does with a size (compares it, makes a plain number
-    of it) leaves no trace in the file: ``noted`` then gets the size, and other images tell whether it depends on theirs.
+    Sums, products and the like of sizes are formulas. Other uses of a size (a comparison, a plain number) leave no trace in the
+    file. ``noted`` then gets the size, and a pass at another size tells whether the network depends on it.
     """
 
     formula: Any
@@ -131,7 +131,7 @@ class Dim(int):
 
 
 class Ratio(float):
-    """A size divided by a number, whose rounding up is a formula again."""
+    """A size divided by a number; rounding it up gives a formula."""
 
     parts: tuple[Dim, int]
 
@@ -147,7 +147,7 @@ class Ratio(float):
 
 
 def _noted(name: str, kind: type) -> Callable[..., Any]:
-    """A method of plain numbers that notes the size which it is called with."""
+    """A method of plain numbers that notes the size on which it is called."""
     method = getattr(kind, name)
 
     def noting(self: Any, *others: Any) -> Any:
@@ -166,11 +166,11 @@ for _kind, _plain_kind, _names in ((Dim, int, (*COMPARISONS, *NUMBERS, *BITS)), 
     for _name in _names:
         if _name not in vars(_kind):
             setattr(_kind, _name, _noted(_name, _plain_kind))
-    _kind.__hash__ = _plain_kind.__hash__  # type: ignore[method-assign]  # a class that compares anew would have none
+    _kind.__hash__ = _plain_kind.__hash__  # type: ignore[method-assign]  # a class with its own __eq__ has no __hash__
 
 
 def larger(a: Any, b: Any) -> Any:
-    """``max`` of two numbers, a formula if one of them is."""
+    """``max`` of two numbers; a formula if one of them is a formula."""
     if isinstance(a, Dim) or isinstance(b, Dim):
         return Dim.of(_plain(a) if _plain(a) > _plain(b) else _plain(b), Size("max", (_formula(a), _formula(b))))
     return b if b > a else a

@@ -1,4 +1,4 @@
-"""Source text from templates: the code itself, with ``$name`` for what varies and ``#? flag`` behind lines that may go."""
+"""Source text from templates: code with ``$name`` for what varies, and ``#? flag`` at the end of optional lines."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def render(template: str, values: Mapping[str, str], flags: Collection[str]) -> 
     """The text of a template.
 
     Args:
-        template: source text; a line that ends in ``#? a !b`` stays if flag a is set and flag b is not.
+        template: source text. A line that ends in ``#? a !b`` is kept if flag a is set and flag b is not.
         values: what each ``$name`` stands for.
         flags: the flags that are set.
     """
@@ -35,7 +35,7 @@ def render(template: str, values: Mapping[str, str], flags: Collection[str]) -> 
 
 
 def assemble(docstring: str, parts: Sequence[str]) -> str:
-    """A whole file: its docstring (any text), the imports that its parts need, and the parts, empty ones left out."""
+    """A whole file: its docstring (any text), the imports that its parts need, and the parts that are not empty."""
     used = set().union(*map(free_names, parts))
     standard = [_import([line for name, line in module.items() if name in used]) for module in IMPORTS]
     functional = "from torch.nn import functional as F" if "F" in used else ""
@@ -47,12 +47,12 @@ def assemble(docstring: str, parts: Sequence[str]) -> str:
 
 
 def _import(lines: Sequence[str]) -> str:
-    """One import of all that these lines import from one module."""
+    """One import for all that these lines import from one module."""
     return ", ".join([*lines[:1], *(line.rpartition(" ")[2] for line in lines[1:])])
 
 
 def free_names(source: str) -> set[str]:
-    """Names that code takes from outside, builtins aside."""
+    """Names that code takes from outside, without builtins."""
     module, *inner = _scopes(source)
     used = set(module.get_identifiers()) | {symbol.get_name() for scope in inner for symbol in scope.get_symbols() if symbol.is_global()}
     return used - _bound(module) - set(vars(builtins))
@@ -82,12 +82,12 @@ def printable(value: object) -> str:
 
 
 def escape(text: str) -> str:
-    """Text as it may stand in a docstring: nothing in it ends the string or escapes a character."""
+    """Text made safe for a docstring: nothing in it ends the string or escapes a character."""
     return text.replace("\\", "\\\\").replace('"', "'")
 
 
 def facts(rows: Mapping[str, object]) -> str:
-    """A name and its value a line, the values below each other, long ones wrapped."""
+    """One line for each name and value, values aligned, long ones wrapped."""
     names = {printable(name)[:40]: printable(value) for name, value in rows.items()}
     indent = max(map(len, names)) + 2
     gap = "\n" + " " * indent
@@ -95,7 +95,7 @@ def facts(rows: Mapping[str, object]) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Columns as wide as their widest cell, numbers to the right; a row may be shorter than the header."""
+    """A text table: columns as wide as their widest cell, numbers to the right. A row may be shorter than the header."""
     cells = [list(header), *([printable(cell)[:24] for cell in row] for row in rows)]
     lines = [""] * len(cells)
     for i in range(len(header)):
