@@ -133,7 +133,7 @@ def resume(
     settings = resolve_settings(run.config["search"], f"{run.path / 'run.yaml'}, search", {"trials": trials, "device": device, **changes})
     space = with_identity(space or run.space, settings)
     run.use(space)
-    if evaluator is None and run.config["evaluator"] == "own":
+    if evaluator is None and run.config.get("evaluator") == "own":
         raise InputError("this run had an evaluator of its own", "go on from Python: se_nas.resume(path, evaluator=...)", str(path))
     evaluator = evaluator or make_evaluator(space, settings, run)
     engine = create_engine(evaluator, settings)

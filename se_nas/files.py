@@ -247,9 +247,25 @@ def held(folder: Path, instead: str) -> Iterator[bool]:
             os.close(descriptor)
             descriptor = os.open(folder / instead, os.O_RDWR | os.O_CREAT, 0o666)
             ours = hold(descriptor)
+        _HELD.add(descriptor)
         yield ours
     finally:
+        _HELD.discard(descriptor)
         os.close(descriptor)
+
+
+_HELD: set[int] = set()
+
+
+def _let_go() -> None:
+    """In a forked process: what its parent holds must not stay held when the parent is killed."""
+    for descriptor in _HELD:
+        os.close(descriptor)
+    _HELD.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
 
 
 def sweep(folder: Path) -> None:

@@ -184,7 +184,7 @@ def test_kill_9_loses_no_finished_trial(tmp_path) -> None:
     assert Run.open(run).test_scores == Run.open(whole).test_scores
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", [signal.SIGINT, *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGTERM, signal.SIGHUP))])
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path, number: signal.Signals) -> None:
     run = tmp_path / "run"
     command = [part for part in search_command(run) if part != "--quiet"]

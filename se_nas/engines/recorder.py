@@ -31,7 +31,7 @@ class Recorder:
         self._run, self._plan, self.observer = run, plan, observer
         self._trials = run.trials
         self.path = run.path
-        self.keep = run.config["search"]["keep_weights"]
+        self.keep = run.config["search"].get("keep_weights", "front")
         self._keep_weights(run.front_of(self._trials))
 
     def started(self, job: Job) -> None:

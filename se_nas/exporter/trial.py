@@ -72,7 +72,7 @@ def find_trial(run: Run, name: str) -> Trial:
 def _weights(run: Run, trial: Trial) -> dict[str, Tensor]:
     path, weights = run.weights_path(trial.number), run.load_weights(trial.number)
     if weights is None:
-        own = run.config["evaluator"] == "own"
+        own = run.config.get("evaluator") == "own"
         why = "the run's evaluator gave none" if own else "a search keeps those of its front; --keep-weights all keeps every one"
         raise InputError(f"the weights of trial {trial.number} are not there: {why}", "export without them: --untrained", str(path))
     return weights
@@ -96,6 +96,6 @@ def _about(run: Run, trial: Trial) -> dict[str, object]:
     about |= {f"test {name.removeprefix('test_')}": f"{value:.4f}" for name, value in scores.items()}
     for name in trial.metrics if len(same) > 1 else ():
         about[f"validation {name} by seed"] = ", ".join(f"{other.metrics[name]:.4f} ({other.seed})" for other in same)
-    if "environment" in run.config:
+    if run.config.get("environment"):
         about["searched with"] = f"se-nas {run.config['environment'].get('se-nas')}, torch {run.config['environment'].get('torch')}"
     return about

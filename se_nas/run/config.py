@@ -13,7 +13,10 @@ from se_nas.files import read_bytes
 from se_nas.reading import load_yaml
 from se_nas.run.settings import SearchSettings
 from se_nas.run.trial import is_finite
-from se_nas.setting import WORDS, check_type, settings_of
+from se_nas.se.spec import FIELDS
+from se_nas.setting import check_type, settings_of
+from se_nas.space.budget import METRICS
+from se_nas.space.spacefile import SPACE_KEYS
 from se_nas.text import shown
 
 SCHEMA = 1
@@ -28,6 +31,7 @@ PARTS: dict[str, tuple[type, ...]] = {
     "backbone": (dict, type(None)),
     "environment": (dict, type(None)),
     "normalisation": (dict, type(None)),
+    "start": (dict, type(None)),
     "validation_images": (int, type(None)),
     "evaluator": (str, type(None)),
     "created": (str, type(None)),
@@ -37,7 +41,7 @@ PARTS: dict[str, tuple[type, ...]] = {
 }
 """Key -> types of its value. ``search`` and ``budgets`` must be there."""
 
-NEEDED = ("objectives", "epochs")
+NEEDED = ("objectives", "epochs", "trials")
 """Settings without which nothing can be shown."""
 
 
@@ -74,11 +78,14 @@ def load_config(path: Path) -> dict[str, Any]:
         if name in config:
             check_type(name, config[name], types, str(path))
     _check_search(config["search"], f"{path}, search")
+    _check_space(config.get("space") or {}, f"{path}, space")
     for budget in config["budgets"]:
-        if not isinstance(budget, dict) or not isinstance(budget.get("metric"), str) or not is_finite(budget.get("limit")):
+        if not isinstance(budget, dict) or budget.get("metric") not in METRICS or not is_finite(budget.get("limit")):
             raise InputError(f"{shown(budget)} is not a budget", FIX, f"{path}, budgets")
-        check_type("text", budget.get("text", ""), (str,), f"{path}, budgets")
+        check_type("text", budget.setdefault("text", f"<= {budget['limit']}"), (str,), f"{path}, budgets")
     _check_backbone(config.get("backbone") or {}, f"{path}, backbone")
+    if not all(isinstance(each, list) and all(map(is_finite, each)) for each in (config.get("normalisation") or {}).values()):
+        raise InputError("are not numbers of each channel", FIX, f"{path}, normalisation")
     return config
 
 
@@ -94,10 +101,39 @@ def _check_search(section: Mapping[str, Any], source: str) -> None:
         raise InputError(f"{shown(section['objectives'])} are not objectives", FIX, f"{source}, objectives")
 
 
+def _check_space(section: Mapping[str, Any], source: str) -> None:
+    for name, value in section.items():
+        if name in SPACE_KEYS and value is not None:
+            check_type(name, value, SPACE_KEYS[name], source)
+        if name in FIELDS and not all(isinstance(each, (int, str)) for each in value or ["none"]):
+            raise InputError(f"{shown(value)} are no candidates", FIX, f"{source}, {name}")
+    for name, values in (section.get("extra") or {}).items():
+        if not isinstance(values, list) or not values or any(isinstance(value, (list, dict)) for value in values):
+            raise InputError(f"{shown(values)} are no values", FIX, f"{source}, extra, {shown(name)}")
+
+
 def _check_backbone(about: Mapping[str, Any], source: str) -> None:
+    """What views read there: costs, notes, and of each group what its settings add."""
+
+    def refuse_unless(fits: bool, name: str) -> None:
+        if not fits:
+            raise InputError(f"{shown(about[name])} is damaged", FIX, f"{source}, {name}")
+
     for name in ("params", "macs"):
-        if about.get(name) is not None and not is_finite(about[name]):
-            raise InputError(f"{shown(about[name])} is not {WORDS[float]}", FIX, f"{source}, {name}")
-    groups = about.get("groups")
-    if groups is not None and not (isinstance(groups, dict) and all(isinstance(group, dict) for group in groups.values())):
-        raise InputError(f"{shown(groups)} are not groups", FIX, f"{source}, groups")
+        refuse_unless(about.get(name) is None or is_finite(about[name]), name)
+    for name in ("left_out", "narrowed"):
+        refuse_unless(isinstance(about.get(name, []), list), name)
+    groups = about.get("groups", {})
+    refuse_unless(isinstance(groups, dict) and all(each is None or isinstance(each, dict) for each in groups.values()), "groups")
+    for group in filter(None, groups.values()):
+        told = group.get("settings") or {}
+        refuse_unless(isinstance(told, dict), "groups")
+        means = [told, *(mean for name in FIELDS for mean in _values(told.get(name)))] if told else []
+        refuse_unless(all(isinstance(mean, dict) and is_finite(mean.get("number")) for mean in means), "groups")
+        costs = [value for mean in means for name, value in mean.items() if name not in FIELDS]
+        refuse_unless(all(value is None or is_finite(value) for value in costs), "groups")
+
+
+def _values(told: Any) -> list[Any]:
+    """What a mapping of values holds; [None], which is no mean, if it is none."""
+    return list(told.values()) if isinstance(told, dict) else [] if told is None else [None]

@@ -15,7 +15,7 @@ from se_nas.files import OWN, held, make_directory, refused, remove_empty, sweep
 from se_nas.goals.objective import parse_objectives
 from se_nas.goals.trade import resolve_trade
 from se_nas.reading import load_json
-from se_nas.run.config import SCHEMA, config_text, load_config
+from se_nas.run.config import FIX, SCHEMA, config_text, load_config
 from se_nas.run.effects import LEAST, Effects, read_effects
 from se_nas.run.front import Front, make_front
 from se_nas.run.ledger import Ledger
@@ -215,10 +215,13 @@ class Run:
         """
         from se_nas.space.space import SearchSpace
 
-        if self.config["space"]["backbone"] is None:
+        section = self.config.get("space") or {}
+        if "backbone" not in section:
+            raise InputError("space is missing", FIX, str(self.path / "run.yaml"))
+        if section["backbone"] is None:
             problem = "this run's backbone was given as an object of Python, which a file cannot hold"
             raise InputError(problem, "in Python pass the space to what you call (space=...)", str(self.path))
-        return SearchSpace.from_dict(self.config["space"], f"{self.path / 'run.yaml'}, space")
+        return SearchSpace.from_dict(section, f"{self.path / 'run.yaml'}, space")
 
     def use(self, space: SearchSpace) -> None:
         """Take this object for `space`, so that runs whose backbone is an object of Python have one."""

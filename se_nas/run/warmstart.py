@@ -24,10 +24,11 @@ def read_earlier(settings: SearchSettings, objectives: Sequence[Objective]) -> l
     run = Run.open(settings.warm_start)
     theirs = run.config["search"]
     for key, value in (("data", settings.data), ("epochs", settings.epochs), ("start", settings.start)):
-        if theirs.get(key, SearchSettings.start) != value:
+        their = theirs.get(key, SearchSettings.start)
+        if their != value:
             raise InputError(
-                f"its {key} is {theirs.get(key, SearchSettings.start)} and this search's is {value}: results cannot be compared",
-                f"search with {key} {theirs.get(key, SearchSettings.start)}, or without the warm start",
+                f"its {key} is {their} and this search's is {value}: results cannot be compared",
+                f"search with {key} {their}, or without the warm start",
                 "warm_start",
             )
     measured = [objective.name for objective in objectives if not objective.known]
