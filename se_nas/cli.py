@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from se_nas.asking import add_ask_flags, add_tell_flags, ask_command, tell_command
 from se_nas.errors import InputError
 from se_nas.run.settings import DATA, SECTIONS, STRATEGY, WHERE, SearchSettings, changeable, resolve_settings
 from se_nas.setting import Row, add_flags, flags_of, settings_of
@@ -126,14 +127,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_search_flags(sub)
 
     text = "take one trial of a run, as JSON; exit code 3 if all that is left is out with others, 4 if nothing is left"
-    sub = command("ask", _ask, text, "RUN", run)
-    sub.add_argument("--lease", type=float, metavar="SECONDS", help="ask it again if nobody has told it by then (default: 86400)")
-    sub.add_argument("--trials", type=int, metavar="N", help="a new total for the run (default: as it was)")
-    sub = command("tell", _tell, "put the result of a trial that was asked for into the ledger", "RUN", run, "NUMBER [NAME=VALUE ...] ")
-    sub.add_argument("number", metavar="NUMBER", help="of the trial")
-    sub.add_argument("metrics", metavar="NAME=VALUE", nargs="*", help="every measured objective, such as accuracy=0.91")
-    sub.add_argument("--failed", metavar="REASON", help="it has no result")
-    sub.add_argument("--weights", metavar="FILE", help="its trained weights, as safetensors, for exports")
+    add_ask_flags(command("ask", ask_command, text, "RUN", run))
+    text = "put the result of a trial that was asked for into the ledger"
+    add_tell_flags(command("tell", tell_command, text, "RUN", run, "NUMBER [NAME=VALUE ...] "))
 
     sub = command("show", _show, "show a run's front, with both references and their gains and costs", "RUN", run)
     sub.add_argument("--json", action="store_true", help="print JSON")
@@ -273,31 +269,6 @@ def _new(args: argparse.Namespace) -> None:
     space, settings, out = _asked_search(args)
     about = {"command": args.command_line, "space_file": args.space}
     print(start(space, replace(settings, engine="outside"), out, nobody, about=about).path)
-
-
-def _ask(args: argparse.Namespace) -> None:
-    from se_nas.engines.outside import LEASE, ask
-
-    asked = ask(args.run, lease=LEASE if args.lease is None else args.lease, trials=args.trials)
-    print(json.dumps(asked))
-    if asked["state"] != "trial":
-        sys.exit(3 if asked["state"] == "wait" else 4)
-
-
-def _tell(args: argparse.Namespace) -> None:
-    from se_nas.engines.outside import tell
-
-    if not args.number.isdecimal():
-        raise InputError(f"{args.number!r} is not the number of a trial", "take the one that se-nas ask printed", "tell")
-    if bool(args.metrics) == (args.failed is not None):
-        raise InputError("neither or both of a result and --failed", "tell accuracy=0.91, or --failed REASON", "tell")
-    pairs = dict(text.partition("=")[::2] for text in args.metrics)
-    try:
-        metrics = {name: float(value) for name, value in pairs.items()}
-    except ValueError:
-        raise InputError(f"{' '.join(args.metrics)!r} is not NAME=VALUE with numbers", "tell accuracy=0.91", "tell") from None
-    trial = tell(args.run, int(args.number), metrics, failed=args.failed, weights=args.weights)
-    print(json.dumps(trial.to_json()))
 
 
 def _of_a_trial(row: Row) -> bool:
