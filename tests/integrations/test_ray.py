@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import pandas
 import pytest
 import torch
 from conftest import ROOT, digits_space
@@ -21,6 +22,7 @@ from ray import cloudpickle, tune
 from ray.tune.schedulers import ASHAScheduler, PopulationBasedTraining
 from ray.tune.search import ConcurrencyLimiter, Repeater
 from ray.tune.search.optuna import OptunaSearch
+from ray.tune.utils.util import flatten_dict
 from reading_docs import blocks
 
 import se_nas
@@ -125,6 +127,9 @@ def test_our_searcher_in_a_tuner(tmp_path) -> None:
     results = fit(tmp_path, {"lr": tune.uniform(0, 1)}, tune.TuneConfig(num_samples=3, search_alg=searcher, reuse_actors=True))
     tried = {architecture(SPACE, result.config["se"]) for result in results}
     assert len(tried) == 3 == len(results) and all(0 <= result.metrics["lr"] <= 1 for result in results)
+    table = pandas.DataFrame([flatten_dict(result.metrics) for result in results])  # as get_dataframe(), which reads Tune's own logs
+    assert "config/se/network.reduction" in table
+    assert {SPACE.from_dimensions(row) for _, row in table.iterrows()} == tried
     assert not searcher._live
 
 
