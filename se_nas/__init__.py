@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from se_nas.api import export, export_trial, resume, search
+    from se_nas.api import confirm, export, export_trial, resume, search
     from se_nas.backbones import register_backbone
     from se_nas.errors import InputError, TrialFailed
     from se_nas.evaluate import Evaluation
@@ -45,6 +45,7 @@ _HOMES = {
     "Trade": "goals.trade",
     "Trial": "run.trial",
     "TrialFailed": "errors",
+    "confirm": "api",
     "create_strategy": "strategies",
     "export": "api",
     "export_trial": "api",
@@ -73,6 +74,7 @@ __all__ = [
     "Trade",
     "Trial",
     "TrialFailed",
+    "confirm",
     "create_strategy",
     "export",
     "export_trial",

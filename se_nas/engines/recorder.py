@@ -11,6 +11,7 @@ from se_nas.errors import InputError
 from se_nas.run.observer import Observer
 from se_nas.run.run import Run
 from se_nas.run.trial import Trial
+from se_nas.run.verdict import CONFIRM
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,15 +22,17 @@ class Recorder:
 
     Attributes:
         path: the run's directory.
-        keep: which weights to keep: ``front``, ``all`` or ``none``.
+        keep: which weights the engine shall give: ``front``, ``all`` or ``none``.
         observer: is told of each start and end.
     """
 
     def __init__(self, run: Run, plan: Plan, observer: Observer) -> None:
         self._run, self._plan, self.observer = run, plan, observer
         self._trials = run.trials
+        self._confirmed = {trial.number for trial in run.confirmed}
         self.path = run.path
-        self.keep = run.config["search"]["keep_weights"]
+        self.keep = plan.keep or run.config["search"]["keep_weights"]
+        self._saved = run.config["search"]["keep_weights"] != "none"
 
     def started(self, job: Job) -> None:
         """Tell the observer that a job has begun."""
@@ -41,18 +44,21 @@ class Recorder:
         Raises:
             InputError: if the disk takes no more. What was recorded before stays whole.
         """
+        trial = self._plan.scored(trial, weights)
         try:
-            if weights and self.keep != "none":
+            if weights and self._saved:
                 self._run.save_weights(trial.number, weights)
             self._run.ledger.append(trial)
         except OSError as error:
             fix = f"make room, then go on: se-nas resume {shlex.quote(str(self.path))}"
             raise InputError(f"trial {trial.number} cannot be written: {error.strerror or error}", fix, str(self._run.path)) from None
-        self._trials.append(trial)
+        own = trial.role != CONFIRM
+        self._trials += [trial] * own
         self._plan.finished(trial)
         front = self._run.front_of(self._trials)
-        if self.keep == "front":
-            self._run.keep_weights({t.number for entry in (*front.front, *front.references.values()) for t in entry.trials})
+        if self.keep == "front" and own:
+            kept = {t.number for entry in (*front.front, *front.references.values()) for t in entry.trials}
+            self._run.keep_weights(kept | self._confirmed)
         self.observer.trial_finished(trial, front)
 
     @property

@@ -19,6 +19,7 @@ from se_nas.run.effects import LEAST, Effects, read_effects
 from se_nas.run.front import Front, make_front
 from se_nas.run.ledger import Ledger
 from se_nas.run.trial import Trial
+from se_nas.run.verdict import CONFIRM, Verdict, judge
 from se_nas.space.spacefile import load_yaml
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ class Run:
     - ``run.yaml``: space, settings, budgets, versions and hardware, with all defaults filled in.
     - ``trials.jsonl``: the ledger.
     - ``weights/``: weights of the front and the references.
-    - ``test.json``: the finished front's scores on the test split.
     - ``effects.json``: what each choice brings, with the number of ledger lines that this was computed from.
 
     Attributes:
@@ -130,8 +130,18 @@ class Run:
 
     @property
     def trials(self) -> list[Trial]:
-        """The finished trials, in the order in which they ended."""
-        return self.ledger.read()
+        """The search's finished trials, in the order in which they ended."""
+        return [trial for trial in self.ledger.read() if trial.role != CONFIRM]
+
+    @property
+    def confirmed(self) -> list[Trial]:
+        """The finished trials of the confirmation (``se-nas confirm``)."""
+        return [trial for trial in self.ledger.read() if trial.role == CONFIRM]
+
+    def verdict(self) -> Verdict | None:
+        """What the confirmation says so far; None if there is none, or nothing is measured."""
+        asked, measured = self.config.get("confirm"), self.front.measured
+        return judge(asked, self.confirmed, measured) if asked and measured else None
 
     @property
     def front(self) -> Front:
@@ -220,16 +230,11 @@ class Run:
             if path not in keep:
                 path.unlink()
 
-    # Scores of the finished front on the test split.
-
     @property
     def test_scores(self) -> dict[int, dict[str, float]]:
-        """Trial's number -> its metrics on the test split; empty until the search has ended."""
+        """Trial's number -> its metrics on the test split, as older versions scored the front of a search."""
         path = self.path / "test.json"
         return {int(number): scores for number, scores in json.loads(path.read_text()).items()} if path.exists() else {}
-
-    def save_test_scores(self, scores: Mapping[int, Mapping[str, float]]) -> None:
-        _write(self.path / "test.json", json.dumps(scores, indent=1))
 
 
 def _write(path: Path, text: str) -> None:

@@ -19,7 +19,7 @@ class Trial:
     Attributes:
         number: index in the order in which trials were begun, from 0.
         role: ``proposal`` (of the strategy), ``plain`` or ``paper`` (the references), or ``copy`` (population based training:
-            continues another trial's partial training at another learning rate).
+            continues another trial's partial training at another learning rate), ``confirm`` (of `se_nas.api.confirm`).
         architecture: the architecture.
         seed: seed of initialisation, shuffling and augmentation.
         fidelity: how long it was trained, ``{"epochs": 10}``. Trials of different fidelities are never compared.
