@@ -25,7 +25,8 @@ from se_nas.run.finalists import begin_confirmation
 from se_nas.run.observer import Observer
 from se_nas.run.run import Run
 from se_nas.run.settings import SearchSettings, changeable, resolve_settings
-from se_nas.run.warmstart import load_earlier, read_earlier, save_earlier
+from se_nas.run.start import begin, check_start, with_identity
+from se_nas.run.warmstart import read_earlier
 from se_nas.setting import with_settings
 from se_nas.space.architecture import Architecture
 from se_nas.space.group import mean_costs
@@ -76,8 +77,9 @@ def start(
     """`search` with its settings resolved; ``about`` is added to ``run.yaml``."""
     settings = replace(settings, strategy=full_name(settings.strategy, settings.engine))
     objectives = parse_objectives(settings.objectives)
-    kind = settings.evaluator if evaluator is None else "own"
+    space, kind = with_identity(space, settings), settings.evaluator if evaluator is None else "own"
     evaluator = evaluator or make_evaluator(space, settings)
+    origin = check_start(evaluator, settings)
     engine = create_engine(evaluator, settings)
     earlier = read_earlier(settings, objectives)
     plan = Plan(space, settings, objectives, [], earlier)
@@ -93,10 +95,12 @@ def start(
         "backbone": _describe_backbone(space),
         "environment": describe_environment(),
     }
-    run = Run.create(out, config)
-    save_earlier(run, earlier)
+    run = Run.create(out, config, earlier)
+    run.use(space)
+    observer = observer or Observer()
     with run.lock():
-        return _go(run, plan, evaluator, engine, observer or Observer())
+        begin(run, evaluator, settings, origin, _scoring_device(settings.to_dict()), observer)
+        return _go(run, plan, evaluator, engine, observer)
 
 
 def resume(
@@ -129,14 +133,17 @@ def resume(
     for name in changes:
         known(name, changeable(), "argument")
     settings = resolve_settings(run.config["search"], f"{run.path / 'run.yaml'}, search", {"trials": trials, "device": device, **changes})
-    space = space or run.space
-    if evaluator is None and run.config["evaluator"] == "own":
+    space = with_identity(space or run.space, settings)
+    run.use(space)
+    if evaluator is None and run.config.get("evaluator") == "own":
         raise InputError("this run had an evaluator of its own", "go on from Python: se_nas.resume(path, evaluator=...)", str(path))
-    evaluator = evaluator or make_evaluator(space, settings)
+    evaluator = evaluator or make_evaluator(space, settings, run)
     engine = create_engine(evaluator, settings)
     with run.lock():
+        run.config = Run.open(path).config  # as it is now: another search may have gone on with it meanwhile
+        begin(run, evaluator, settings, None, _scoring_device(settings.to_dict()), observer)
         finished = run.trials
-        plan = Plan(space, settings, parse_objectives(settings.objectives), finished, load_earlier(run), {t.number for t in run.confirmed})
+        plan = Plan(space, settings, parse_objectives(settings.objectives), finished, run.earlier.read(), {t.number for t in run.confirmed})
         if not plan.replayed:
             observer.note("the strategy no longer proposes what the ledger holds (another version of a library?); going on from here")
         run.config["search"] = settings.to_dict()
@@ -181,13 +188,15 @@ def confirm(
     asked = {"top": top, "seeds": seeds, "epochs": epochs, "paying": paying}
     section = {**run.config["search"], "strategy": "random", "scheduler": "none", "warm_start": "", "prior": "", "front_seeds": 1}
     settings = resolve_settings(section, f"{run.path / 'run.yaml'}, search", changes)
-    if run.config["evaluator"] == "own" and evaluator is None:
+    space = with_identity(space or run.space, settings)
+    run.use(space)
+    if run.config.get("evaluator") == "own" and evaluator is None:
         raise InputError("this run had an evaluator of its own", "go on from Python: se_nas.confirm(path, evaluator=...)", str(path))
-    if run.config["evaluator"] == "paper":
+    if run.config.get("evaluator") == "paper":
         raise InputError("the paper's estimates are what they are: there is nothing to confirm", "search with training", "confirm")
-    space = space or run.space
-    evaluator = evaluator or make_evaluator(space, settings)
+    evaluator = evaluator or make_evaluator(space, settings, run)
     with run.lock():
+        run.config = Run.open(path).config  # as it is now
         run.config["confirm"] = confirmation = begin_confirmation(run, space, asked)
         engine = create_engine(evaluator, replace(settings, epochs=confirmation["epochs"]))
         plan = Confirmation(space, confirmation, run.confirmed, run.front.trade, _scorer(evaluator, settings))
@@ -218,7 +227,9 @@ def export(
     return exporter.export(space, architecture, directory, weights, about, exporter.ExportOptions.of(options))
 
 
-def export_trial(run: Run, trial: str, target: str | Path, untrained: bool = False, **options: bool) -> list[Exported]:
+def export_trial(
+    run: Run, trial: str, target: str | Path, untrained: bool = False, space: SearchSpace | None = None, **options: bool
+) -> list[Exported]:
     """Export one trial of a run with its weights, or every trial on its front.
 
     Args:
@@ -227,6 +238,7 @@ def export_trial(run: Run, trial: str, target: str | Path, untrained: bool = Fal
             ``trial-N`` of the target.
         target: ``NAME.py`` or a directory.
         untrained: leave the weights out.
+        space: needed if the run's backbone was given as a module or a function, and the run is not fresh from `search`.
         options: fields of `se_nas.exporter.ExportOptions`.
 
     Raises:
@@ -236,6 +248,8 @@ def export_trial(run: Run, trial: str, target: str | Path, untrained: bool = Fal
     from se_nas.exporter.trial import export_front, export_one, find_trial
 
     chosen = ExportOptions.of(options)
+    if space is not None:
+        run.use(space)
     if trial == "all-front":
         return export_front(run, run.space, Path(target), untrained, chosen)
     return [export_one(run, run.space, find_trial(run, trial), Path(target), untrained, chosen)]
@@ -268,11 +282,16 @@ def _normalisation(evaluator: Evaluator) -> dict[str, list[float]] | None:
     return {"mean": list(evaluator.data.mean), "std": list(evaluator.data.std)}
 
 
+def _scoring_device(section: Mapping[str, Any]) -> str:
+    """This process's own: trials may have run where it has no GPU, or not seen the one that it has."""
+    return choose_device(section["device"] if section["engine"] == "local" else "auto")
+
+
 def _scorer(evaluator: Evaluator, settings: SearchSettings) -> Score | None:
-    """Scores on the test split in this process, on its own device: trials may have run where there is no GPU."""
+    """Scores on the test split, in this process."""
     if not isinstance(evaluator, TrainingEvaluator) or evaluator.data.test is None:
         return None
-    device = choose_device(settings.device if settings.engine == "local" else "auto")
+    device = _scoring_device(settings.to_dict())
     return lambda architecture, weights: evaluator.score(architecture, weights, device)
 
 

@@ -3,33 +3,47 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import os
 import shlex
 import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from se_nas.errors import InputError
 from se_nas.run.settings import SECTIONS, SearchSettings, changeable, resolve_settings
 from se_nas.setting import add_flags, flags_of, settings_of
+from se_nas.text import cut, flat
 
 DESCRIPTION = "Find where Squeeze-and-Excitation blocks pay in a network, and with which settings."
 
 
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with the arguments, as everything else does."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog.partition(' ')[0]}: {cut(flat(message), 600)}; see {self.prog} --help\n")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is 0, 2 for bad input, 130 after Ctrl-C."""
+    """Run one command; the exit code is 0, 2 for bad input, 130 after Ctrl-C (or SIGTERM, or a terminal that closes)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot write is no reason to stop
     args = _parser().parse_args(arguments)
     args.command_line = shlex.join(["se-nas", *arguments])
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads sleep: spinning ruins training on a busy machine
-    sys.path.insert(0, os.getcwd())  # so that package.module:callable finds the person's own code
-    warnings.formatwarning = _warning
     try:
-        args.run_command(args)
+        sys.path.insert(0, os.getcwd())  # so that package.module:callable finds the person's own code
+        with _interruptible():
+            args.run_command(args)
     except InputError as error:
         print(f"se-nas: {error}", file=sys.stderr)
         return 2
@@ -38,17 +52,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:  # the system's word is never a bug of ours
+        from se_nas.files import refusal
+
+        print(f"se-nas: {refusal(error, str(error.filename or 'a file'))}", file=sys.stderr)
+        return 2
     return 0
 
 
-def _warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
-    """A warning of the package's own in one line; one of another as Python writes it."""
-    ours = Path(filename).is_relative_to(Path(__file__).parent)
-    return f"se-nas: {message}\n" if ours else f"{filename}:{lineno}: {category.__name__}: {message}\n"
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGTERM, and SIGHUP from a terminal that closes, end a command as Ctrl-C does: what is temporary goes."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores it, and so do we
+                before[number] = signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="se-nas", description=DESCRIPTION, allow_abbrev=False)
+    parser = Parser(prog="se-nas", description=DESCRIPTION, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
@@ -60,7 +93,8 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     space, run = "YAML file of a search space", "directory of a search"
-    command("check", _check, "say whether a space is sound, how large it is, what it costs and which sites it has", "SPACE", space)
+    text = "say whether a space is sound, how large it is, what it costs and which sites it has; or what of a run is whole"
+    command("check", _check, text, "SPACE", f"{space}, or directory of a search")
     sub = command(
         "sites", _sites, "list the sites of any network, and what could not be used", "MODEL", "a backbone's name, or a space's YAML file"
     )
@@ -118,10 +152,14 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("report", _report, "write a run's report as one HTML file", "RUN", run)
     sub.add_argument("-o", "--output", metavar="FILE", help="where to (default: report.html in the run's directory)")
+    sub.add_argument("--force", action="store_true", help="overwrite a file that is no report of se-nas")
     return parser
 
 
 def _check(args: argparse.Namespace) -> None:
+    if os.path.isdir(args.space):
+        _check_run(Path(args.space))
+        return
     from se_nas.report.space_table import show_space
     from se_nas.space.space import SearchSpace
     from se_nas.space.spacefile import load_space
@@ -132,6 +170,22 @@ def _check(args: argparse.Namespace) -> None:
         warnings.simplefilter("ignore", UserWarning)  # what it says of blocks left out is shown below
         space = SearchSpace.from_dict(arguments, args.space)
     show_space(space)
+
+
+def _check_run(path: Path) -> None:
+    """Say what of a run is whole. It repairs nothing.
+
+    Raises:
+        InputError: if something is damaged.
+    """
+    from se_nas.run.check import check_run
+
+    found = check_run(path)
+    for one in found:
+        state = "" if one.whole else "DAMAGED: "
+        print(flat(f"{one.file}: {state}{one.said}{f'; {one.fix}' if one.fix else ''}"))
+    if damaged := [one.file for one in found if not one.whole]:
+        raise InputError(f"damaged: {cut(', '.join(damaged), 300)}", "see above what to do; nothing was changed", str(path))
 
 
 def _sites(args: argparse.Namespace) -> None:
@@ -214,16 +268,13 @@ def _watch(out: Path, quiet: bool, search: Any, again: str = "resume") -> None:
     """Run a search under a view, then show its front; Ctrl-C (or SIGTERM) ends it cleanly and says how to go on."""
     from se_nas.report.live import make_view
 
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, stop)
     try:
         search(make_view(quiet))
     except KeyboardInterrupt:
-        if not quiet:
-            _show_front(out)
-        print(f"se-nas: stopped; nothing finished is lost. Go on with: se-nas {again} {shlex.quote(str(out))}", file=sys.stderr)
+        with contextlib.suppress(OSError, InputError):  # the terminal may be gone
+            if not quiet:
+                _show_front(out)
+            print(f"se-nas: stopped; nothing finished is lost. Go on with: se-nas {again} {shlex.quote(str(out))}", file=sys.stderr)
         raise
     if not quiet:
         _show_front(out)
@@ -282,7 +333,7 @@ def _report(args: argparse.Namespace) -> None:
     from se_nas.report.html import write_report
     from se_nas.run.run import Run
 
-    print(write_report(Run.open(args.run), Path(args.output) if args.output else None))
+    print(write_report(Run.open(args.run), Path(args.output) if args.output else None, args.force))
 
 
 def _version() -> str:

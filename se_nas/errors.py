@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from se_nas.text import cut, flat, shown
+
+LONGEST = 1000
+"""Characters of each part of a message."""
+
 
 class InputError(ValueError):
     """Bad input. The message names the value, the rule that it breaks, the fix, and the source of the value.
@@ -22,7 +27,7 @@ class InputError(ValueError):
 
     def __str__(self) -> str:
         where = f"{self.source}: " if self.source else ""
-        return f"{where}{self.problem}; {self.fix}"
+        return flat(f"{cut(where, LONGEST)}{cut(self.problem, LONGEST)}; {cut(self.fix, LONGEST)}")
 
     def at(self, source: str) -> InputError:
         """The same error with a longer source: ``at("space.yaml")`` turns ``reduction`` into ``space.yaml, reduction``."""
@@ -40,4 +45,4 @@ class OutOfMemory(TrialFailed):
 def known(name: object, names: Collection[str], kind: str) -> None:
     """Raise `InputError` unless ``name`` is one of ``names``. The message calls it a ``kind``: "unknown gate 'softmax'"."""
     if not isinstance(name, str) or name not in names:
-        raise InputError(f"unknown {kind} {name!r}", f"take one of {', '.join(names)}", kind)
+        raise InputError(f"unknown {kind} {shown(name)}", f"take one of {', '.join(names)}", kind)

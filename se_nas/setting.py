@@ -150,7 +150,7 @@ def check_value(row: Row, value: Any) -> None:
     about = row.about
     if row.types in ((list,), (dict,)):
         return  # tuples and mappings are made, and checked, by whoever owns them
-    if about.choices:
+    if about.choices and not (value is None and type(None) in row.types):
         known(value, about.choices, row.name)
     elif not _fits(value, row.types):
         example = f", such as {about.example}" if about.example else ""

@@ -18,7 +18,10 @@ from se_nas.evaluate import Evaluation, Report
 from se_nas.space.architecture import Architecture
 
 FLOORS = [
+    ["text"],
     ["errors"],
+    ["files"],
+    ["reading"],
     ["setting"],
     ["backbones", "se"],
     ["network"],

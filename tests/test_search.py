@@ -102,9 +102,17 @@ def test_an_interrupted_search_goes_on_as_if_it_had_not_been(tmp_path, strategy:
 
 def test_resume_asks_for_what_has_no_name(tmp_path) -> None:
     space = se_nas.SearchSpace(digits_space().build_backbone(), (1, 8, 8), reduction=[4])
-    se_nas.search(space, trials=3, evaluator=Table(), out=tmp_path / "run")
-    with pytest.raises(se_nas.InputError, match="backbone was given as an object of Python; go on from Python and pass space="):
-        se_nas.resume(tmp_path / "run", evaluator=Table(), trials=5)
+    run = se_nas.search(space, trials=3, evaluator=Table(), out=tmp_path / "run")
+    se_nas.export_trial(run, "best", tmp_path / "a.py", untrained=True, prove=False)  # a run that was just searched knows its space
+    opened = Run.open(tmp_path / "run")
+    for use in (
+        lambda: se_nas.resume(run.path, evaluator=Table(), trials=5),
+        lambda: se_nas.export_trial(opened, "best", tmp_path / "b.py"),
+    ):
+        with pytest.raises(se_nas.InputError, match=r"backbone was given as an object of Python.*pass the space.*\(space=\.\.\.\)"):
+            use()
+    se_nas.export_trial(opened, "best", tmp_path / "b.py", untrained=True, prove=False, space=space)
+    assert (tmp_path / "a.py").read_text() == (tmp_path / "b.py").read_text()
     with pytest.raises(se_nas.InputError, match="an evaluator of its own"):
         se_nas.resume(tmp_path / "run", space=space, trials=5)
     assert len(se_nas.resume(tmp_path / "run", space=space, evaluator=Table(), trials=5).trials) == 5
@@ -166,7 +174,7 @@ def test_kill_9_loses_no_finished_trial(tmp_path) -> None:
     assert proposals(Run.open(run)) == proposals(Run.open(whole))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", [signal.SIGINT, *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGTERM, signal.SIGHUP))])
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path, number: signal.Signals) -> None:
     run = tmp_path / "run"
     command = [part for part in search_command(run) if part != "--quiet"]

@@ -11,6 +11,7 @@ from torch import nn
 
 from se_nas.backbones import bn_inception, inception_resnet, mobilenet, preact_resnet, resnet, senet, shake_shake, shufflenet
 from se_nas.errors import InputError
+from se_nas.text import shown
 
 Builder = Callable[..., nn.Module]
 
@@ -64,6 +65,9 @@ def _timm_builder(name: str) -> Builder:
     return lambda **args: timm.create_model(name, **args)
 
 
+_MISSING = object()
+
+
 def import_callable(name: str, source: str) -> Callable[..., Any]:
     """Import ``package.module:callable``. The import runs that module's code, so pass only names that the user wrote.
 
@@ -71,15 +75,20 @@ def import_callable(name: str, source: str) -> Callable[..., Any]:
         InputError: if it cannot be imported or called; ``source`` is the key that the name came from.
     """
     module, _, attribute = name.partition(":")
+    if not all(part.isidentifier() for part in (*module.split("."), attribute)):
+        raise InputError(f"{shown(name)} names no function of a module", "write package.module:callable", source)
     try:
-        found = getattr(importlib.import_module(module), attribute)
+        found = getattr(importlib.import_module(module), attribute, _MISSING)
     except ImportError as error:
-        raise InputError(f"cannot import {name!r}: {error}", "install the package, or set PYTHONPATH to its folder", source) from None
-    except AttributeError:
-        raise InputError(f"{module} has no {attribute!r}", "name a function of that module", source) from None
+        raise InputError(f"cannot import {shown(name)}: {error}", "install the package, or set PYTHONPATH to its folder", source) from None
+    except (Exception, SystemExit) as error:  # whatever a person's module does when it is imported
+        problem = f"importing {module} raised {type(error).__name__}: {error}"
+        raise InputError(problem, "correct that module", source) from error
+    if found is _MISSING:
+        raise InputError(f"{module} has no {shown(attribute)}", "name a function of that module", source)
     if not callable(found):
-        raise InputError(f"{name!r} is not callable", "name a function of that module", source)
-    return found  # type: ignore[no-any-return]
+        raise InputError(f"{shown(name)} is not callable", "name a function of that module", source)
+    return found
 
 
 def make_backbone(backbone: str | nn.Module | Builder, args: Mapping[str, Any], extra: Mapping[str, Any]) -> nn.Module:
@@ -130,7 +139,7 @@ def call_builder(builder: Builder, name: str, args: Mapping[str, Any]) -> nn.Mod
     """
     try:
         network = builder(**args)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # `sys:exit` is a callable too
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(
             f"{name} refuses {dict(args)} ({reason[:200]})", "correct the arguments, or the builder", "backbone_args"

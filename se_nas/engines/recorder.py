@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from se_nas.engines.plan import Job, Plan
 from se_nas.errors import InputError
+from se_nas.files import refused
+from se_nas.run.front import Front
 from se_nas.run.observer import Observer
 from se_nas.run.run import Run
 from se_nas.run.trial import Trial
@@ -31,8 +33,9 @@ class Recorder:
         self._trials = run.trials
         self._confirmed = {trial.number for trial in run.confirmed}
         self.path = run.path
-        self.keep = plan.keep or run.config["search"]["keep_weights"]
-        self._saved = run.config["search"]["keep_weights"] != "none"
+        self._policy = run.config["search"].get("keep_weights", "front")
+        self.keep = plan.keep or self._policy
+        self._keep_weights(run.front_of(self._trials))
 
     def started(self, job: Job) -> None:
         """Tell the observer that a job has begun."""
@@ -46,20 +49,29 @@ class Recorder:
         """
         trial = self._plan.scored(trial, weights)
         try:
-            if weights and self._saved:
+            if weights and self._policy != "none":
                 self._run.save_weights(trial.number, weights)
             self._run.ledger.append(trial)
         except OSError as error:
             fix = f"make room, then go on: se-nas resume {shlex.quote(str(self.path))}"
             raise InputError(f"trial {trial.number} cannot be written: {error.strerror or error}", fix, str(self._run.path)) from None
-        own = trial.role != CONFIRM
-        self._trials += [trial] * own
+        if trial.role == CONFIRM:
+            self._confirmed.add(trial.number)
+        else:
+            self._trials.append(trial)
         self._plan.finished(trial)
         front = self._run.front_of(self._trials)
-        if self.keep == "front" and own:
-            kept = {t.number for entry in (*front.front, *front.references.values()) for t in entry.trials}
-            self._run.keep_weights(kept | self._confirmed)
+        self._keep_weights(front)
         self.observer.trial_finished(trial, front)
+
+    def _keep_weights(self, front: Front) -> None:
+        """Remove the weights of trials that need not be kept, and at the start those that a killed search was about to record."""
+        if self._policy == "front":
+            kept = {trial.number for entry in (*front.front, *front.references.values()) for trial in entry.trials}
+        else:
+            kept = {trial.number for trial in self._trials}
+        with refused(self.path, "written"):
+            self._run.keep_weights(kept | self._confirmed)
 
     @property
     def reason(self) -> str:

@@ -10,6 +10,8 @@ import torch
 from se_nas.errors import InputError
 from se_nas.evaluate.images import ENDINGS, MODES
 from se_nas.evaluate.split import Files, Size, Splits
+from se_nas.files import refused
+from se_nas.text import shown
 
 
 def load_folder(path: str, size: Size) -> Splits:
@@ -18,9 +20,14 @@ def load_folder(path: str, size: Size) -> Splits:
     Raises:
         InputError: for a folder that is not of that form.
     """
+    with refused(path):
+        return _load(path, size)
+
+
+def _load(path: str, size: Size) -> Splits:
     root = Path(path).expanduser()
     if not path or not root.is_dir():
-        raise InputError(f"there is no folder {path!r}", "write folder:PATH, PATH with a folder of images for each class", "data")
+        raise InputError(f"there is no folder {shown(path)}", "write folder:PATH, PATH with a folder of images for each class", "data")
     if size[0] not in MODES:
         raise InputError(f"image files cannot have {size[0]} channels", "set input_size to 1 or 3 channels", "input_size")
     train = root / "train" if (root / "train").is_dir() else root
@@ -51,6 +58,12 @@ def _folders(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")))
 
 
+def _raise(error: OSError) -> None:
+    raise error
+
+
 def _images(folder: Path) -> list[str]:
     """Sorted, so that labels, splits and pixels are the same on every machine."""
-    return sorted(os.path.join(at, name) for at, _, names in os.walk(folder) for name in names if name.lower().endswith(ENDINGS))
+    return sorted(
+        os.path.join(at, name) for at, _, names in os.walk(folder, onerror=_raise) for name in names if name.lower().endswith(ENDINGS)
+    )

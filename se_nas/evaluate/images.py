@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,23 +13,64 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from se_nas.errors import InputError
+from se_nas.files import opened
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 MODES = {1: "L", 3: "RGB"}
 
 
+STRAIGHT = ("1", "L", "RGB", "RGBX", "CMYK", "YCbCr", "HSV")
+"""Modes of 8 bits a channel that Pillow converts as they are meant."""
+
+CLEAR = ("LA", "La", "PA", "RGBA", "RGBa")
+"""Modes with transparency."""
+
+DEEP = {"PNG": 65535, "PPM": 65535}
+"""Format -> largest value of a grey picture that Pillow gives as 32-bit numbers."""
+
+
 def read_image(path: str, channels: int) -> Image.Image:
     """The picture in a file, grey (1 channel) or RGB (3).
 
+    16 bits become 8 by division, colours of a palette are looked up, and what is transparent lies over white.
+
     Raises:
-        InputError: if Pillow cannot read it.
+        InputError: if it is no regular file, Pillow cannot read it, it holds several pictures, or the range of its values is
+            not known (floating point, 32 bits, LAB).
     """
     try:
-        with Image.open(path) as image:
-            converted: Image.Image = image.convert(MODES[channels])
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"cannot read the image {path}: {error}", "replace or delete it", "data") from error
+        with opened(path) as file, Image.open(file) as image:
+            converted = _convert(image, channels)
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
+        problem, fix = (error.problem, error.fix) if isinstance(error, InputError) else (str(error), "replace or delete it")
+        raise InputError(f"cannot read the image {path}: {problem}", fix, "data") from error
     return converted
+
+
+def _convert(image: Image.Image, channels: int) -> Image.Image:
+    """A picture of any mode as grey or RGB."""
+    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # in that one, the first is the photograph
+        raise InputError("it holds several pictures", "give one a file")
+    mode = MODES[channels]
+    if image.mode.startswith("I;16"):
+        return _shallow(np.asarray(image), 65535).convert(mode)
+    if image.mode == "I" and image.format in DEEP:
+        return _shallow(np.asarray(image), DEEP[image.format]).convert(mode)
+    if image.mode == "P" and "transparency" not in image.info:
+        return image.convert("RGB").convert(mode)
+    if image.mode in CLEAR or "transparency" in image.info:
+        picture = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB").convert(mode)
+    if image.mode not in STRAIGHT:
+        raise InputError(f"its mode is {image.mode}, and the range of its values is not known", "save it with 8 or 16 bits a channel")
+    return image.convert(mode)
+
+
+def _shallow(values: np.ndarray[Any, Any], most: int) -> Image.Image:
+    """Grey values from 0 to ``most`` as 8 bits, rounded."""
+    if values.min(initial=0) < 0 or values.max(initial=0) > most:
+        raise InputError(f"its values are beyond 0 to {most}", "save it with 8 or 16 bits a channel")
+    return Image.fromarray(((values.astype(np.uint32) * 255 + most // 2) // most).astype(np.uint8))
 
 
 def fit(image: Image.Image, height: int, width: int, border: float = 0.0) -> Image.Image:

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 import torch
 
+from se_nas.files import replacing
+
 
 class Stateful(Protocol):
     def state_dict(self) -> dict[str, Any]: ...
@@ -42,9 +44,8 @@ class Partial:
             "random": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None,
         }
-        part = self._path.with_suffix(".part")
-        torch.save(state, part)
-        part.replace(self._path)
+        with replacing(self._path) as file:
+            torch.save(state, file)
 
     def load(self) -> int:
         """Take up the state of the file; epochs done, 0 if there is no file."""

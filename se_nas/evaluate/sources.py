@@ -112,7 +112,7 @@ def load_callable(name: str) -> Splits:
     function = import_callable(name, "data")
     try:
         given = function()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"{name}() raised {type(error).__name__}: {error}", "correct that function", "data") from error
     form = 'return {"train": (images, labels)}, and perhaps "val" and "test" alike and "augment": {"flip": False, "pad": 0}'
     if not isinstance(given, Mapping) or "train" not in given or set(given) - {"train", "val", "test", "augment"}:

@@ -12,14 +12,17 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel
 
 from se_nas.errors import InputError, OutOfMemory, TrialFailed
 from se_nas.evaluate import Evaluation, Report
 from se_nas.evaluate.batches import eval_batches, resident, steps_per_epoch, train_batches
 from se_nas.evaluate.data import Data, Files, Split
 from se_nas.evaluate.device import choose_threads, find_device, reproducible
-from se_nas.evaluate.partial import Partial
+from se_nas.evaluate.partial import Partial, Stateful
+from se_nas.evaluate.parts import parameter_groups
 from se_nas.evaluate.settings import SCHEDULES, TrainSettings
+from se_nas.evaluate.start import load_start
 from se_nas.space.architecture import Architecture
 from se_nas.space.space import SearchSpace
 
@@ -37,13 +40,22 @@ class TrainingEvaluator:
         data: at the space's input size.
         settings: how to train.
         threads: of the CPU; 0 chooses by how much work a step is.
+        start: the plain network's weights that every architecture begins with, see `se_nas.evaluate.start`; None to begin with
+            fresh ones.
 
     Raises:
         InputError: if the data does not fit the network.
     """
 
-    def __init__(self, space: SearchSpace, data: Data, settings: TrainSettings | None = None, threads: int = 0) -> None:
-        self.space, self.data, self.settings = space, data, settings or TrainSettings()
+    def __init__(
+        self,
+        space: SearchSpace,
+        data: Data,
+        settings: TrainSettings | None = None,
+        threads: int = 0,
+        start: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        self.space, self.data, self.settings, self.start = space, data, settings or TrainSettings(), start
         self.threads = threads or choose_threads(space.plain_cost.macs, self.settings.batch_size)
         if data.train.size != space.input_size:
             raise InputError(f"{data.name} has size {data.train.size} and the network {space.input_size}", "load it at input_size", "data")
@@ -65,7 +77,10 @@ class TrainingEvaluator:
         report: Report,
         checkpoint: Path | None = None,
     ) -> Evaluation:
-        """Train from scratch, or go on from ``checkpoint`` with the same result; see `se_nas.evaluate.Evaluator`.
+        """Train from the start, or go on from ``checkpoint`` with the same result; see `se_nas.evaluate.Evaluator`.
+
+        A seed is a block: in it every architecture has the same backbone, images, order, augmentation and random numbers, and
+        each site's SE block has weights of its own that do not depend on the others'.
 
         Raises:
             TrialFailed: if the loss is not finite.
@@ -87,6 +102,21 @@ class TrainingEvaluator:
         changed = copy.copy(self)
         changed.settings = replace(self.settings, lr=self.settings.lr * factor)
         return changed
+
+    def from_scratch(self) -> TrainingEvaluator:
+        """The same without a start, every part trained at one rate: what trains the plain backbone that is to be a start."""
+        changed = copy.copy(self)
+        changed.start, changed.settings = None, replace(self.settings, freeze=None, lr_se=None, lr_head=None, lr_backbone=None)
+        return changed
+
+    def measure(self, weights: Mapping[str, Tensor], device: str) -> dict[str, float]:
+        """``accuracy`` (0..1) and ``loss`` of the plain network with these weights on the validation split."""
+        place = find_device(device)
+        with reproducible(0, place, self.threads):
+            network = self._build(self.space.reference("plain"), place)
+            load_start(network, weights)
+            accuracy, loss = self._measure(network, self.data, self.data.val, place)
+        return {"accuracy": accuracy, "loss": loss}
 
     def score(self, architecture: Architecture, weights: Mapping[str, Tensor], device: str) -> dict[str, float]:
         """``test_accuracy`` (0..1) and ``test_loss`` of a trained network on the test split.
@@ -114,31 +144,37 @@ class TrainingEvaluator:
         augment = torch.Generator(device).manual_seed(seeds[1]) if settings.augment else None
         network = self._build(architecture, device)
         data = resident(self.data, device)
-        optimizer = make_optimizer(network, settings)
+        optimizer = make_optimizer(network, settings, self.space.classes, self.start is not None)
         scaler = torch.amp.GradScaler(device.type, enabled=self._dtype(device) == torch.float16)
         schedule, steps = SCHEDULES[settings.schedule], steps_per_epoch(data.train, settings.batch_size)
         metrics: dict[str, float] = {}
-        partial = Partial(checkpoint, {"network": network, "optimizer": optimizer, "scaler": scaler}, [order, augment], device)
+        mean = AveragedModel(network, use_buffers=True) if settings.average else None
+        parts: dict[str, Stateful] = {"network": network, "optimizer": optimizer, "scaler": scaler, **({"mean": mean} if mean else {})}
+        partial = Partial(checkpoint, parts, [order, augment], device)
         for epoch in range(partial.load(), epochs):
-            network.train()
+            set_mode(network, settings.frozen(self.start is not None))
             total = torch.zeros((), device=device)
             for step, (images, labels) in enumerate(train_batches(data, settings.batch_size, device, order, augment)):
                 for group in optimizer.param_groups:
-                    group["lr"] = settings.lr * schedule((epoch + step / steps) / epochs)
+                    group["lr"] = settings.lr * group["share"] * schedule((epoch + step / steps) / epochs)
                 with self._autocast(device):
                     loss = F.cross_entropy(scores_of(network(self._layout(images))), labels, label_smoothing=settings.label_smoothing)
-                optimizer.zero_grad()
-                scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-                scaler.step(optimizer)
-                scaler.update()
+                if loss.requires_grad:  # nothing of a frozen plain network trains, if its head does not
+                    optimizer.zero_grad()
+                    scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+                    scaler.step(optimizer)
+                    scaler.update()
                 total += loss.detach()
+                if mean and 2 * (epoch + (step + 1) / steps) > epochs:
+                    mean.update_parameters(network)
             train_loss = _finite(float(total) / steps, "loss", epoch)
-            accuracy, val_loss = self._measure(network, data, data.val, device)
+            found = mean.module if mean and mean.n_averaged else network
+            accuracy, val_loss = self._measure(found, data, data.val, device)
             metrics = {"accuracy": accuracy, "loss": _finite(val_loss, "validation loss", epoch), "train_loss": train_loss}
             if epoch + 1 < epochs:
                 partial.save(epoch + 1)
             report(epoch + 1, epochs, {"loss": train_loss, "accuracy": accuracy})
-        weights = {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in network.state_dict().items()}
+        weights = {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in found.state_dict().items()}
         return Evaluation(metrics, weights)
 
     @torch.inference_mode()
@@ -154,7 +190,10 @@ class TrainingEvaluator:
         return float(right) / len(images), float(total) / len(images)
 
     def _build(self, architecture: Architecture, device: torch.device) -> nn.Module:
-        network = self.space.build(architecture).to(device)
+        network = self.space.build(architecture)
+        if self.start is not None:
+            load_start(network, self.start)
+        network = network.to(device)
         return network.to(memory_format=torch.channels_last) if self._is_channels_last(device) else network
 
     def _layout(self, images: Tensor) -> Tensor:
@@ -173,14 +212,21 @@ class TrainingEvaluator:
         return torch.autocast(device.type, dtype if dtype != torch.float32 else torch.bfloat16, enabled=dtype != torch.float32)
 
 
-def make_optimizer(network: nn.Module, settings: TrainSettings, fused: bool = True) -> torch.optim.Optimizer:
-    """Stochastic gradient descent; weights decay, biases and norms do not."""
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+def make_optimizer(
+    network: nn.Module, settings: TrainSettings, classes: int, started: bool = False, fused: bool = True
+) -> torch.optim.Optimizer:
+    """Stochastic gradient descent; each part of the network at its rate (see `TrainSettings.rates`)."""
+    groups = parameter_groups(network, classes, settings, settings.rates(started)) or [{"params": [], "share": 0.0}]
     return torch.optim.SGD(groups, settings.lr, settings.momentum, nesterov=settings.momentum > 0, fused=fused)
+
+
+def set_mode(network: nn.Module, freeze: str) -> None:
+    """Training mode for what is not frozen: evaluation mode for all of a frozen backbone, or for its batch norms alone."""
+    network.train(freeze != "backbone")
+    if freeze == "statistics":
+        for module in network.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
 
 
 def scores_of(output: Tensor | tuple[Tensor, ...]) -> Tensor:

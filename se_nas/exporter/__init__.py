@@ -17,7 +17,7 @@ from se_nas.errors import InputError
 from se_nas.exporter import deploy, fallback
 from se_nas.exporter.beside.entries import hubconf, timm_model
 from se_nas.exporter.beside.programs import onnx_file, program_file
-from se_nas.exporter.card import readme, record, record_file
+from se_nas.exporter.card import readme, record, record_file, without_folders
 from se_nas.exporter.contract import ExportOptions, Unsupported, Written, compare
 from se_nas.exporter.generator import network as generator
 from se_nas.exporter.proof import Proof, ProofFailed, prove
@@ -119,7 +119,9 @@ def export(
         if entry and asked:
             files[entry] = write(space, architecture, weights is not None).encode()
     if place.about and place.card:
-        files[place.about] = record_file(record(space, architecture, network, about, proof, options.deploy) | {"space": whole.to_dict()})
+        files[place.about] = record_file(
+            record(space, architecture, network, about, proof, options.deploy) | {"space": without_folders(whole.to_dict())}
+        )
         files[place.card] = readme(space, architecture, network, about, proof, remarks, written.notes, options.deploy).encode()
     write_files(place.folder, files)
     return Exported(place.folder / place.module, tuple(place.folder / name for name in names), written.notes, proof)

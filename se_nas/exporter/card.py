@@ -114,11 +114,25 @@ def record(
         "plain_cost": space.plain_cost._asdict(),
         "input_size": list(space.input_size),
         "backbone": space.backbone if isinstance(space.backbone, str) else None,
-        "space": space.to_dict(),
+        "space": without_folders(space.to_dict()),
         "about": dict(about),
         "proof": {**vars(proof)} if proof else None,
         "versions": {"se-nas": __version__, "torch": str(torch.__version__), "python": platform.python_version()},
     }
+
+
+def without_folders(value: Any) -> Any:
+    """A value without the paths of this machine in it: their last part stays, as in ``folder:images``."""
+    if isinstance(value, Mapping):
+        return {key: without_folders(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_folders(each) for each in value]
+    if not isinstance(value, str):
+        return value
+    kind, folder, path = value.rpartition("folder:")
+    if not folder and not re.match(r"[/~]|[A-Za-z]:[\\/]", path):
+        return value
+    return kind + folder + re.split(r"[\\/]", path.rstrip("\\/"))[-1]
 
 
 def record_file(data: Mapping[str, Any]) -> bytes:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors import SafetensorError
 from torch import Tensor
 
 from se_nas.errors import InputError
 from se_nas.exporter import Exported, export
+from se_nas.exporter.card import without_folders
 from se_nas.exporter.contract import ExportOptions
 from se_nas.exporter.generator.template import printable
 from se_nas.exporter.write import check_free, staged
@@ -71,13 +71,9 @@ def find_trial(run: Run, name: str) -> Trial:
 
 
 def _weights(run: Run, trial: Trial) -> dict[str, Tensor]:
-    path = run.weights_path(trial.number)
-    try:
-        weights = run.load_weights(trial.number)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"is damaged ({error})", "export without weights (--untrained), or restore the file", str(path)) from None
+    path, weights = run.weights_path(trial.number), run.load_weights(trial.number)
     if weights is None:
-        own = run.config["evaluator"] == "own"
+        own = run.config.get("evaluator") == "own"
         why = "the run's evaluator gave none" if own else "a search keeps those of its front; --keep-weights all keeps every one"
         raise InputError(f"the weights of trial {trial.number} are not there: {why}", "export without them: --untrained", str(path))
     return weights
@@ -92,17 +88,20 @@ def _about(run: Run, trial: Trial) -> dict[str, object]:
         if other.role == trial.role == CONFIRM or CONFIRM not in (other.role, trial.role)
         if other.complete and (other.architecture, other.fidelity) == (trial.architecture, trial.fidelity)
     ]
-    about: dict[str, object] = {"run": run.path.resolve().name, "trial": trial.number, "seed": trial.seed, "data": search["data"]}
+    about: dict[str, object] = {"run": run.path.resolve().name, "trial": trial.number, "seed": trial.seed}
+    about["data"] = without_folders(search.get("data"))
     about |= {name: value for name, value in trial.fidelity.items()}
     if normalisation := run.config.get("normalisation"):
         about["normalisation"] = "; ".join(f"{name} {', '.join(f'{v:.4f}' for v in values)}" for name, values in normalisation.items())
         about["normalisation"] = f"{about['normalisation']} (of pixels in 0..1)"
     measured = {name: value for name, value in trial.metrics.items() if not name.startswith("test_")}
     scores = {**scores, **{name: value for name, value in trial.metrics.items() if name not in measured}}
+    if start := run.config.get("start"):
+        about["started from"] = f"{start['from']}, SHA-256 {start['digest'][:12]}"
     about |= {f"validation {name}": f"{value:.4f}" for name, value in measured.items()}
     about |= {f"test {name.removeprefix('test_')}": f"{value:.4f}" for name, value in scores.items()}
     for name in measured if len(same) > 1 else ():
         about[f"validation {name} by seed"] = ", ".join(f"{other.metrics[name]:.4f} ({other.seed})" for other in same)
-    if "environment" in run.config:
+    if run.config.get("environment"):
         about["searched with"] = f"se-nas {run.config['environment'].get('se-nas')}, torch {run.config['environment'].get('torch')}"
     return about

@@ -1,16 +1,25 @@
-"""Where an export goes. Its files appear all together or not at all."""
+"""Where an export goes. Its files appear all together or not at all, whatever ends it."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import shutil
+import signal
+import threading
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from se_nas.errors import InputError
+from se_nas.files import OWN, hold, is_refusal, own_name, sweep, sync
+
+OLD, PLAN = ".old", ".plan"
+"""In the temporary folder: what stood in the places of the new files, and which places those are."""
+
+FIX = "make room, or choose another target"
 
 
 @dataclass(frozen=True)
@@ -45,25 +54,28 @@ class Destination:
 
 
 def check_free(target: Path, written: Collection[str], force: bool) -> None:
-    """Raise unless the target can be written.
+    """Raise unless the target can be written. An export there that was killed is undone first.
 
     Raises:
         InputError: if a file is where a folder must be; if something is there and ``force`` is not given; if files of an
             earlier export that are not ``written`` now would stay beside the new ones.
     """
-    place = Destination.of(target)
-    there = next(folder for folder in target.absolute().parents if os.path.lexists(folder))
-    if not there.is_dir():
-        raise InputError(f"{there} is no folder", "choose another target", "target")
-    for name in place.names:
-        if name not in written and os.path.lexists(place.folder / name):
-            problem = f"{place.folder / name} is of an earlier export and would stay beside the new network"
-            raise InputError(problem, "write it anew, remove that file, or choose another target", "target")
-    alone = place.folder == target
-    taken = [target] if alone else [place.folder / name for name in written]
-    for path in taken if not force else ():
-        if os.path.lexists(path) and not (alone and path.is_dir() and not any(path.iterdir())):
-            raise InputError(f"{path} exists", "choose another target, or overwrite it (--force)", "target")
+    with _refused(target):
+        place = Destination.of(target)
+        there = next(folder for folder in target.absolute().parents if os.path.lexists(folder))
+        if not there.is_dir():
+            raise InputError(f"{there} is no folder", "choose another target", "target")
+        for folder in {place.folder, target.parent}:
+            undo_killed(folder)
+        for name in place.names:
+            if name not in written and os.path.lexists(place.folder / name):
+                problem = f"{place.folder / name} is of an earlier export and would stay beside the new network"
+                raise InputError(problem, "write it anew, remove that file, or choose another target", "target")
+        alone = place.folder == target
+        taken = [target] if alone else [place.folder / name for name in written]
+        for path in taken if not force else ():
+            if os.path.lexists(path) and not (alone and path.is_dir() and not any(path.iterdir())):
+                raise InputError(f"{path} exists", "choose another target, or overwrite it (--force)", "target")
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -81,20 +93,26 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
 def staged(folder: Path) -> Iterator[Path]:
     """A temporary folder whose files move into ``folder`` when they are complete; after an error all is as it was before.
 
+    If the process is killed while they move, `undo_killed` brings back what was there.
+
     Raises:
         InputError: if the system refuses, or a symbolic link would lead out of the folder.
     """
-    staging = (folder if folder.exists() else folder.parent) / f".{folder.name}.{os.getpid()}.tmp"
-    made = [parent for parent in staging.parents if not parent.exists()]
-    try:
+    with _refused(folder):
+        there = folder.exists()
+        staging = (folder if there else folder.parent) / own_name()
+        made = [parent for parent in staging.parents if not parent.exists()]
         staging.mkdir(parents=True)
-        yield staging
-        if folder.exists():
-            _move(staging, folder)
-        else:
-            os.rename(staging, folder)
-    except OSError as error:
-        raise InputError(f"cannot write {folder}: {error.strerror or error}", "choose another target", "target") from error
+    try:
+        with _refused(folder), _held(staging):
+            yield staging
+            _sync_all(staging)
+            with _uninterrupted():
+                if there:
+                    _move(staging, folder)
+                else:
+                    os.rename(staging, folder)
+                    sync(folder.parent)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
         for parent in made:
@@ -102,34 +120,125 @@ def staged(folder: Path) -> Iterator[Path]:
                 parent.rmdir()
 
 
+def undo_killed(folder: Path) -> None:
+    """Bring back what stood in a folder before exports that were killed, and remove what they have left."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            staging = folder / name
+            if OWN.fullmatch(name) and (staging / PLAN).is_file():
+                with contextlib.suppress(OSError, ValueError), _held(staging) as ours:
+                    if ours:
+                        _undo(staging, folder, json.loads((staging / PLAN).read_text(encoding="utf-8")))
+    sweep(folder)
+
+
 def _move(staging: Path, folder: Path) -> None:
     """Move all files to their places; what stood there comes back if one of them cannot be moved."""
-    names = sorted(path.relative_to(staging) for path in staging.rglob("*") if not path.is_dir())
-    old = staging / ".old"
-    undo: list[tuple[Path, Path | None]] = []
+    names = sorted(str(path.relative_to(staging)) for path in staging.rglob("*") if not path.is_dir())
+    for name in names:
+        target = folder / name
+        if target.is_dir() and not target.is_symlink():
+            raise IsADirectoryError(errno.EISDIR, f"{name} is a folder there")
+        _check_parents(folder, Path(name))
+    before = [name for name in names if os.path.lexists(folder / name)]
+    for name in before:
+        kept = staging / OLD / name
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        _keep(folder / name, kept)
+    plan = {name: name in before for name in names}
+    (staging / PLAN).write_text(json.dumps(plan), encoding="utf-8")
+    _sync_all(staging)
     try:
         for name in names:
-            target, kept = folder / name, old / name
-            _make_parents(folder, name)
-            if target.is_dir() and not target.is_symlink():
-                raise IsADirectoryError(errno.EISDIR, f"{name} is a folder there")
-            if os.path.lexists(target):
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(target, kept)  # a symbolic link itself, not what it points to
-                undo.append((target, kept))
-            else:
-                undo.append((target, None))
-            os.replace(staging / name, target)
-    except OSError:
-        for target, before in reversed(undo):
-            target.unlink(missing_ok=True)
-            if before:
-                os.replace(before, target)
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(staging / name, folder / name)  # a symbolic link itself, not what it points to
+        for parent in {(folder / name).parent for name in names}:
+            sync(parent)
+        (staging / PLAN).unlink()  # from here on, the new files stay
+    except BaseException:
+        _undo(staging, folder, plan)
         raise
 
 
-def _make_parents(folder: Path, name: Path) -> None:
+def _keep(path: Path, kept: Path) -> None:
+    """A second name for what stands at a place, which stays there; a copy where the file system has no second names."""
+    try:
+        os.link(path, kept, follow_symlinks=False)
+    except (OSError, NotImplementedError):
+        shutil.copy2(path, kept, follow_symlinks=False)
+
+
+def _undo(staging: Path, folder: Path, plan: Mapping[str, bool]) -> None:
+    """As it was: what stood there comes back, and what is new goes."""
+    for name, stood in plan.items():
+        if stood and os.path.lexists(staging / OLD / name):
+            os.replace(staging / OLD / name, folder / name)
+        elif not stood and not os.path.lexists(staging / name):
+            (folder / name).unlink(missing_ok=True)
+    for parent in sorted({(folder / name).parent for name in plan} - {folder}):
+        with contextlib.suppress(OSError):
+            parent.rmdir()  # if it was made for them
+    (staging / PLAN).unlink(missing_ok=True)
+
+
+def _check_parents(folder: Path, name: Path) -> None:
     for parent in [folder / part for part in reversed(name.parents) if part.parts]:
         if parent.is_symlink():
             raise OSError(errno.ELOOP, f"{parent.name} is a symbolic link there")
-        parent.mkdir(exist_ok=True)
+
+
+def _sync_all(folder: Path) -> None:
+    """Bring all files of a folder to disk, and their names."""
+    for at, _, names in os.walk(folder):
+        for name in names:
+            if not os.path.islink(os.path.join(at, name)):
+                descriptor = os.open(os.path.join(at, name), os.O_RDONLY)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+        sync(Path(at))
+
+
+@contextlib.contextmanager
+def _held(staging: Path) -> Iterator[bool]:
+    """Hold a temporary folder, so that no other process takes it for one that a kill has left; yields whether it is ours."""
+    descriptor = os.open(staging, os.O_RDONLY)
+    try:
+        try:
+            ours = hold(descriptor)
+        except OSError:  # a file system without locks: nobody sweeps there either
+            ours = False
+        yield ours
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait for a moment: they come when the block has ended."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in handlers:
+        signal.signal(number, lambda came_now, _: came.append(came_now))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        if came:
+            signal.raise_signal(came[0])
+
+
+@contextlib.contextmanager
+def _refused(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError) or not is_refusal(error):
+            raise
+        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise InputError(f"cannot write {folder}: {said}", FIX, "target") from error

@@ -253,6 +253,12 @@ def attach(network: nn.Module, attachment: Attachment, se: nn.Module) -> None:
     use_public_names(network)
 
 
+def attached_blocks(network: nn.Module) -> list[nn.Module]:
+    """Every SE block that `attach` put into a network."""
+    outside = [module.se for module in network.modules() if isinstance(module, Attached)]
+    return outside + [getattr(module, edit.gate) for module in network.modules() for edit in edits_of(module) if edit.gate]
+
+
 def detach(network: nn.Module) -> None:
     """Remove every attached SE block, and put the network's own ones back, in place."""
     for owner in list(network.modules()):

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from safetensors.torch import save_file
-
+from se_nas.errors import InputError
 from se_nas.evaluate import Evaluator, Report
 from se_nas.evaluate.training import TrainingEvaluator
+from se_nas.files import refused, write_whole
 from se_nas.oneshot import check_one_shot
 from se_nas.oneshot.search import OneShotResult, search_one_shot
+from se_nas.reading import load_json
 from se_nas.run.settings import SearchSettings
+from se_nas.run.weights import save_weights
 from se_nas.space.architecture import Architecture
+
+FIX = "restore the file, or remove it: the supernet is trained again"
 
 
 def ranking(path: Path, evaluator: Evaluator, settings: SearchSettings, device: str, report: Report) -> tuple[Architecture, ...]:
@@ -35,7 +39,9 @@ def ranking(path: Path, evaluator: Evaluator, settings: SearchSettings, device: 
     assert isinstance(evaluator, TrainingEvaluator)
     file = path / "one_shot.json"
     if file.exists():
-        kept = json.loads(file.read_text(encoding="utf-8"))
+        kept = load_json(file, FIX)
+        if not isinstance(kept, dict) or not isinstance(kept.get("asked"), int) or not isinstance(kept.get("architectures"), list):
+            raise InputError("is damaged: it holds no ranking", FIX, str(file))
         if kept["asked"] >= settings.trials:
             return tuple(map(Architecture.from_json, kept["architectures"]))
     found = search_one_shot(evaluator.space, settings, evaluator.data, settings.trials, device, report)
@@ -45,12 +51,9 @@ def ranking(path: Path, evaluator: Evaluator, settings: SearchSettings, device: 
 
 def _keep(found: OneShotResult, file: Path, asked: int) -> None:
     """Write the weights first: once the JSON file exists, both are whole."""
-    weights = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in found.supernet.network.state_dict().items()}
-    save_file(weights, file.with_suffix(".safetensors"))
+    save_weights(file.with_suffix(".safetensors"), found.supernet.network.state_dict())
     probabilities = {label: [[value, share] for value, share in shares.items()] for label, shares in found.probabilities.items()}
     architectures = [architecture.to_json() for architecture in found.architectures]
-    part = file.with_suffix(".part")
-    part.write_text(
-        json.dumps({"asked": asked, "architectures": architectures, "probabilities": probabilities}, indent=1), encoding="utf-8"
-    )
-    part.replace(file)
+    kept = {"asked": asked, "architectures": architectures, "probabilities": probabilities}
+    with refused(file, "written"):
+        write_whole(file, json.dumps(kept, indent=1))

@@ -80,7 +80,9 @@ class SupernetTraining(LightningModule):
         self.log("reward", accuracy - self.weight * float(self.cost.excess(float(spent))), on_step=True, on_epoch=False)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        optimizer = make_optimizer(self.model, self.settings, fused=False)  # fused optimizers cannot skip parameters without gradients
+        optimizer = make_optimizer(
+            self.model, self.settings, self.model.space.classes, fused=False
+        )  # fused optimizers cannot skip parameters without gradients
         steps, schedule = int(self.trainer.estimated_stepping_batches), SCHEDULES[self.settings.schedule]
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule(min(1.0, step / steps)))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

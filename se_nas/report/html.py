@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from se_nas.errors import InputError
+from se_nas.files import opened, refused, sweep, write_whole
 from se_nas.report.charts import cost_chart, noise_band, outliers
 from se_nas.report.columns import Column, front_columns
 from se_nas.report.effects import effect_sentences, effects_chart
@@ -22,20 +24,32 @@ from se_nas.space.budget import METRICS
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
-def write_report(run: Run, path: Path | None = None) -> Path:
-    """Write the report atomically, and return its path (by default ``report.html`` in the run's directory).
+MADE_BY = '<meta name="generator" content="se-nas">'
+"""In every report: a file without it is not ours to overwrite."""
+
+
+def write_report(run: Run, path: Path | None = None, force: bool = False) -> Path:
+    """Write the report whole or not at all, and return its path (by default ``report.html`` in the run's directory).
 
     Raises:
-        InputError: if it cannot be written there.
+        InputError: if it cannot be written there; or, without ``force``, if a file is there that is no report of se-nas.
     """
     path = path or run.path / "report.html"
-    part = path.with_name(f"{path.name}.part")
-    try:
-        part.write_text(page(Facts.of(run)), encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror}", "name another file", str(path)) from None
+    text = page(Facts.of(run))
+    with refused(path, "written", "name another file"):
+        if not force and os.path.lexists(path) and not _is_report(path):
+            raise InputError("exists, and is no report of se-nas", "name another file, or overwrite it (--force)", str(path))
+        sweep(path.parent)
+        write_whole(path, text)
     return path
+
+
+def _is_report(path: Path) -> bool:
+    try:
+        with opened(path) as file:
+            return not path.is_symlink() and MADE_BY.encode() in file.read(1000)
+    except OSError:
+        return False
 
 
 def page(facts: Facts) -> str:
@@ -45,7 +59,7 @@ def page(facts: Facts) -> str:
     parts = (_verdict, _summary, _figures, _effects, _front, _choices, _on, _made)
     body = "\n".join([_header(facts, title), *(part(facts) for part in parts)])
     return (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{MADE_BY}\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="color-scheme" content="light dark">\n'
         f"<title>{escaped(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"

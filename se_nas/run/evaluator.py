@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from se_nas.evaluate import Evaluator
 from se_nas.evaluate.data import load_data
+from se_nas.evaluate.normalisation import find_normalisation
 from se_nas.evaluate.paper import PaperEvaluator
 from se_nas.evaluate.training import TrainingEvaluator
+from se_nas.run.run import Run
 from se_nas.run.settings import SearchSettings
+from se_nas.run.start import read_start
 from se_nas.space.space import SearchSpace
 
 
-def make_evaluator(space: SearchSpace, settings: SearchSettings) -> Evaluator:
-    """Training on the settings' data, or with ``evaluator: paper`` estimates from the SENet paper's tables."""
+def make_evaluator(space: SearchSpace, settings: SearchSettings, run: Run | None = None) -> Evaluator:
+    """Training on the settings' data, or with ``evaluator: paper`` estimates from the SENet paper's tables.
+
+    Args:
+        space: the architectures' space.
+        settings: of the search.
+        run: whose normalisation and start to take, once it has them.
+
+    Raises:
+        InputError: if the data, or its normalisation, cannot be had.
+    """
     if settings.evaluator == "paper":
         return PaperEvaluator(space)
-    return TrainingEvaluator(space, load_data(settings.data, space.input_size, settings.data_root), settings.train, settings.threads)
+    known = run.config.get("normalisation") if run else None
+    found = (tuple(known["mean"]), tuple(known["std"])) if known else find_normalisation(settings.normalise, space, settings.start)
+    data = load_data(settings.data, space.input_size, settings.data_root)
+    if found:
+        data = replace(data, mean=found[0], std=found[1])
+    start = read_start(run) if run and "start" in run.config else None
+    return TrainingEvaluator(space, data, settings.train, settings.threads, start)

@@ -60,7 +60,7 @@ def begin_confirmation(run: Run, space: SearchSpace, asked: Mapping[str, Any]) -
 
 
 def finalists(run: Run, space: SearchSpace, top: int, paying: bool) -> dict[str, Architecture]:
-    """Names and architectures: both references, then finalists: the one predicted to be best, the front's best, then the best of the others.
+    """Names and architectures: both references, the best predicted, the front's best, then the best of the others.
 
     Args:
         run: a search with both references.

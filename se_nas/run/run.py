@@ -5,29 +5,35 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from se_nas.errors import InputError
+from se_nas.files import OWN, held, make_directory, refused, remove_empty, sweep, write_whole
 from se_nas.goals.objective import parse_objectives
 from se_nas.goals.trade import resolve_trade
+from se_nas.reading import load_json
+from se_nas.run.config import FIX, SCHEMA, config_text, load_config
 from se_nas.run.effects import LEAST, Effects, read_effects
 from se_nas.run.front import Front, make_front
 from se_nas.run.ledger import Ledger
-from se_nas.run.trial import Trial
+from se_nas.run.trial import Trial, is_finite
 from se_nas.run.verdict import CONFIRM, Verdict, judge
-from se_nas.space.spacefile import load_yaml
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from se_nas.space.space import SearchSpace
 
-SCHEMA = 1
+START = "start.safetensors"
+
+EARLIER = "warm_start.jsonl"
+"""The trials of an earlier run that this one began with: a resume does not need the earlier run."""
+
+OWNER = "lock.owner"
+"""Says which process holds the run. The lock itself is on the directory, and no file to remove."""
 
 
 class Run:
@@ -35,6 +41,7 @@ class Run:
 
     - ``run.yaml``: space, settings, budgets, versions and hardware, with all defaults filled in.
     - ``trials.jsonl``: the ledger.
+    - ``start.safetensors``: the trained weights that every trial begins with, if the search has a start.
     - ``weights/``: weights of the front and the references.
     - ``effects.json``: what each choice brings, with the number of ledger lines that this was computed from.
 
@@ -49,84 +56,114 @@ class Run:
         self.ledger = Ledger(path / "trials.jsonl")
 
     @classmethod
-    def create(cls, path: str | Path, config: Mapping[str, Any]) -> Run:
-        """Begin a run in a directory that does not exist or is empty.
+    def create(cls, path: str | Path, config: Mapping[str, Any], earlier: Sequence[Trial] = ()) -> Run:
+        """Begin a run in a directory that does not exist or is empty. ``run.yaml`` comes last: without it, nothing has begun.
+
+        Args:
+            path: the directory. What a beginning left there that was killed is removed.
+            config: the contents of ``run.yaml``.
+            earlier: trials of another run that this one begins with.
 
         Raises:
-            InputError: if the directory is not free or cannot be written, or ``run.yaml`` cannot hold the config.
+            InputError: if the directory is not free or cannot be written, or ``run.yaml`` cannot hold the config. Then nothing
+                is there that was not before.
         """
         path = Path(path)
-        cls.check_free(path)
         run = cls(path, {"schema": SCHEMA, **config})
-        run._text()  # fail before anything is written
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            run.save_config()
-        except OSError as error:
-            raise InputError(f"cannot be written: {error.strerror}", "take another directory", str(path)) from None
+        config_text(run.config)  # fail before anything is written
+        cls.check_free(path)
+        with refused(path, "written", "take another directory, or make room"):
+            made = make_directory(path)
+            try:
+                with run._held():
+                    cls.check_free(path)
+                    run._begin(earlier)
+            except BaseException:
+                remove_empty(made)
+                raise
         return run
+
+    def _begin(self, earlier: Sequence[Trial]) -> None:
+        """Write the files of a new run, ``run.yaml`` last; all of them or none. The caller holds the run."""
+        try:
+            self.earlier.path.unlink(missing_ok=True)
+            if earlier:
+                self.earlier.write(earlier)
+            self.save_config()
+        except BaseException:
+            for name in (EARLIER, OWNER) if not (self.path / "run.yaml").exists() else ():
+                with contextlib.suppress(OSError):
+                    (self.path / name).unlink()
+            raise
 
     @staticmethod
     def check_free(path: Path) -> None:
         """Raise `InputError` unless a run can begin in this directory."""
-        if (path / "run.yaml").exists():
-            raise InputError("holds a run already", f"go on with it (se-nas resume {path}) or take another directory", str(path))
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise InputError("is in the way and holds no run", "take another directory", str(path))
+        with refused(path, fix="take another directory"):
+            if os.path.lexists(path / "run.yaml"):
+                raise InputError("holds a run already", f"go on with it (se-nas resume {path}) or take another directory", str(path))
+            if path.exists() and (not path.is_dir() or not _only_a_beginning(path)):
+                raise InputError("is in the way and holds no run", "take another directory", str(path))
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
         """The run in a directory.
 
         Raises:
-            InputError: if there is none, or another version of se-nas wrote it.
+            InputError: if there is none, its ``run.yaml`` is damaged, or another version of se-nas wrote it.
         """
         path = Path(path)
-        if not (path / "run.yaml").exists():
-            raise InputError("holds no run (there is no run.yaml)", "name the directory of a search", str(path))
-        config = load_yaml(path / "run.yaml")
-        if config.get("schema") != SCHEMA:
-            raise InputError(
-                f"schema {config.get('schema')!r} is not {SCHEMA}", "read it with the se-nas that wrote it", str(path / "run.yaml")
-            )
-        return cls(path, config)
+        with refused(path):
+            if not (path / "run.yaml").exists():
+                raise InputError("holds no run (there is no run.yaml)", "name the directory of a search", str(path))
+        return cls(path, load_config(path / "run.yaml"))
 
     def save_config(self) -> None:
-        """Write ``run.yaml`` atomically."""
-        _write(self.path / "run.yaml", self._text())
+        """Write ``run.yaml``, whole or not at all.
 
-    def _text(self) -> str:
-        try:
-            return yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
-        except yaml.YAMLError as error:
-            value = " ".join(map(str, error.args))
-            fix = "give numbers, texts, lists and mappings"
-            raise InputError(f"run.yaml cannot hold an argument ({value})", fix, "backbone_args") from None
+        Raises:
+            InputError: if it cannot be written.
+        """
+        path = self.path / "run.yaml"
+        with refused(path, "written"):
+            write_whole(path, config_text(self.config))
+
+    @property
+    def earlier(self) -> Ledger:
+        """The earlier trials that the run began with."""
+        return Ledger(self.path / EARLIER)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Lock the directory against other searches. If the process dies, the lock is released.
+        """Hold the run against other searches. If the process dies, it is free again.
 
         Raises:
-            InputError: if another process holds the lock.
+            InputError: if another process holds it, or it cannot be written.
         """
-        from filelock import FileLock, Timeout
-
-        owner = self.path / "lock.owner"
-        lock = FileLock(self.path / "lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            holder = owner.read_text(encoding="utf-8") if owner.exists() else "another process"
-            raise InputError(
-                f"in use by another search ({holder})", "wait for it, stop it, or take another directory", str(self.path)
-            ) from None
-        try:
-            owner.write_text(f"process {os.getpid()}", encoding="utf-8")
-            self.ledger.recover()
+        with self._held():
+            with refused(self.path, "written"):
+                self.ledger.recover()
             yield
-        finally:
-            lock.release()
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[None]:
+        owner = self.path / OWNER
+        with contextlib.ExitStack() as stack:
+            with refused(self.path, "written"):
+                ours = stack.enter_context(held(self.path, self.ledger.path.name))
+            if not ours:
+                raise InputError(
+                    f"in use by another search ({_first_line(owner)})", "wait for it, stop it, or take another directory", str(self.path)
+                )
+            with refused(self.path, "written"):
+                try:
+                    write_whole(owner, f"process {os.getpid()}")
+                except BaseException:
+                    owner.unlink(missing_ok=True)
+                    raise
+            sweep(self.path)
+            sweep(self.path / "weights")
+            yield
 
     @property
     def trials(self) -> list[Trial]:
@@ -176,7 +213,7 @@ class Run:
 
         found = estimate(complete, front.measured, self.config, len(trials))
         with contextlib.suppress(OSError):  # a directory that cannot be written: computed again next time
-            _write(path, json.dumps(found.to_json(), indent=1))
+            write_whole(path, json.dumps(found.to_json(), indent=1))
         return found
 
     @cached_property
@@ -188,9 +225,17 @@ class Run:
         """
         from se_nas.space.space import SearchSpace
 
-        if self.config["space"]["backbone"] is None:
-            raise InputError("this run's backbone was given as an object of Python", "go on from Python and pass space=...", str(self.path))
-        return SearchSpace.from_dict(self.config["space"], f"{self.path / 'run.yaml'}, space")
+        section = self.config.get("space") or {}
+        if "backbone" not in section:
+            raise InputError("space is missing", FIX, str(self.path / "run.yaml"))
+        if section["backbone"] is None:
+            problem = "this run's backbone was given as an object of Python, which a file cannot hold"
+            raise InputError(problem, "in Python pass the space to what you call (space=...)", str(self.path))
+        return SearchSpace.from_dict(section, f"{self.path / 'run.yaml'}, space")
+
+    def use(self, space: SearchSpace) -> None:
+        """Take this object for `space`, so that runs whose backbone is an object of Python have one."""
+        self.__dict__["space"] = space
 
     # Weights: one file for each trial.
 
@@ -198,46 +243,68 @@ class Run:
         return self.path / "weights" / f"{number:05d}.safetensors"
 
     def save_weights(self, number: int, weights: Mapping[str, Tensor]) -> None:
-        """Write the weights of a trial atomically.
+        """Write the weights of a trial, whole or not at all.
 
         Raises:
             OSError: if they cannot be written.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import save_file
+        from se_nas.run.weights import save_weights
 
         path = self.weights_path(number)
-        part = path.with_suffix(".part")
-        path.parent.mkdir(exist_ok=True)
-        try:
-            save_file({name: tensor.contiguous() for name, tensor in weights.items()}, part)
-        except SafetensorError as error:
-            part.unlink(missing_ok=True)
-            raise OSError(str(error)) from None
-        part.replace(path)
+        make_directory(path.parent)
+        save_weights(path, weights)
 
     def load_weights(self, number: int) -> dict[str, Tensor] | None:
-        """The weights of a trial; None if they were not kept."""
-        from safetensors.torch import load_file
+        """The weights of a trial; None if they were not kept.
 
-        path = self.weights_path(number)
-        return load_file(path) if path.exists() else None
+        Raises:
+            InputError: for a file that is damaged or cannot be read.
+        """
+        from se_nas.run.weights import load_weights
+
+        return load_weights(self.weights_path(number))
 
     def keep_weights(self, numbers: set[int]) -> None:
-        """Delete the weights of all trials but these."""
+        """Delete the weights of all trials but these. Files with other names than weights have stay."""
         keep = {self.weights_path(number) for number in numbers}
-        for path in (self.path / "weights").glob("*"):
-            if path not in keep:
+        for path in (self.path / "weights").glob("*.safetensors"):
+            if path not in keep and path.stem.isdigit():
                 path.unlink()
 
     @property
     def test_scores(self) -> dict[int, dict[str, float]]:
-        """Trial's number -> its metrics on the test split, as older versions scored the front of a search."""
+        """Trial's number -> its metrics on the test split, as older versions scored the front of a search.
+
+        Raises:
+            InputError: for a file that is damaged or cannot be read.
+        """
         path = self.path / "test.json"
-        return {int(number): scores for number, scores in json.loads(path.read_text()).items()} if path.exists() else {}
+        if not os.path.lexists(path):
+            return {}
+        fix = "restore the file, or remove it"
+        data = load_json(path, fix)
+        if not isinstance(data, Mapping) or not all(map(_is_number, data)) or not all(map(_are_scores, data.values())):
+            raise InputError("is damaged: it maps no trials to scores", fix, str(path))
+        return {int(number): dict(scores) for number, scores in data.items()}
 
 
-def _write(path: Path, text: str) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+def _first_line(owner: Path) -> str:
+    try:
+        return owner.read_text(encoding="utf-8").partition("\n")[0]
+    except (OSError, ValueError):
+        return "another process"
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 10
+
+
+def _are_scores(scores: object) -> bool:
+    return isinstance(scores, Mapping) and all(map(is_finite, scores.values()))
+
+
+def _only_a_beginning(path: Path) -> bool:
+    """Whether a directory holds nothing, or only what a beginning leaves that was killed."""
+    names = os.listdir(path)
+    own = [name for name in names if name == OWNER or OWN.fullmatch(name)]
+    return len(own) == len([name for name in names if name != EARLIER or not own])

@@ -17,6 +17,9 @@ from se_nas.setting import check_settings, check_type, setting, settings_of, typ
 DATA, GOALS, STRATEGY, WHERE, OUTPUT = "data and training", "goals", "strategy", "where trials run", "output"
 
 
+STARTS = ("scratch", "trained", "train")
+
+
 @dataclass(frozen=True)
 class SearchSettings:
     """Everything that decides a search beside its space.
@@ -32,6 +35,21 @@ class SearchSettings:
         "what gives an architecture its metrics; paper trains nothing: it estimates them from the SENet paper's tables",
         DATA,
         choices=("training", "paper"),
+    )
+    start: str = setting(
+        "scratch",
+        "what every trial begins with: fresh weights (scratch), those that the backbone brings (trained), a file's"
+        " (PATH.safetensors), or those of the plain backbone trained first (train)",
+        DATA,
+        metavar="START",
+    )
+    start_epochs: int = setting(0, "of start train: epochs of the plain backbone", DATA, least=0, otherwise="as of a trial")
+    normalise: str = setting(
+        "auto",
+        "how images are normalised: as the start's weights want it (auto; without such, data), by the data's own statistics (data),"
+        " imagenet, half, or MEAN,.../STD,...",
+        DATA,
+        metavar="HOW",
     )
     epochs: int = setting(3, "epochs of each trial", DATA, least=1)
     repeats: int = setting(1, "seeds for both references; 2 or more measure the noise between seeds", DATA, least=1)
@@ -119,6 +137,7 @@ class SearchSettings:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        self._check_start()
         if self.strategy == "exact" and self.evaluator != "paper":
             raise InputError(
                 "the exact front is known only of the paper's estimates", "take evaluator paper, or another strategy", "strategy"
@@ -132,6 +151,16 @@ class SearchSettings:
             known(self.strategy, ("known-cost",), "strategy with a prior")
             if not {"accuracy", "max:estimated_accuracy"} & set(self.objectives):
                 raise InputError("the paper's tables say what accuracy to expect, and it is no objective", "add accuracy", "prior")
+
+    def _check_start(self) -> None:
+        if self.start not in STARTS and not self.start.endswith(".safetensors"):
+            raise InputError(f"{self.start!r} is no start", f"take {', '.join(STARTS)} or a file PATH.safetensors", "start")
+        if self.start_epochs and self.start != "train":
+            raise InputError(f"start {self.start} trains nothing first", "leave start_epochs out, or take start: train", "start_epochs")
+        if self.start != "scratch" and self.evaluator == "paper":
+            raise InputError("the paper's estimates train nothing", "leave start out", "start")
+        if self.start == "scratch" and self.train.freeze in ("statistics", "backbone"):
+            raise InputError("fresh weights cannot stay as they are", "take a start (trained, PATH.safetensors or train)", "train.freeze")
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as YAML can hold them."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from se_nas.space.architecture import Architecture
+from se_nas.space.architecture import REFERENCES, Architecture
+from se_nas.text import shown
 
-SCHEMA = 1
-"""Version of the ledger's lines. Raise it when an older se-nas would misread new lines."""
+SCHEMA = 2
+"""Version of the ledger's lines. Raise it when an older se-nas would misread new lines. Those of 1 have no checksum."""
+
+ROLES = ("proposal", *REFERENCES, "copy")
+STATUSES = ("complete", "failed", "stopped")
 
 
 @dataclass(frozen=True)
@@ -69,9 +74,51 @@ class Trial:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Trial:
         """Inverse of `to_json`; raises ValueError, TypeError or KeyError for anything else."""
-        if data["schema"] > SCHEMA:
-            raise ValueError(f"written by a newer se-nas (schema {data['schema']}, this one reads {SCHEMA})")
+        schema = data["schema"]
+        if not is_count(schema) or not 1 <= schema <= SCHEMA:
+            newer = f"written by a newer se-nas (schema {shown(schema)}, this one reads {SCHEMA})"
+            raise ValueError(newer if is_count(schema) and schema > SCHEMA else f"schema {shown(schema)} is none")
         fields = {key: value for key, value in data.items() if key not in ("schema", "id")}
-        if type(fields["number"]) is not int or not all(type(value) in (int, float) for value in fields["metrics"].values()):
-            raise ValueError("the number or a metric is not a number")
-        return cls(**{**fields, "architecture": Architecture.from_json(data["architecture"])})
+        for name, holds in _HOLDS.items():
+            if not holds(fields[name]):
+                raise ValueError(f"{name} {shown(fields[name])} is none")
+        architecture = Architecture.from_json(data["architecture"])
+        if data["id"] != architecture.id:
+            raise ValueError(f"its architecture is not {shown(data['id'])}")
+        return cls(**{**fields, "architecture": architecture})
+
+
+def is_count(value: object) -> bool:
+    """Whether it is a whole number from 0 on."""
+    return type(value) is int and value >= 0
+
+
+def is_finite(value: object) -> bool:
+    """Whether it is a number, and finite."""
+    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+
+
+def _all(holds: Callable[[object], bool]) -> Callable[[object], bool]:
+    """A check of a mapping from texts."""
+    return lambda value: isinstance(value, Mapping) and all(isinstance(key, str) and holds(each) for key, each in value.items())
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+_HOLDS: dict[str, Callable[[object], bool]] = {
+    "number": is_count,
+    "role": lambda value: value in ROLES,
+    "seed": is_count,
+    "fidelity": _all(is_count),
+    "status": lambda value: value in STATUSES,
+    "metrics": _all(is_finite),
+    "costs": _all(is_finite),
+    "after": is_count,
+    "error": lambda value: value is None or isinstance(value, str),
+    "worker": _is_text,
+    "started": _is_text,
+    "seconds": is_finite,
+}
+"""Field of a line -> whether a value can stand there."""

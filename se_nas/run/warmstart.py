@@ -6,13 +6,9 @@ from collections.abc import Sequence
 
 from se_nas.errors import InputError
 from se_nas.goals.objective import Objective
-from se_nas.run.ledger import Ledger
 from se_nas.run.run import Run
 from se_nas.run.settings import SearchSettings
 from se_nas.run.trial import Trial
-
-FILE = "warm_start.jsonl"
-"""File in the new run's directory with the earlier trials, so that a resume does not need the earlier run."""
 
 
 def read_earlier(settings: SearchSettings, objectives: Sequence[Objective]) -> list[Trial]:
@@ -21,17 +17,18 @@ def read_earlier(settings: SearchSettings, objectives: Sequence[Objective]) -> l
     The two spaces need only overlap: strategies ignore architectures that are not in the new space.
 
     Raises:
-        InputError: if the metrics cannot be compared (other data or epochs), or no trial is left.
+        InputError: if the metrics cannot be compared (other data, epochs or start), or no trial is left.
     """
     if not settings.warm_start:
         return []
     run = Run.open(settings.warm_start)
     theirs = run.config["search"]
-    for key, value in (("data", settings.data), ("epochs", settings.epochs)):
-        if theirs[key] != value:
+    for key, value in (("data", settings.data), ("epochs", settings.epochs), ("start", settings.start)):
+        their = theirs.get(key, SearchSettings.start)
+        if their != value:
             raise InputError(
-                f"its {key} is {theirs[key]} and this search's is {value}: results cannot be compared",
-                f"search with {key} {theirs[key]}, or without the warm start",
+                f"its {key} is {their} and this search's is {value}: results cannot be compared",
+                f"search with {key} {their}, or without the warm start",
                 "warm_start",
             )
     measured = [objective.name for objective in objectives if not objective.known]
@@ -39,15 +36,3 @@ def read_earlier(settings: SearchSettings, objectives: Sequence[Objective]) -> l
     if not trials:
         raise InputError(f"{run.path} holds no complete trial with {', '.join(measured)}", "take another run", "warm_start")
     return trials
-
-
-def save_earlier(run: Run, trials: Sequence[Trial]) -> None:
-    """Save the earlier trials in the new run's directory."""
-    ledger = Ledger(run.path / FILE)
-    for trial in trials:
-        ledger.append(trial)
-
-
-def load_earlier(run: Run) -> list[Trial]:
-    """The earlier trials that a run began with."""
-    return Ledger(run.path / FILE).read()

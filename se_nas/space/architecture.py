@@ -10,8 +10,9 @@ from functools import cached_property
 from typing import Any
 
 from se_nas.errors import InputError
-from se_nas.se.spec import SESpec
+from se_nas.se.spec import FIELDS, SESpec
 from se_nas.space.extra import KEY, Choice, words
+from se_nas.text import shown
 
 REFERENCES = ("plain", "paper")
 """Architectures that every search trains for comparison: the backbone without SE, and the SENet paper's default."""
@@ -66,12 +67,23 @@ class Architecture:
         """
         form = 'an architecture is {"group": {"reduction": 16, "squeeze": "avg", "gate": "sigmoid", "placement": "standard"}}'
         if not isinstance(data, Mapping):
-            raise InputError(f"{data!r} is not an architecture", form)
+            raise InputError(f"{shown(data)} is not an architecture", form)
         extra, groups = split_extra(data)
-        try:
-            return cls(tuple((str(group), SESpec(**spec) if spec is not None else None) for group, spec in groups.items()), extra)
-        except TypeError as error:
-            raise InputError(f"not an architecture: {error}", form) from None
+        for group, spec in groups.items():
+            if spec is not None and not is_spec(spec):
+                raise InputError(f"{shown(spec)} of {shown(group)} is not a setting", form)
+        for name, value in extra:
+            if value is not None and not isinstance(value, (bool, int, float, str)):
+                raise InputError(f"{shown(value)} of {shown(name)} is not a value", form)
+        return cls(tuple((str(group), SESpec(**spec) if spec is not None else None) for group, spec in groups.items()), extra)
+
+
+def is_spec(data: object) -> bool:
+    """Whether this is a setting in JSON: what SE's fields are called, with a reduction from 1 on."""
+    if not isinstance(data, Mapping) or not {"reduction"} <= data.keys() <= set(FIELDS):
+        return False
+    texts = all(isinstance(value, str) for name, value in data.items() if name != "reduction")
+    return texts and type(data["reduction"]) is int and data["reduction"] >= 1
 
 
 def split_extra(data: Mapping[str, Any]) -> tuple[Choice, dict[str, Any]]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import nn
 
 from se_nas.errors import InputError
@@ -112,6 +115,9 @@ def set_blocks(
 ) -> nn.Module:
     """Insert the SE blocks of an architecture into a backbone, in place. Blocks that the backbone has at these sites are removed.
 
+    Every architecture takes one draw of torch's random numbers. From it each site has random numbers of its own: a block
+    begins with the same weights whatever is at the other sites, and dropout later in training draws the same masks.
+
     Args:
         network: the backbone.
         groups: the space's groups.
@@ -127,12 +133,23 @@ def set_blocks(
     check_settings(groups, architecture)
     for site in itertools.chain.from_iterable(group.sites for group in groups):
         remove_existing(network, site)
+    seed = int(torch.randint(2**62, (), device="cpu"))
     for group in groups:
         if spec := architecture[group.name]:
             for site in group.sites:
                 place = attachment(site, spec)
-                attach(network, place, make(site, spec) if make else make_block(place.channels, spec, group.block))
+                with _random_numbers_of(site, seed):
+                    block = make(site, spec) if make else make_block(place.channels, spec, group.block)
+                attach(network, place, block)
     return network
+
+
+@contextmanager
+def _random_numbers_of(site: Site, seed: int) -> Iterator[None]:
+    """Inside, torch's random numbers of the CPU are the site's own; afterwards they go on as if nothing had been drawn."""
+    with torch.random.fork_rng([]):
+        torch.default_generator.manual_seed(int.from_bytes(hashlib.sha256(f"{seed} {site.name}".encode()).digest()[:7], "big"))
+        yield
 
 
 def check_settings(groups: Sequence[Group], architecture: Architecture) -> None:

@@ -68,7 +68,8 @@ class SearchSpace:
         budgets: hard limits, ``{"params": "<= +5%", "macs": "<= 42M"}``; percentages are relative to the plain backbone.
         bias: whether the SE blocks' linear layers have biases.
         divisor: round hidden widths to a multiple of this.
-        init: ``default``, or ``identity``: an inserted block changes no output before training.
+        init: ``default``, or ``identity``: an inserted block changes no output before training. None is ``default``, but
+            ``identity`` in a search that starts from trained weights.
         backbone_args: keyword arguments of a named backbone.
 
     Raises:
@@ -92,10 +93,10 @@ class SearchSpace:
         budgets: Mapping[str, object] | None = None,
         bias: bool = False,
         divisor: int = 1,
-        init: str = "default",
+        init: str | None = None,
         backbone_args: Mapping[str, Any] | None = None,
     ) -> None:
-        known(init, ("default", "identity"), "init")
+        known(init or "default", ("default", "identity"), "init")
         self.backbone_args = dict(backbone_args or {})
         self.extra = check_extra({} if extra is None else extra, self.backbone_args)
         self.example_inputs = example_inputs
@@ -106,9 +107,8 @@ class SearchSpace:
         self.squeeze = check_candidates("squeeze", squeeze, f"one of {', '.join(SQUEEZES)}", SQUEEZES.__contains__)
         self.gate = check_candidates("gate", gate, f"one of {', '.join(GATES)}", GATES.__contains__)
         self.placement = check_candidates("placement", placement, f"one of {', '.join(PLACEMENTS)}", PLACEMENTS.__contains__)
-        self.share, self.selection, self.allow_none = share, sites, allow_none
-        self.options = SEOptions(bias, divisor, init)
-
+        self.share, self.selection, self.allow_none, self.init = share, sites, allow_none, init
+        self.options = SEOptions(bias, divisor, init or "default")
         self._variants: dict[Choice, SearchSpace] = {}
         self._look()
         for left_out in self.left_out:

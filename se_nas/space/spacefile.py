@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from se_nas.errors import InputError
-from se_nas.setting import WORDS, check_keys, check_type
+from se_nas.reading import load_yaml
+from se_nas.setting import check_keys, check_type
 
 SPACE_KEYS: dict[str, tuple[type, ...]] = {
     "backbone": (str,),
@@ -46,22 +45,3 @@ def load_space(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if data.get("divisor", 1) < 1:
         raise InputError(f"{data['divisor']} is below 1", "take a positive whole number", f"{path}, divisor")
     return data, search
-
-
-def load_yaml(path: str | Path) -> dict[str, Any]:
-    """Read a YAML file that holds a mapping, safely: it can run no code and make no objects.
-
-    Raises:
-        InputError: for a file that is missing, unreadable or not YAML, or that holds no mapping.
-    """
-    try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError("no such file", "check the path", str(path)) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read: {error}", "check the path", str(path)) from None
-    except yaml.YAMLError as error:
-        raise InputError(f"not YAML: {' '.join(str(error).split())}", "correct the file", str(path)) from None
-    if not isinstance(data, dict):
-        raise InputError(f"holds {WORDS.get(type(data), 'nothing')}", "write one key: value on each line", str(path))
-    return data

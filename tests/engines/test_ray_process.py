@@ -120,7 +120,7 @@ def test_the_next_search_clears_away_what_a_killed_one_left(tmp_path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_leaves_nothing_running(tmp_path, number: signal.Signals) -> None:
     run = tmp_path / "run"
     process = start(search(run, 60))

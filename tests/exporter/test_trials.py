@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,12 +88,10 @@ def test_bad_trials(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     out = tmp_path / "out"
     assert "'99' is no trial of" in refused(capsys, run.path, "--trial", "99", "-o", out)
     assert "'../../x' is no trial of" in refused(capsys, run.path, "--trial", "../../x", "-o", out)
-    lines = [json.loads(line) for line in run.ledger.path.read_text().splitlines()]
-    lines[0] |= {"status": "failed", "error": "the loss is nan", "metrics": {}}
-    run.ledger.path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    first, *others = run.trials
+    run.ledger.write([replace(first, status="failed", error="the loss is nan", metrics={}), *others])
     assert "trial 0 failed: the loss is nan; take one that is complete" in refused(capsys, run.path, "--trial", "0", "-o", out)
-    lines[0] |= {"number": "../../evil"}
-    run.ledger.path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run.ledger.write([replace(first, number="../../evil"), *others])  # type: ignore[arg-type]
     assert "line 1: damaged line" in refused(capsys, run.path, "--trial", "1", "-o", out)
     assert not out.exists()
 

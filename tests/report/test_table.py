@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from se_nas.errors import InputError
 from se_nas.report.table import as_json, show
 from se_nas.run.run import Run
 
@@ -152,9 +153,10 @@ def test_json_has_stable_keys_and_only_json_types(make_run: MakeRun) -> None:
     assert [row["trial"] for row in data["failed"]] == [9, 19]
 
 
-def test_json_has_no_nan(make_run: MakeRun) -> None:
+def test_a_line_that_holds_nan_is_named(make_run: MakeRun) -> None:
     run = make_run(make_trials(3))
     with run.ledger.path.open("a") as file:  # as only another program could write it
         line = json.dumps(replace(make_trials(5)[4], metrics={"accuracy": 0.9, "loss": math.nan}).to_json())
         file.write(line + "\n")
-    json.dumps(as_json(run), allow_nan=False)
+    with pytest.raises(InputError, match="line 4: damaged line, not a trial: NaN is no number"):
+        as_json(run)

@@ -174,7 +174,7 @@ def test_trials_for_a_width() -> None:
 
 # In a run's directory.
 
-CONFIG = {"search": {"objectives": ["accuracy", "params"], "epochs": 3}, "budgets": [], "backbone": {}}
+CONFIG = {"search": {"objectives": ["accuracy", "params"], "epochs": 3, "trials": 30}, "budgets": [], "backbone": {}}
 
 
 @pytest.fixture

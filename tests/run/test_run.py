@@ -14,7 +14,7 @@ from se_nas.run.trial import Trial
 from se_nas.se.spec import SESpec
 from se_nas.space.architecture import Architecture
 
-CONFIG = {"search": {"objectives": ["accuracy", "params"], "epochs": 1}, "budgets": []}
+CONFIG = {"search": {"objectives": ["accuracy", "params"], "epochs": 1, "trials": 3}, "budgets": []}
 
 
 def trial(number: int) -> Trial:

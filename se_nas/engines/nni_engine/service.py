@@ -22,6 +22,7 @@ from se_nas.engines.nni_engine.space import Model
 from se_nas.engines.outcome import lost
 from se_nas.engines.plan import Job
 from se_nas.run.trial import Trial
+from se_nas.run.weights import load_weights
 
 
 class ServiceEngine(ExecutionEngine):
@@ -154,11 +155,9 @@ class ServiceEngine(ExecutionEngine):
         del self._running[job.number]
 
     def _take_weights(self, number: int) -> Any:
-        from safetensors.torch import load_file
-
-        file = self._weights / f"{number}.safetensors" if self._weights else None
-        if file is None or not file.exists():
+        if self._weights is None:
             return None
-        weights = load_file(file)
-        file.unlink()
+        file = self._weights / f"{number}.safetensors"
+        weights = load_weights(file)
+        file.unlink(missing_ok=True)
         return weights

@@ -13,9 +13,9 @@ from typing import Any
 
 from se_nas.errors import InputError
 from se_nas.evaluate import Evaluator
-from se_nas.run.run import Run
+from se_nas.reading import load_yaml
+from se_nas.run.run import START, Run
 from se_nas.run.settings import SearchSettings
-from se_nas.space.spacefile import load_yaml
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,9 @@ def prepare_files(run: Run, settings: SearchSettings, machines: Sequence[RemoteM
     told = [str(weights)] if weights else []
     module = ["-m", "se_nas.engines.nni_engine.trial"]
     if machines:
-        shutil.copyfile(run.path / "run.yaml", code / "run.yaml")
+        for file in ("run.yaml", START):
+            if (run.path / file).exists():
+                shutil.copyfile(run.path / file, code / file)
         return ServiceFiles(folder, code, weights, _first_python(machines, [*module, "run.yaml", *told]))
     python = shlex.join([sys.executable, *module, str(folder.parent / "run.yaml"), *told])
     # relative paths and the user's own modules are found from the directory of the search

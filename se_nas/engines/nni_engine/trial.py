@@ -58,7 +58,7 @@ def _try(nni: Any, payload: Mapping[str, Any], config: str, weights: str) -> Non
         timer.start()
     run = Run.open(Path(config).parent)
     settings = resolve_settings(run.config["search"], config, {})
-    evaluator = make_evaluator(run.space, settings)
+    evaluator = make_evaluator(run.space, settings, run)
     device = choose_device(settings.device.partition(":")[0])  # NNI shows a trial its own GPUs only
 
     def report(epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
@@ -69,11 +69,9 @@ def _try(nni: Any, payload: Mapping[str, Any], config: str, weights: str) -> Non
         timer.cancel()
     trial = outcome.trial(job)
     if weights and outcome.weights:
-        from safetensors.torch import save_file
+        from se_nas.run.weights import save_weights
 
-        part = Path(weights) / f"{job.number}.part"
-        save_file({name: tensor.contiguous() for name, tensor in outcome.weights.items()}, part)
-        part.replace(part.with_suffix(".safetensors"))
+        save_weights(Path(weights) / f"{job.number}.safetensors", outcome.weights)
     _report(nni, trial.to_json(), time.perf_counter() - began)
 
 

@@ -11,7 +11,6 @@ import os
 import shlex
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any
 
 from se_nas.engines.plan import Plan
@@ -52,17 +51,13 @@ class RayEngine:
 
     def __call__(self, run: Run, plan: Plan, observer: Observer) -> str:
         from se_nas.engines.environment_variables import environment
-        from se_nas.engines.ray_tune.cluster import QUIET, remove_mark, remove_tree, silence, write_mark
+        from se_nas.engines.ray_tune.cluster import QUIET, silence
+        from se_nas.engines.ray_tune.storage import own_directory
 
-        storage = _storage(run, self._settings.storage)
-        remove_mark(storage, write_mark(storage))
-        with environment(QUIET), silence(), self._cluster():
-            try:
-                recorder = Recorder(run, plan, observer)
-                self._tune(plan, recorder, self._checked(storage), storage)
-                return recorder.reason
-            finally:
-                remove_tree(storage)
+        with own_directory(run.path, self._settings.storage) as storage, environment(QUIET), silence(), self._cluster():
+            recorder = Recorder(run, plan, observer)
+            self._tune(plan, recorder, self._checked(storage), storage)
+            return recorder.reason
 
     def _cluster(self) -> AbstractContextManager[None]:
         from se_nas.engines.ray_tune.cluster import joined_cluster, own_cluster
@@ -161,12 +156,6 @@ def _placement(cpus: float) -> Any:
 
 def _name(trial: Any) -> str:
     return f"{trial.config['task'].job.number:05d}-{trial.trial_id}"
-
-
-def _storage(run: Run, named: str) -> str:
-    if "://" in named:
-        return f"{named.rstrip('/')}/{run.path.name}"
-    return str((Path(named) / run.path.name if named else run.path / "ray").resolve())
 
 
 def _this_machine() -> tuple[float, float]:

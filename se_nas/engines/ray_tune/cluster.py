@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from se_nas.engines.environment_variables import environment
+from se_nas.engines.ray_tune.storage import filesystem_of, remove_mark, write_mark
 from se_nas.errors import InputError
 
 PACKAGE = Path(__file__).parents[2]
@@ -174,7 +175,7 @@ def look_around(storage: str, mark: str, needs: object = None) -> tuple[str, boo
 
     import torch
 
-    filesystem, path = _filesystem(storage)
+    filesystem, path = filesystem_of(storage)
     try:
         with filesystem.open_input_stream(f"{path}/{mark}") as file:
             seen = file.read().decode() == mark
@@ -186,44 +187,6 @@ def look_around(storage: str, mark: str, needs: object = None) -> tuple[str, boo
         seen = False
     memory = tuple(torch.cuda.get_device_properties(i).total_memory for i in range(torch.cuda.device_count()))
     return platform.node(), seen, memory
-
-
-def write_mark(storage: str) -> str:
-    """Write a small file into the storage, and return its name. The content is the name, too.
-
-    Raises:
-        InputError: if the storage cannot be written.
-    """
-    mark = f"probe-{secrets.token_hex(8)}"
-    try:
-        filesystem, path = _filesystem(storage)
-        filesystem.create_dir(path, recursive=True)
-        with filesystem.open_output_stream(f"{path}/{mark}") as file:
-            file.write(mark.encode())
-        return mark
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot be written: {error}", "take a directory or URI that can be written (--storage)", storage) from None
-
-
-def remove_mark(storage: str, mark: str) -> None:
-    """Delete the file of `write_mark`."""
-    with contextlib.suppress(OSError):
-        filesystem, path = _filesystem(storage)
-        filesystem.delete_file(f"{path}/{mark}")
-
-
-def remove_tree(storage: str) -> None:
-    """Delete a directory and everything in it, if it exists."""
-    with contextlib.suppress(OSError):
-        filesystem, path = _filesystem(storage)
-        filesystem.delete_dir(path)
-
-
-def _filesystem(storage: str) -> tuple[Any, str]:
-    from pyarrow.fs import FileSystem, LocalFileSystem
-
-    found: tuple[Any, str] = FileSystem.from_uri(storage) if "://" in storage else (LocalFileSystem(), storage)
-    return found
 
 
 def _init(**arguments: Any) -> None:

@@ -6,6 +6,7 @@ import ast
 import contextlib
 import copy
 import json
+import os
 import platform
 import random
 import subprocess
@@ -290,7 +291,8 @@ def _interpreter(
         save_file(start, folder / "weights.safetensors")
         inputs = {key: tensor for name, given in passes.items() for key, tensor in alone.labelled(given.tensors, name).items()}
         save_file(inputs, folder / "inputs.safetensors")
-        command = [sys.executable, "-I", str(Path(alone.__file__).resolve()), name]
+        script = Path(alone.__file__).resolve()
+        command = [sys.executable, "-I", str(script.with_name("watched.py")), str(os.getpid()), name, str(script)]
         with subprocess.Popen(command, cwd=folder, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True, errors="replace") as process:
 
             def ask(passes: list[str], expected: dict[str, Tensor]) -> dict[str, Any]:

@@ -1,0 +1,197 @@
+"""What `reliability.py` trains: hosts, images, architectures, and evaluations with their cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from se_nas.se.spec import SESpec
+from se_nas.space.space import SearchSpace
+
+Chosen = Callable[[float, int], SESpec | None]
+"""(place of a site in the network, 0..1; its number) -> its SE block."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way to evaluate.
+
+    Attributes:
+        start: ``scratch``, ``weights`` (trained ones), or the epochs of the plain network that is trained first.
+        truth: whether the others are held against it.
+        seeds: how many of the plan's it is tried with.
+    """
+
+    name: str
+    start: str
+    epochs: int
+    train: Mapping[str, Any] = field(default_factory=dict)
+    truth: bool = False
+    seeds: int = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One part of the benchmark.
+
+    Attributes:
+        train, val, test: how many images of each split.
+        skip: training images before the first one, so that recipes are chosen on others than the tables use.
+    """
+
+    name: str
+    backbone: str
+    arguments: Mapping[str, Any]
+    size: tuple[int, int, int]
+    train: int
+    val: int
+    test: int
+    statistics: tuple[tuple[float, ...], tuple[float, ...]]
+    architectures: Mapping[str, Chosen]
+    recipes: tuple[Recipe, ...]
+    seeds: tuple[int, ...] = (0, 1, 2)
+    skip: int = 0
+
+    def space(self, init: str) -> SearchSpace:
+        placements = ["standard", "inner"] if self.backbone.startswith("timm:") else ["standard", "pre", "identity", "post"]
+        return SearchSpace(
+            self.backbone,
+            self.size,
+            backbone_args=self.arguments,
+            reduction=[4, 16],
+            squeeze=["avg", "max", "std"],
+            placement=placements,
+            init=init,
+        )
+
+
+def everywhere(**spec: Any) -> Chosen:
+    return lambda place, number: SESpec(**{"reduction": 4, **spec})
+
+
+def within(low: float, high: float, **spec: Any) -> Chosen:
+    return lambda place, number: SESpec(**{"reduction": 4, **spec}) if low <= place < high else None
+
+
+def at(*numbers: int, **spec: Any) -> Chosen:
+    return lambda place, number: SESpec(**{"reduction": 4, **spec}) if number in numbers else None
+
+
+INSERT: dict[str, Chosen] = {
+    "plain": at(),
+    "all r4": everywhere(),
+    "all r16": everywhere(reduction=16),
+    "all max": everywhere(squeeze="max"),
+    "all std inner": everywhere(squeeze="std", placement="inner"),
+    "all inner": everywhere(placement="inner"),
+    "first third": within(0, 0.34),
+    "middle third": within(0.34, 0.67),
+    "last third": within(0.67, 1),
+    "first third inner": within(0, 0.34, placement="inner"),
+    "last third inner": within(0.67, 1, placement="inner"),
+    "site 1": at(1),
+    "site 12 inner": at(12, placement="inner"),
+}
+DESIGN: dict[str, Chosen] = {
+    "plain": at(),
+    "all r4": everywhere(),
+    "all r16": everywhere(reduction=16),
+    "all max": everywhere(squeeze="max"),
+    "all std": everywhere(squeeze="std"),
+    "all pre": everywhere(placement="pre"),
+    "all identity": everywhere(placement="identity"),
+    "all post": everywhere(placement="post"),
+    "stage 1": within(0, 0.33),
+    "stage 2": within(0.33, 0.66),
+    "stage 3": within(0.66, 1),
+    "stage 3 max": within(0.66, 1, squeeze="max"),
+}
+
+HALF = ((0.5,) * 3, (0.5,) * 3)
+CIFAR = ((0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616))
+LITE = {"backbone": "timm:tf_efficientnet_lite0", "arguments": {"num_classes": 10}, "size": (3, 64, 64), "statistics": HALF}
+RESNET = {"backbone": "resnet20", "arguments": {"num_classes": 10}, "size": (3, 16, 16), "statistics": CIFAR}
+
+FEW_INSERT = {name: INSERT[name] for name in ("plain", "all r4", "last third inner")}
+FEW_DESIGN = {name: DESIGN[name] for name in ("plain", "all r4", "stage 3")}
+
+
+FULL = {"lr_se": 1.0, "lr_head": 1.0, "lr_backbone": 1.0, "freeze": "none"}
+"""Of a start in the middle of its training: all parts at the full rate."""
+
+
+def _rates(start: str, epochs: int) -> tuple[Recipe, ...]:
+    """Rates of SE blocks and of all else, as multiples of the highest one, around those that a start has by default."""
+    tried = ((0.1, 0.01, "statistics"), (0.1, 0.01, "none"), (0.01, 0.01, "statistics"), (1.0, 0.01, "statistics"))
+    tried += ((0.1, 0.03, "statistics"), (0.1, 0.003, "statistics"), (0.1, 0.01, "backbone"))
+    return tuple(
+        Recipe(
+            f"se {se:g}, rest {rest:g}, frozen: {freeze}",
+            start,
+            epochs,
+            {"lr_se": se, "lr_head": rest, "lr_backbone": rest, "freeze": freeze},
+            seeds=1,
+        )
+        for se, rest, freeze in tried
+    )
+
+
+PLANS = {
+    plan.name: plan
+    for plan in (
+        Plan(
+            "insert",
+            **LITE,
+            train=1024,
+            val=1000,
+            test=3000,
+            architectures=INSERT,
+            recipes=(
+                Recipe("frozen, only SE, 2 epochs", "weights", 2, {"freeze": "backbone", "lr_head": 0.0}),
+                Recipe("frozen, SE and head, 2 epochs", "weights", 2, {"freeze": "backbone"}),
+                Recipe("all trained, 2 epochs", "weights", 2),
+                Recipe("all trained, 10 epochs", "weights", 10, truth=True),
+            ),
+        ),
+        Plan(
+            "design",
+            **RESNET,
+            train=20_000,
+            val=5000,
+            test=10_000,
+            architectures=DESIGN,
+            recipes=(
+                Recipe("scratch, 20k images", "scratch", 1),
+                Recipe("scratch, 60k images", "scratch", 3),
+                Recipe("scratch, 60k, constant rate, averaged", "scratch", 3, {"schedule": "constant", "average": True}),
+                Recipe("from mid-training, 20k", "3", 1, FULL),
+                Recipe("from mid-training, frozen, 20k", "3", 1, {**FULL, "freeze": "backbone"}),
+                Recipe("scratch, 240k images", "scratch", 12, truth=True, seeds=5),
+            ),
+            seeds=(0, 1, 2, 3, 4),
+        ),
+        Plan(
+            "recipe-insert",
+            **LITE,
+            train=1024,
+            val=1000,
+            test=100,
+            architectures=FEW_INSERT,
+            recipes=_rates("weights", 2),
+            seeds=(100,),
+            skip=2000,
+        ),
+        Plan(
+            "recipe-design",
+            **RESNET,
+            train=10_000,
+            val=4000,
+            test=100,
+            architectures=FEW_DESIGN,
+            recipes=_rates("6", 2),
+            seeds=(100,),
+            skip=22_000,
+        ),
+    )
+}

@@ -1,0 +1,3 @@
+def print_table(plan, lines):
+    for line in lines:
+        print(line)

@@ -1,0 +1,152 @@
+"""The start of a run: made once, kept in its directory, and the same for every trial on every worker."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from se_nas.errors import InputError
+from se_nas.evaluate import Evaluator
+from se_nas.evaluate.device import find_device, reproducible
+from se_nas.evaluate.head import fit_head
+from se_nas.evaluate.start import Origin, digest, find_origin, load_start, read_weights, save_weights
+from se_nas.evaluate.training import TrainingEvaluator
+from se_nas.run.observer import Observer
+from se_nas.run.run import START, Run
+from se_nas.run.settings import SearchSettings
+from se_nas.space.space import SearchSpace
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+NOTES = 10
+"""Times that the user is told how far the training of the plain backbone is."""
+
+
+def with_identity(space: SearchSpace, settings: SearchSettings) -> SearchSpace:
+    """The space as a search from ``settings.start`` takes it: SE blocks that begin as the identity, if it starts from weights.
+
+    Raises:
+        InputError: if the space asks for other blocks, or has more than one backbone.
+    """
+    if settings.start == "scratch":
+        return space
+    if space.init == "default":
+        fix = "leave init out, or write init: identity; or take start: scratch"
+        raise InputError("SE blocks that begin at random would spoil the start's features", fix, "init")
+    if space.extra:
+        fix = "give each one value in backbone_args, or take start: scratch"
+        raise InputError(f"{', '.join(space.extra)} makes several backbones, and a start has the weights of one", fix, "extra")
+    if space.init == "identity":
+        return space
+    arguments = {**space.to_dict(), "backbone": space.backbone, "backbone_args": space.backbone_args, "init": "identity"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # said when the space was made
+        return SearchSpace(**{**arguments, "example_inputs": space.example_inputs})
+
+
+def check_start(evaluator: Evaluator, settings: SearchSettings) -> Origin | None:
+    """What a search will start from, before anything is written; None for `scratch` and `train`.
+
+    Raises:
+        InputError: if the weights are not there or do not fit, or the evaluator does not train.
+    """
+    if settings.start == "scratch":
+        return None
+    if not isinstance(evaluator, TrainingEvaluator):
+        raise InputError(f"start {settings.start} is of se-nas's own training", "leave it out: your evaluator decides", "start")
+    origin = None if settings.start == "train" else find_origin(evaluator.space, settings.start)
+    if settings.warm_start and origin:
+        theirs = Run.open(settings.warm_start).config.get("start")
+        if theirs and theirs["source"] != origin.digest:
+            raise InputError("the earlier run started from other weights: results cannot be compared", "take its own", "warm_start")
+    return origin
+
+
+def begin(run: Run, evaluator: Evaluator, settings: SearchSettings, origin: Origin | None, device: str, observer: Observer) -> None:
+    """Give the evaluator the run's start: read from the run's directory, or made and kept there.
+
+    Raises:
+        InputError: if what lies there is not what ``run.yaml`` says.
+    """
+    if settings.start == "scratch":
+        return
+    assert isinstance(evaluator, TrainingEvaluator)
+    if (run.path / START).exists() and "start" in run.config:
+        evaluator.start = read_start(run)
+        return
+    about: dict[str, Any]
+    if settings.warm_start:  # its trials began there, and so must these
+        earlier = Run.open(settings.warm_start)
+        evaluator.start, about = read_start(earlier), dict(earlier.config["start"])
+    else:
+        evaluator.start, about = _make(run, evaluator, settings, origin or _origin(evaluator, settings), device, observer)
+        measured = evaluator.measure(evaluator.start, device)
+        about |= {"digest": digest(evaluator.start), **measured}
+        observer.note(
+            f"every trial starts from these weights (validation accuracy {100 * measured['accuracy']:.1f} %, loss {measured['loss']:.3f}),"
+            " SE blocks from the identity (init: identity)"
+        )
+    # with the normalisation, so that another search can start from this file
+    save_weights(run.path / START, evaluator.start, {"mean": evaluator.data.mean, "std": evaluator.data.std})
+    run.config["start"] = about
+    run.save_config()
+
+
+def read_start(run: Run) -> Mapping[str, Tensor]:
+    """The weights that a run's trials begin with.
+
+    Raises:
+        InputError: if they are not there, or not those that ``run.yaml`` names.
+    """
+    path = run.path / START
+    weights, _ = read_weights(str(path))
+    if digest(weights) != run.config["start"]["digest"]:
+        raise InputError("is not the start that run.yaml names", "restore the file", str(path))
+    return weights
+
+
+def _origin(evaluator: TrainingEvaluator, settings: SearchSettings) -> Origin | None:
+    return None if settings.start == "train" else find_origin(evaluator.space, settings.start)
+
+
+def _make(
+    run: Run, evaluator: TrainingEvaluator, settings: SearchSettings, origin: Origin | None, device: str, observer: Observer
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The plain network's weights, and where they are from."""
+    if origin is None:
+        return _trained(run, evaluator, settings, device, observer)
+    weights: dict[str, Tensor] = origin.weights
+    about: dict[str, Any] = {"from": settings.start, "source": origin.digest}
+    if origin.left_out:
+        observer.note(f"{origin.left_out} tensors of the backbone's own SE blocks, at searched sites, are left out of its weights")
+        about["left_out"] = origin.left_out
+    if origin.fresh:
+        head = origin.fresh[-1]
+        observer.note(f"a new head ({head}) of {evaluator.space.classes} classes is fitted on the plain network's features")
+        place = find_device(device)
+        with reproducible(settings.seed, place, evaluator.threads):
+            network = evaluator.space.build(evaluator.space.reference("plain"))
+            load_start(network, weights)
+            weights = {**weights, **fit_head(network.to(place), head, evaluator.data, evaluator.settings, place)}
+        about["head"] = "fitted"
+    return weights, about
+
+
+def _trained(
+    run: Run, evaluator: TrainingEvaluator, settings: SearchSettings, device: str, observer: Observer
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    epochs = settings.start_epochs or settings.epochs
+    observer.note(f"the plain backbone is trained first, for {epochs} epochs: the start of every trial")
+
+    def report(epoch: int, total: int, metrics: Mapping[str, float]) -> None:
+        if epoch * NOTES // total > (epoch - 1) * NOTES // total:
+            observer.note(f"plain backbone: epoch {epoch} of {total}, validation accuracy {100 * metrics['accuracy']:.1f} %")
+
+    part = run.path / "start.pt"
+    plain = evaluator.space.reference("plain")
+    found = evaluator.from_scratch()(plain, settings.seed, {"epochs": epochs}, device, report, part)
+    part.unlink(missing_ok=True)
+    assert found.weights is not None
+    return found.weights, {"from": "train", "epochs": epochs, "source": digest(found.weights)}
