@@ -16,7 +16,7 @@ from se_nas.evaluate import Evaluation, Report
 from se_nas.run.effects import Effect, Effects
 from se_nas.run.finalists import best_predicted, only_paying
 from se_nas.run.run import Run
-from se_nas.run.verdict import CONFIRM
+from se_nas.run.trial import CONFIRM
 from se_nas.se.spec import SESpec
 from se_nas.space.architecture import Architecture
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from se_nas.engines.plan import Job, Plan
 from se_nas.errors import InputError
 from se_nas.goals.trade import Trade
-from se_nas.run.trial import Trial
-from se_nas.run.verdict import CONFIRM
+from se_nas.run.trial import CONFIRM, Trial
 from se_nas.space.architecture import Architecture
 from se_nas.space.space import SearchSpace
 

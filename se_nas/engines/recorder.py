@@ -12,8 +12,7 @@ from se_nas.files import refused
 from se_nas.run.front import Front
 from se_nas.run.observer import Observer
 from se_nas.run.run import Run
-from se_nas.run.trial import Trial
-from se_nas.run.verdict import CONFIRM
+from se_nas.run.trial import CONFIRM, Trial
 
 if TYPE_CHECKING:
     from torch import Tensor

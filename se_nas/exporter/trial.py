@@ -13,8 +13,7 @@ from se_nas.exporter.contract import ExportOptions
 from se_nas.exporter.generator.template import printable
 from se_nas.exporter.write import check_free, staged
 from se_nas.run.run import Run
-from se_nas.run.trial import Trial
-from se_nas.run.verdict import CONFIRM
+from se_nas.run.trial import CONFIRM, Trial
 from se_nas.space.space import SearchSpace
 
 

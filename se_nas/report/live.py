@@ -24,8 +24,7 @@ from se_nas.report.words import duration, flat, summary, wrapped
 from se_nas.run.front import Entry, Front
 from se_nas.run.observer import Observer
 from se_nas.run.run import Run
-from se_nas.run.trial import Trial
-from se_nas.run.verdict import CONFIRM
+from se_nas.run.trial import CONFIRM, Trial
 from se_nas.space.architecture import Architecture
 
 PICTURES = 2

@@ -19,8 +19,8 @@ from se_nas.run.config import FIX, SCHEMA, config_text, load_config
 from se_nas.run.effects import LEAST, Effects, read_effects
 from se_nas.run.front import Front, make_front
 from se_nas.run.ledger import Ledger
-from se_nas.run.trial import Trial, is_finite
-from se_nas.run.verdict import CONFIRM, Verdict, judge
+from se_nas.run.trial import CONFIRM, Trial, is_finite
+from se_nas.run.verdict import Verdict, judge
 
 if TYPE_CHECKING:
     from torch import Tensor

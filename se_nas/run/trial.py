@@ -13,7 +13,10 @@ from se_nas.text import shown
 SCHEMA = 2
 """Version of the ledger's lines. Raise it when an older se-nas would misread new lines. Those of 1 have no checksum."""
 
-ROLES = ("proposal", *REFERENCES, "copy")
+CONFIRM = "confirm"
+"""Role of a confirmation's trials. Searches and their fronts do not see them."""
+
+ROLES = ("proposal", *REFERENCES, "copy", CONFIRM)
 STATUSES = ("complete", "failed", "stopped")
 
 

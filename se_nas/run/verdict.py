@@ -14,9 +14,6 @@ from se_nas.space.architecture import REFERENCES, Architecture
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-CONFIRM = "confirm"
-"""Role of a confirmation's trials. Searches and their fronts do not see them."""
-
 
 @dataclass(frozen=True)
 class Difference:
@@ -104,7 +101,7 @@ def judge(confirmation: Mapping[str, Any], trials: Sequence[Trial], measured: Ob
 
     Args:
         confirmation: what ``run.yaml`` says of it: ``architectures`` (name -> JSON), ``seeds``, ``epochs``.
-        trials: those with role `CONFIRM`.
+        trials: those with role ``confirm``.
         measured: what is compared: on the test split, where all trials have scores there.
     """
     architectures = {name: Architecture.from_json(data) for name, data in confirmation["architectures"].items()}

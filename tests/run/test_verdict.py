@@ -8,8 +8,8 @@ from scipy.stats import dunnett
 
 from se_nas.goals.objective import STANDARD
 from se_nas.run.front import t_quantile
-from se_nas.run.trial import Trial
-from se_nas.run.verdict import CONFIRM, differences, dunnett_quantile, judge
+from se_nas.run.trial import CONFIRM, Trial
+from se_nas.run.verdict import differences, dunnett_quantile, judge
 from se_nas.se.spec import SESpec
 from se_nas.space.architecture import Architecture
 
