@@ -131,6 +131,16 @@ def _parser() -> argparse.ArgumentParser:
     text = "put the result of a trial that was asked for into the ledger"
     add_tell_flags(command("tell", tell_command, text, "RUN", run, "NUMBER [NAME=VALUE ...] "))
 
+    text = "train the finalists and both references anew with fresh seeds, and say which are better, on the test split"
+    sub = command("confirm", _confirm, text, "RUN", run)
+    sub.add_argument("--top", type=int, metavar="N", help="most finalists: the best predicted and the front's best (default: 3)")
+    sub.add_argument("--seeds", type=int, metavar="N", help="fresh seeds of each, at least 2 (default: 5)")
+    sub.add_argument("--epochs", type=int, metavar="N", help="of each training (default: as in the search)")
+    sub.add_argument("--paying", action="store_true", default=None, help="also the best without SE at sites where it is not known to pay")
+    sub.add_argument("--quiet", action="store_true", help="show nothing but errors")
+    rows = (row for name, row in settings_of(SearchSettings).items() if name in changeable() and name != "trials")
+    add_flags({section: sub for section in SECTIONS}, rows, "as it was")
+
     sub = command("show", _show, "show a run's front, with both references and their gains and costs", "RUN", run)
     sub.add_argument("--json", action="store_true", help="print JSON")
 
@@ -307,7 +317,21 @@ def _resume(args: argparse.Namespace) -> None:
     _watch(Path(args.run), args.quiet, go)
 
 
-def _watch(out: Path, quiet: bool, search: Any) -> None:
+def _confirm(args: argparse.Namespace) -> None:
+    from se_nas.run.run import Run
+
+    Run.open(args.run)
+
+    def go(view: Any) -> None:
+        from se_nas.api import confirm
+
+        where = {name: getattr(args, name) for name in changeable() if name != "trials"}
+        confirm(args.run, top=args.top, seeds=args.seeds, epochs=args.epochs, paying=args.paying, observer=view, **where)
+
+    _watch(Path(args.run), args.quiet, go, "confirm")
+
+
+def _watch(out: Path, quiet: bool, search: Any, again: str = "resume") -> None:
     """Run a search under a view, then show its front; Ctrl-C (or SIGTERM) ends it cleanly and says how to go on."""
     from se_nas.report.live import make_view
 
@@ -317,7 +341,7 @@ def _watch(out: Path, quiet: bool, search: Any) -> None:
         with contextlib.suppress(OSError, InputError):  # the terminal may be gone
             if not quiet:
                 _show_front(out)
-            print(f"se-nas: stopped; nothing finished is lost. Go on with: se-nas resume {shlex.quote(str(out))}", file=sys.stderr)
+            print(f"se-nas: stopped; nothing finished is lost. Go on with: se-nas {again} {shlex.quote(str(out))}", file=sys.stderr)
         raise
     if not quiet:
         _show_front(out)

@@ -86,7 +86,8 @@ def ask(path: str | Path, *, lease: float = LEASE, trials: int | None = None, sp
         elif len(finished) + len(out) < settings.trials:
             space = with_identity(space or run.space, settings)
             objectives = parse_objectives(settings.objectives)
-            job = Plan(space, settings, objectives, finished, run.earlier.read(), [Job.from_json(each.job) for each in out]).next()
+            jobs, confirmed = [Job.from_json(each.job) for each in out], {trial.number for trial in run.confirmed}
+            job = Plan(space, settings, objectives, finished, run.earlier.read(), jobs, confirmed).next()
         if trials is not None:
             run.config["search"] = settings.to_dict()
             run.save_config()

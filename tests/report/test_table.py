@@ -131,6 +131,7 @@ def test_json_has_stable_keys_and_only_json_types(make_run: MakeRun) -> None:
         "trade",
         "trials",
         "noise",
+        "verdict",
         "references",
         "best",
         "hypervolume",
