@@ -31,7 +31,7 @@ FLOORS = [
     ["exporter", "report", "strategies"],
     ["oneshot"],
     ["engines", "integrations"],
-    ["api", "asking"],
+    ["api", "commands"],
     ["cli"],
     ["__main__"],
 ]

@@ -48,7 +48,6 @@ class OutsideEngine:
         pass
 
     def __call__(self, run: Run, plan: Plan, observer: Observer) -> str:
-        write_asked(run.path, [])
         return "asked from outside"
 
 
@@ -148,7 +147,7 @@ def tell(
         job = Job.from_json(out[number].job)
         outcome = Outcome(status, numbers if status == "complete" else {}, error=error, worker=WORKER)
         trial = outcome.trial(job)
-        Recorder(run, _Told(), observer or Observer()).finished(trial, _read_weights(weights) if weights else None)  # type: ignore[arg-type]
+        Recorder(run, _Told(), observer or Observer()).finished(trial, _read_weights(weights) if weights else None)
         write_asked(run.path, [each for each in out.values() if each.number != number])
         return trial
 
@@ -169,8 +168,11 @@ def describe(asked: Asked) -> dict[str, Any]:
     }
 
 
-class _Told:
+class _Told(Plan):
     """Stands for the plan when a trial is told: the next `ask` makes one from the ledger."""
+
+    def __init__(self) -> None:
+        """Needs no space and no strategy."""
 
     def finished(self, trial: Trial) -> None:
         """The ledger has it."""

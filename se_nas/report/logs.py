@@ -157,6 +157,12 @@ class Logged(Observer):
         self._view.search_finished(reason)
         self._each(lambda log: log.search_finished(reason))
 
+    def confirmation_started(self, run: Run) -> None:
+        self._view.confirmation_started(run)
+
+    def confirmation_finished(self, run: Run) -> None:
+        self._view.confirmation_finished(run)
+
     def note(self, text: str) -> None:
         self._view.note(text)
 
