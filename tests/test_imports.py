@@ -31,7 +31,8 @@ FLOORS = [
     ["exporter", "report", "strategies"],
     ["oneshot"],
     ["engines", "integrations"],
-    ["api", "commands"],
+    ["api"],
+    ["commands"],
     ["cli"],
     ["__main__"],
 ]
