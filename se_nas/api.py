@@ -13,12 +13,14 @@ import torch
 from se_nas.engines import Engine, create_engine
 from se_nas.engines.confirmation import Confirmation, Score
 from se_nas.engines.nni_names import full_name
+from se_nas.engines.outside import nobody
 from se_nas.engines.plan import Plan
 from se_nas.errors import InputError, known
 from se_nas.evaluate import Evaluator
 from se_nas.evaluate.device import choose_device
 from se_nas.evaluate.training import TrainingEvaluator
 from se_nas.goals.objective import parse_objectives
+from se_nas.report.logs import with_logs
 from se_nas.run.environment import describe_environment
 from se_nas.run.evaluator import make_evaluator
 from se_nas.run.finalists import begin_confirmation
@@ -66,6 +68,21 @@ def search(
     return start(space, resolve_settings({}, "search", settings), out or default_directory("search"), evaluator, observer)
 
 
+@with_settings(SearchSettings)
+def new(space: SearchSpace, *, out: str | Path, **settings: Any) -> Run:
+    """Begin a run whose trials are run from outside: take them with `ask`, and `tell` their results.
+
+    Args:
+        space: what to search, its budgets included.
+        out: the run's directory, new or empty, on a file system that all who ask share.
+        settings: as of `search`.
+
+    Raises:
+        InputError: for anything that does not fit, before anything is written.
+    """
+    return start(space, resolve_settings({}, "new", {**settings, "engine": "outside"}), out, nobody)
+
+
 def start(
     space: SearchSpace,
     settings: SearchSettings,
@@ -81,6 +98,7 @@ def start(
     evaluator = evaluator or make_evaluator(space, settings)
     origin = check_start(evaluator, settings)
     engine = create_engine(evaluator, settings)
+    observer = with_logs(observer or Observer(), settings.log)
     earlier = read_earlier(settings, objectives)
     plan = Plan(space, settings, objectives, [], earlier)
     config = {
@@ -97,7 +115,6 @@ def start(
     }
     run = Run.create(out, config, earlier)
     run.use(space)
-    observer = observer or Observer()
     with run.lock():
         begin(run, evaluator, settings, origin, _scoring_device(settings.to_dict()), observer)
         return _go(run, plan, evaluator, engine, observer)
@@ -139,11 +156,14 @@ def resume(
         raise InputError("this run had an evaluator of its own", "go on from Python: se_nas.resume(path, evaluator=...)", str(path))
     evaluator = evaluator or make_evaluator(space, settings, run)
     engine = create_engine(evaluator, settings)
+    observer = with_logs(observer, settings.log)
     with run.lock():
         run.config = Run.open(path).config  # as it is now: another search may have gone on with it meanwhile
         begin(run, evaluator, settings, None, _scoring_device(settings.to_dict()), observer)
         finished = run.trials
-        plan = Plan(space, settings, parse_objectives(settings.objectives), finished, run.earlier.read(), {t.number for t in run.confirmed})
+        plan = Plan(
+            space, settings, parse_objectives(settings.objectives), finished, run.earlier.read(), taken={t.number for t in run.confirmed}
+        )
         if not plan.replayed:
             observer.note("the strategy no longer proposes what the ledger holds (another version of a library?); going on from here")
         run.config["search"] = settings.to_dict()

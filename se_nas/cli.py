@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from se_nas.asking import add_ask_flags, add_tell_flags, ask_command, tell_command
 from se_nas.errors import InputError
 from se_nas.run.settings import DATA, SECTIONS, STRATEGY, WHERE, SearchSettings, changeable, resolve_settings
 from se_nas.setting import Row, add_flags, flags_of, settings_of
@@ -104,16 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", action="store_true", help="print JSON")
 
     sub = command("search", _search, "search a space and show the front; flags override the file's search section", "SPACE", space)
-    groups: dict[str, Any] = {section: sub.add_argument_group(section) for section in SECTIONS}
-    groups["goals"].add_argument(
-        "--budget",
-        action="append",
-        metavar="LIMIT",
-        default=[],
-        help="a hard limit: 'params<=+5%%' of the plain backbone, or 'macs<=42M'; may be given again (default: the file's)",
-    )
-    add_flags(groups, settings_of(SearchSettings).values())
-    groups["output"].add_argument("--out", metavar="DIR", help="directory of the run, new or empty (default: a new one below runs/)")
+    groups = _add_search_flags(sub)
     groups["output"].add_argument("--quiet", action="store_true", help="show nothing but errors")
 
     text = "measure how far single trials of a space can be trusted, before a search"
@@ -130,6 +122,14 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--quiet", action="store_true", help="show nothing but errors")
     groups = {section: sub for section in SECTIONS}
     add_flags(groups, (row for name, row in settings_of(SearchSettings).items() if name in changeable()), "as it was")
+
+    sub = command("new", _new, "begin a run whose trials you run yourself: take them with ask, and tell their results", "SPACE", space)
+    _add_search_flags(sub)
+
+    text = "take one trial of a run, as JSON; exit code 3 if all that is left is out with others, 4 if nothing is left"
+    add_ask_flags(command("ask", ask_command, text, "RUN", run))
+    text = "put the result of a trial that was asked for into the ledger"
+    add_tell_flags(command("tell", tell_command, text, "RUN", run, "NUMBER [NAME=VALUE ...] "))
 
     text = "train the finalists and both references anew with fresh seeds, and say which are better, on the test split"
     sub = command("confirm", _confirm, text, "RUN", run)
@@ -166,10 +166,26 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_search_flags(sub: argparse.ArgumentParser) -> dict[str, Any]:
+    """Flags for all that decides a search; section -> its group of flags."""
+    groups: dict[str, Any] = {section: sub.add_argument_group(section) for section in SECTIONS}
+    groups["goals"].add_argument(
+        "--budget",
+        action="append",
+        metavar="LIMIT",
+        default=[],
+        help="a hard limit: 'params<=+5%%' of the plain backbone, or 'macs<=42M'; may be given again (default: the file's)",
+    )
+    add_flags(groups, settings_of(SearchSettings).values())
+    groups["output"].add_argument("--out", metavar="DIR", help="directory of the run, new or empty (default: a new one below runs/)")
+    return groups
+
+
 def _check(args: argparse.Namespace) -> None:
     if os.path.isdir(args.space):
-        _check_run(Path(args.space))
-        return
+        from se_nas.report.whole import show_whole
+
+        return show_whole(Path(args.space))
     from se_nas.report.space_table import show_space
     from se_nas.space.space import SearchSpace
     from se_nas.space.spacefile import load_space
@@ -180,22 +196,6 @@ def _check(args: argparse.Namespace) -> None:
         warnings.simplefilter("ignore", UserWarning)  # what it says of blocks left out is shown below
         space = SearchSpace.from_dict(arguments, args.space)
     show_space(space)
-
-
-def _check_run(path: Path) -> None:
-    """Say what of a run is whole. It repairs nothing.
-
-    Raises:
-        InputError: if something is damaged.
-    """
-    from se_nas.run.check import check_run
-
-    found = check_run(path)
-    for one in found:
-        state = "" if one.whole else "DAMAGED: "
-        print(flat(f"{one.file}: {state}{one.said}{f'; {one.fix}' if one.fix else ''}"))
-    if damaged := [one.file for one in found if not one.whole]:
-        raise InputError(f"damaged: {cut(', '.join(damaged), 300)}", "see above what to do; nothing was changed", str(path))
 
 
 def _sites(args: argparse.Namespace) -> None:
@@ -227,7 +227,16 @@ def _cost(args: argparse.Namespace) -> None:
 
 
 def _search(args: argparse.Namespace) -> None:
-    from se_nas.api import default_directory, start
+    from se_nas.api import start
+
+    space, settings, out = _asked_search(args)
+    about = {"command": args.command_line, "space_file": args.space}
+    _watch(out, args.quiet, lambda view: start(space, settings, out, observer=view, about=about))
+
+
+def _asked_search(args: argparse.Namespace) -> tuple[Any, SearchSettings, Path]:
+    """The space, the settings and the directory that the arguments name."""
+    from se_nas.api import default_directory
     from se_nas.run.run import Run
     from se_nas.space.budget import split_budget
     from se_nas.space.space import SearchSpace
@@ -243,8 +252,18 @@ def _search(args: argparse.Namespace) -> None:
         space = space.with_budgets(dict(map(split_budget, args.budget)))
     except InputError as error:
         raise InputError(error.problem, error.fix, "--budget") from None
+    return space, settings, out
+
+
+def _new(args: argparse.Namespace) -> None:
+    from dataclasses import replace
+
+    from se_nas.api import start
+    from se_nas.engines.outside import nobody
+
+    space, settings, out = _asked_search(args)
     about = {"command": args.command_line, "space_file": args.space}
-    _watch(out, args.quiet, lambda view: start(space, settings, out, observer=view, about=about))
+    print(start(space, replace(settings, engine="outside"), out, nobody, about=about).path)
 
 
 def _of_a_trial(row: Row) -> bool:

@@ -57,6 +57,7 @@ class Plan:
         objectives: of the search.
         trials: the ledger so far, in the order in which the trials ended.
         earlier: trials of another run; the strategy is told of them first.
+        out: jobs that are handed out already.
         taken: numbers of trials that are not the search's (a confirmation's).
 
     Attributes:
@@ -75,6 +76,7 @@ class Plan:
         objectives: Sequence[Objective],
         trials: Sequence[Trial],
         earlier: Sequence[Trial] = (),
+        out: Sequence[Job] = (),
         taken: Collection[int] = (),
     ) -> None:
         self.space = space
@@ -91,9 +93,12 @@ class Plan:
         for reference in self._references.values():
             self._strategy.expect(reference)  # with several workers, the strategy is asked before it hears of them
         self._seeds: dict[Architecture, set[int]] = {}
-        for trial in (*earlier, *trials):
-            self._seeds.setdefault(trial.architecture, set()).add(trial.seed)
-        done = {trial.number for trial in trials}
+        for job in out:
+            self._strategy.expect(job.architecture)
+        known = [(trial.architecture, trial.seed) for trial in (*earlier, *trials)] + [(job.architecture, job.seed) for job in out]
+        for architecture, seed in known:
+            self._seeds.setdefault(architecture, set()).add(seed)
+        done = {trial.number for trial in trials} | {job.number for job in out}
         free = (number for number in itertools.count() if number not in done and number not in taken)
         self._numbers = deque(itertools.islice(free, max(settings.trials - len(done), 0)))
 

@@ -18,6 +18,7 @@ from se_nas.report.reliability import ledger_sentences
 from se_nas.report.sentences import commands, failures, findings, noise, progress
 from se_nas.report.verdict import verdict_sentences
 from se_nas.report.words import flat, wrapped
+from se_nas.run.asked import read_asked
 from se_nas.run.front import Entry
 from se_nas.run.run import Run
 from se_nas.space.architecture import REFERENCES
@@ -122,6 +123,10 @@ def as_json(run: Run) -> dict[str, Any]:
         "hypervolume": {"value": facts.volume, "reference_point": facts.worst} if facts.volume is not None else None,
         "front": [_row(facts, entry) for entry in front.front],
         "effects": effects.to_json() if (effects := run.effects()) else None,
+        "out": [
+            {"trial": out.number, "role": out.job["role"], "architecture": out.job["architecture"], "times": out.times}
+            for out in read_asked(run.path, (trial.number for trial in facts.trials))
+        ],
         "failed": [
             {"trial": trial.number, "role": trial.role, "id": trial.architecture.id, "error": trial.error} for trial in facts.failed
         ],
