@@ -52,6 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except MemoryError:
+        print("se-nas: the memory is too small for this; take a smaller network, smaller images or a smaller batch", file=sys.stderr)
+        return 2
     except OSError as error:  # the system's word is never a bug of ours
         from se_nas.files import refusal
 
@@ -183,10 +186,11 @@ def _sites(args: argparse.Namespace) -> None:
     from se_nas.network.inputs import read_inputs
     from se_nas.network.survey import survey
     from se_nas.report.sites_table import show_sites, site_rows
+    from se_nas.space.candidates import check_size
     from se_nas.space.spacefile import load_space
 
     from_file = load_space(args.model)[0] if args.model.endswith((".yaml", ".yml")) else {"backbone": args.model}
-    size = args.input_size or from_file.get("input_size", [3, 224, 224])
+    size = check_size(args.input_size or from_file.get("input_size", [3, 224, 224]))
     inputs = read_inputs(from_file["example_inputs"]) if "example_inputs" in from_file else size
     found = survey(build_backbone(from_file["backbone"], from_file.get("backbone_args", {})), inputs)
     if args.json:

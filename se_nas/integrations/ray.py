@@ -22,6 +22,7 @@ from se_nas.errors import InputError
 from se_nas.goals.objective import parse_objectives
 from se_nas.space.architecture import Architecture
 from se_nas.strategies import create_strategy
+from se_nas.text import shown
 
 if TYPE_CHECKING:
     from torch import nn
@@ -114,7 +115,7 @@ class SeSearcher(Searcher):
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
         if metric or mode:
             fix = "leave metric and mode out of TuneConfig; SeSearcher has the objectives"
-            raise InputError(f"metric {metric!r} would make this a search of one objective", fix, "TuneConfig")
+            raise InputError(f"metric {shown(metric)} would make this a search of one objective", fix, "TuneConfig")
         self._others = {name: value for name, value in config.items() if name != self._key}
         return True
 
@@ -149,7 +150,7 @@ class SeSearcher(Searcher):
         values = {**self._space.cost(chosen)._asdict(), **{o.name: result[o.name] for o in self._objectives if o.name in result}}
         missing = [o.name for o in self._objectives if o.name not in values]
         if missing:
-            raise InputError(f"no {missing[0]!r} in a report", "report every measured objective by its name", "tune.report")
+            raise InputError(f"no {shown(missing[0])} in a report", "report every measured objective by its name", "tune.report")
         numbers = {o.name: float(values[o.name]) for o in self._objectives}
         return numbers if all(abs(number) < float("inf") for number in numbers.values()) else None
 
