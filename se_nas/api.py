@@ -21,7 +21,7 @@ from se_nas.goals.objective import parse_objectives
 from se_nas.run.environment import describe_environment
 from se_nas.run.evaluator import make_evaluator
 from se_nas.run.observer import Observer
-from se_nas.run.run import Run
+from se_nas.run.run import START, Run
 from se_nas.run.settings import SearchSettings, changeable, resolve_settings
 from se_nas.run.start import begin, check_start, with_identity
 from se_nas.run.warmstart import read_earlier
@@ -147,6 +147,60 @@ def resume(
         run.config["search"] = settings.to_dict()
         run.save_config()
         return _go(run, plan, evaluator, engine, observer)
+
+
+def reliability(
+    space: SearchSpace,
+    settings: SearchSettings,
+    out: str | Path,
+    architectures: int = 8,
+    seeds: int = 2,
+    truth: int = 0,
+    observer: Observer | None = None,
+) -> tuple[Run, Run | None]:
+    """Try a handful of architectures with several seeds each, and perhaps as long as they will be trained in the end.
+
+    The architectures are both references and others drawn at random. They are runs like any other, which go on where they were
+    stopped: ``out``, and below it ``truth``.
+
+    Args:
+        space: of the search that is to come.
+        settings: of it; its strategy and number of trials are not used.
+        out: a directory, new or with an earlier call's runs.
+        architectures: how many.
+        seeds: of each.
+        truth: epochs of the trainings that count in the end; 0 for none.
+        observer: hears what happens.
+
+    Raises:
+        InputError: for too few architectures or seeds, and as `start` does.
+    """
+    for name, value, least in (("architectures", architectures, 4), ("seeds", seeds, 2)):
+        if value < least:
+            raise InputError(f"{value} is below {least}", f"take {least} or more", name)
+    asked = replace(
+        settings,
+        strategy="random",
+        repeats=seeds,
+        front_seeds=seeds,
+        trials=seeds * architectures,
+        scheduler="none",
+        keep_weights="none",
+        prior="",
+        warm_start="",
+    )
+    out = Path(out)
+
+    def one(path: Path, wanted: SearchSettings) -> Run:
+        if (path / "run.yaml").exists():
+            return resume(path, observer=observer, space=space, trials=wanted.trials)
+        return start(space, wanted, path, observer=observer)
+
+    quick = one(out, asked)
+    if not truth:
+        return quick, None
+    begun = settings.start if settings.start == "scratch" else str(quick.path / START)
+    return quick, one(out / "truth", replace(asked, epochs=truth, start=begun, start_epochs=0))
 
 
 def export(

@@ -98,7 +98,10 @@ class SearchSettings:
         "", "paper: known-cost begins with what the paper's ImageNet tables say of SE-ResNet-50", STRATEGY, otherwise="none"
     )
     front_seeds: int = setting(
-        1, "most seeds of one architecture; with 2 or more, known-cost tries what is on the front again", STRATEGY, least=1
+        1,
+        "most seeds of one architecture; with 2 or more, known-cost tries what is on the front again, random every one",
+        STRATEGY,
+        least=1,
     )
     scheduler: str = setting("none", "ends bad trials early", STRATEGY, choices=("none", "asha", "hyperband", "pbt"))
     supernet_epochs: int = setting(0, "epochs of a one-shot search's supernet", STRATEGY, least=0, otherwise="as of a trial")
@@ -144,7 +147,7 @@ class SearchSettings:
                 "the exact front is known only of the paper's estimates", "take evaluator paper, or another strategy", "strategy"
             )
         if self.front_seeds > 1:
-            known(self.strategy, ("known-cost",), "strategy with front_seeds")
+            known(self.strategy, ("known-cost", "random"), "strategy with front_seeds")
             if self.repeats < 2:
                 raise InputError("front_seeds needs to know the noise between seeds", "take repeats of 2 or more", "front_seeds")
         if self.prior:
