@@ -346,7 +346,7 @@ def _report(args: argparse.Namespace) -> None:
     from se_nas.report.html import write_report
     from se_nas.run.run import Run
 
-    print(write_report(Run.open(args.run), Path(args.output) if args.output else None, args.force))
+    print(write_report(Run.open(args.run), None if args.output is None else Path(args.output), args.force))
 
 
 def _version() -> str:
