@@ -8,11 +8,9 @@ import io
 import json
 import os
 import shlex
-import signal
 import sys
-import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,6 +18,7 @@ from se_nas.asking import add_ask_flags, add_tell_flags, ask_command, tell_comma
 from se_nas.errors import InputError
 from se_nas.run.settings import DATA, SECTIONS, STRATEGY, WHERE, SearchSettings, changeable, resolve_settings
 from se_nas.setting import Row, add_flags, flags_of, settings_of
+from se_nas.signals import interruptible
 from se_nas.text import cut, flat
 
 DESCRIPTION = "Find where Squeeze-and-Excitation blocks pay in a network, and with which settings."
@@ -43,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads sleep: spinning ruins training on a busy machine
     try:
         sys.path.insert(0, os.getcwd())  # so that package.module:callable finds the person's own code
-        with _interruptible():
+        with interruptible():
             args.run_command(args)
     except InputError as error:
         print(f"se-nas: {error}", file=sys.stderr)
@@ -62,26 +61,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"se-nas: {refusal(error, str(error.filename or 'a file'))}", file=sys.stderr)
         return 2
     return 0
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let SIGTERM, and SIGHUP from a terminal that closes, end a command as Ctrl-C does: what is temporary goes."""
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before: dict[int, Any] = {}
-    if threading.current_thread() is threading.main_thread():
-        for name in ("SIGTERM", "SIGHUP"):
-            number = getattr(signal, name, None)
-            if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores it, and so do we
-                before[number] = signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -186,7 +165,9 @@ def _add_search_flags(sub: argparse.ArgumentParser) -> dict[str, Any]:
 
 def _check(args: argparse.Namespace) -> None:
     if os.path.isdir(args.space):
-        _check_run(Path(args.space))
+        from se_nas.report.checked import show_check
+
+        show_check(Path(args.space))
         return
     from se_nas.report.space_table import show_space
     from se_nas.space.space import SearchSpace
@@ -198,22 +179,6 @@ def _check(args: argparse.Namespace) -> None:
         warnings.simplefilter("ignore", UserWarning)  # what it says of blocks left out is shown below
         space = SearchSpace.from_dict(arguments, args.space)
     show_space(space)
-
-
-def _check_run(path: Path) -> None:
-    """Say what of a run is whole. It repairs nothing.
-
-    Raises:
-        InputError: if something is damaged.
-    """
-    from se_nas.run.check import check_run
-
-    found = check_run(path)
-    for one in found:
-        state = "" if one.whole else "DAMAGED: "
-        print(flat(f"{one.file}: {state}{one.said}{f'; {one.fix}' if one.fix else ''}"))
-    if damaged := [one.file for one in found if not one.whole]:
-        raise InputError(f"damaged: {cut(', '.join(damaged), 300)}", "see above what to do; nothing was changed", str(path))
 
 
 def _sites(args: argparse.Namespace) -> None:
