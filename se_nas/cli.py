@@ -8,11 +8,9 @@ import io
 import json
 import os
 import shlex
-import signal
 import sys
-import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,6 +18,7 @@ from se_nas.commands import add_ask_flags, add_tell_flags, ask_command, of_a_tri
 from se_nas.errors import InputError
 from se_nas.run.settings import DATA, SECTIONS, STRATEGY, WHERE, SearchSettings, changeable, resolve_settings
 from se_nas.setting import add_flags, flags_of, settings_of
+from se_nas.signals import interruptible
 from se_nas.text import cut, flat
 
 DESCRIPTION = "Find where Squeeze-and-Excitation blocks pay in a network, and with which settings."
@@ -43,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads sleep: spinning ruins training on a busy machine
     try:
         sys.path.insert(0, os.getcwd())  # so that package.module:callable finds the person's own code
-        with _interruptible():
+        with interruptible():
             args.run_command(args)
     except InputError as error:
         print(f"se-nas: {error}", file=sys.stderr)
@@ -53,32 +52,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except MemoryError:
+        print("se-nas: the memory is too small for this; take a smaller network, smaller images or a smaller batch", file=sys.stderr)
+        return 2
     except OSError as error:  # the system's word is never a bug of ours
         from se_nas.files import refusal
 
         print(f"se-nas: {refusal(error, str(error.filename or 'a file'))}", file=sys.stderr)
         return 2
     return 0
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let SIGTERM, and SIGHUP from a terminal that closes, end a command as Ctrl-C does: what is temporary goes."""
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before: dict[int, Any] = {}
-    if threading.current_thread() is threading.main_thread():
-        for name in ("SIGTERM", "SIGHUP"):
-            number = getattr(signal, name, None)
-            if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores it, and so do we
-                before[number] = signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -183,9 +165,10 @@ def _add_search_flags(sub: argparse.ArgumentParser) -> dict[str, Any]:
 
 def _check(args: argparse.Namespace) -> None:
     if os.path.isdir(args.space):
-        from se_nas.report.whole import show_whole
+        from se_nas.report.checked import show_check
 
-        return show_whole(Path(args.space))
+        show_check(Path(args.space))
+        return
     from se_nas.report.space_table import show_space
     from se_nas.space.space import SearchSpace
     from se_nas.space.spacefile import load_space
@@ -203,10 +186,11 @@ def _sites(args: argparse.Namespace) -> None:
     from se_nas.network.inputs import read_inputs
     from se_nas.network.survey import survey
     from se_nas.report.sites_table import show_sites, site_rows
+    from se_nas.space.candidates import check_size
     from se_nas.space.spacefile import load_space
 
     from_file = load_space(args.model)[0] if args.model.endswith((".yaml", ".yml")) else {"backbone": args.model}
-    size = args.input_size or from_file.get("input_size", [3, 224, 224])
+    size = check_size(args.input_size or from_file.get("input_size", [3, 224, 224]))
     inputs = read_inputs(from_file["example_inputs"]) if "example_inputs" in from_file else size
     found = survey(build_backbone(from_file["backbone"], from_file.get("backbone_args", {})), inputs)
     if args.json:
@@ -362,7 +346,7 @@ def _report(args: argparse.Namespace) -> None:
     from se_nas.report.html import write_report
     from se_nas.run.run import Run
 
-    print(write_report(Run.open(args.run), Path(args.output) if args.output else None, args.force))
+    print(write_report(Run.open(args.run), None if args.output is None else Path(args.output), args.force))
 
 
 def _version() -> str:

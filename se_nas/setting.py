@@ -22,6 +22,8 @@ from types import UnionType
 from typing import Any, TypeVar
 
 from se_nas.errors import InputError, known
+from se_nas.reading import LARGEST, read_real, read_whole
+from se_nas.text import cut, shown
 
 Made = TypeVar("Made", bound=Callable[..., Any])
 
@@ -154,10 +156,12 @@ def check_value(row: Row, value: Any) -> None:
         known(value, about.choices, row.name)
     elif not _fits(value, row.types):
         example = f", such as {about.example}" if about.example else ""
-        raise InputError(f"{value!r} is not {_said(row.types)}", f"write {_said(row.types)}{example}", row.name)
+        raise InputError(f"{shown(value)} is not {_said(row.types)}", f"write {_said(row.types)}{example}", row.name)
     elif isinstance(value, (int, float)):
+        if abs(value) > LARGEST:
+            raise InputError(f"{shown(value)} has more than 64 bits", "take a smaller number", row.name)
         if about.least is not None and not value >= about.least:
-            raise InputError(f"{value} is below {about.least:g}", f"take {about.least:g} or more", row.name)
+            raise InputError(f"{shown(value)} is below {about.least:g}", f"take {about.least:g} or more", row.name)
         if (about.above is not None and not value > about.above) or (about.below is not None and not value < about.below):
             raise InputError(f"{value} is not {about.limits}", f"take a number {about.limits}", row.name)
 
@@ -183,14 +187,16 @@ def check_keys(data: Mapping[Any, Any], allowed: Mapping[str, tuple[type, ...]],
 
 def unknown_key(key: object, allowed: Collection[str], source: str) -> InputError:
     """The error for a key that is not allowed, naming the nearest one that is."""
-    near = difflib.get_close_matches(str(key), allowed, 1)
-    return InputError(f"unknown key {key!r}", f"did you mean {near[0]!r}?" if near else f"take one of {', '.join(allowed)}", source)
+    near = difflib.get_close_matches(cut(str(key)), allowed, 1)
+    return InputError(
+        f"unknown key {shown(key)}", f"did you mean {shown(near[0])}?" if near else f"take one of {', '.join(allowed)}", source
+    )
 
 
 def check_type(key: str, value: object, types: tuple[type, ...], source: str) -> None:
     """Raise unless the value is of one of the types (a bool is no number, a whole number is one)."""
     if not _fits(value, types):
-        raise InputError(f"{value!r} is not {_said(types)}", "correct the value", f"{source}, {key}")
+        raise InputError(f"{shown(value)} is not {_said(types)}", "correct the value", f"{source}, {key}")
 
 
 def types_of(cls: type) -> dict[str, tuple[type, ...]]:
@@ -199,6 +205,24 @@ def types_of(cls: type) -> dict[str, tuple[type, ...]]:
 
 
 # The command line.
+
+
+def _reader(read: Callable[[str], Any], what: str) -> Callable[[str], Any]:
+    def reader(text: str) -> Any:
+        try:
+            return read(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{shown(text)} is not {what}") from None
+
+    return reader
+
+
+_READ: dict[type, Callable[[str], Any]] = {
+    int: _reader(read_whole, "a whole number"),
+    float: _reader(read_real, "a finite number"),
+    str: str,
+}
+"""Type of a setting -> what reads it from the command line."""
 
 
 def add_flags(groups: Mapping[str, Any], rows: Iterable[Row], default: str | None = None) -> None:
@@ -211,7 +235,7 @@ def add_flags(groups: Mapping[str, Any], rows: Iterable[Row], default: str | Non
     """
     for row in rows:
         if row.flag:
-            kind: dict[str, Any] = {"action": "append"} if row.types[0] in (list, dict) else {"type": row.types[0]}
+            kind: dict[str, Any] = {"action": "append"} if row.types[0] in (list, dict) else {"type": _READ[row.types[0]]}
             metavar = row.about.metavar or {int: "N", float: "X"}.get(row.types[0], "NAME")
             groups[row.about.section].add_argument(row.flag, dest=row.name, help=_flag_help(row, default), metavar=metavar, **kind)
 
@@ -233,7 +257,7 @@ def _pairs(row: Row, texts: list[str] | None) -> dict[str, Any] | None:
     for text in texts:
         name, relation, value = text.partition("=")
         if not relation:
-            raise InputError(f"{text!r} is not NAME=VALUE", f"write {row.flag} {row.about.example}", row.flag)
+            raise InputError(f"{shown(text)} is not NAME=VALUE", f"write {row.flag} {row.about.example}", row.flag)
         pairs[name.strip()] = _scalar(value.strip())
     return pairs
 
@@ -242,9 +266,9 @@ def _scalar(text: str) -> Any:
     """``true`` -> True, ``64`` -> 64, ``1e-3`` -> 0.001; other text stays as it is, ``300k``."""
     if text in ("true", "false"):
         return text == "true"
-    for kind in (int, float):
+    for read in (read_whole, read_real):
         with contextlib.suppress(ValueError):
-            return kind(text)
+            return read(text)
     return text
 
 

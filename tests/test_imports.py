@@ -18,7 +18,7 @@ from se_nas.evaluate import Evaluation, Report
 from se_nas.space.architecture import Architecture
 
 FLOORS = [
-    ["text"],
+    ["text", "signals"],
     ["errors"],
     ["files"],
     ["reading"],

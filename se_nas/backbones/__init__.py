@@ -26,7 +26,7 @@ def register_backbone(name: str, builder: Builder) -> None:
         InputError: if the name is taken.
     """
     if name in BACKBONES:
-        raise InputError(f"backbone {name!r} exists already", "choose another name")
+        raise InputError(f"backbone {shown(name)} exists already", "choose another name")
     BACKBONES[name] = builder
 
 
@@ -42,13 +42,13 @@ def find_builder(name: str) -> Builder:
     if not rest:
         ours = ", ".join(BACKBONES)
         raise InputError(
-            f"unknown backbone {name!r}", f"take one of {ours}, or torchvision:NAME, timm:NAME, package.module:callable", "backbone"
+            f"unknown backbone {shown(name)}", f"take one of {ours}, or torchvision:NAME, timm:NAME, package.module:callable", "backbone"
         )
     if library == "torchvision":
         import torchvision
 
         if rest not in torchvision.models.list_models(module=torchvision.models):
-            raise InputError(f"torchvision has no classification model {rest!r}", "see torchvision.models.list_models()", "backbone")
+            raise InputError(f"torchvision has no classification model {shown(rest)}", "see torchvision.models.list_models()", "backbone")
         return torchvision.models.get_model_builder(rest)  # type: ignore[no-any-return]
     if library == "timm":
         return _timm_builder(rest)
@@ -61,7 +61,7 @@ def _timm_builder(name: str) -> Builder:
     except ImportError:
         raise InputError(f"backbone timm:{name} needs timm", "pip install 'se-nas[timm]'", "backbone") from None
     if not timm.is_model(name):
-        raise InputError(f"timm has no model {name!r}", "see timm.list_models()", "backbone")
+        raise InputError(f"timm has no model {shown(name)}", "see timm.list_models()", "backbone")
     return lambda **args: timm.create_model(name, **args)
 
 

@@ -15,6 +15,7 @@ from se_nas.evaluate.folder import load_folder
 from se_nas.evaluate.images import resize
 from se_nas.evaluate.sources import load_callable, load_cued, load_digits, load_imagenet, load_torchvision
 from se_nas.evaluate.split import Files, Images, Size, Split, Splits, cut
+from se_nas.text import shown
 
 __all__ = ["SOURCES", "Data", "Files", "Split", "load_data"]
 
@@ -100,7 +101,7 @@ def load_data(
     """
     source = _find_source(name, input_size)
     if val_fraction is not None and not 0 < val_fraction < 1:
-        raise InputError(f"{val_fraction!r} is not a share", "write a number between 0 and 1", "val_fraction")
+        raise InputError(f"{shown(val_fraction)} is not a share", "write a number between 0 and 1", "val_fraction")
     splits = source.load(root, input_size)
     train, val, test = splits.train, splits.val, splits.test
     if val is None and test is None:
@@ -117,7 +118,7 @@ def load_data(
 
 def _find_source(name: str, size: Size) -> Source:
     if not isinstance(name, str):
-        raise InputError(f"{name!r} is not the name of data", "write a string", "data")
+        raise InputError(f"{shown(name)} is not the name of data", "write a string", "data")
     if name in SOURCES:
         return SOURCES[name]
     kind, _, rest = name.partition(":")
@@ -125,7 +126,7 @@ def _find_source(name: str, size: Size) -> Source:
         return Source(lambda root, size: load_folder(rest, size), Augment(flip=True, pad=size[1] // 8))
     if kind and rest:
         return Source(lambda root, size: load_callable(name), Augment())
-    raise InputError(f"unknown data {name!r}", f"take one of {', '.join(SOURCES)}, folder:PATH or package.module:callable", "data")
+    raise InputError(f"unknown data {shown(name)}", f"take one of {', '.join(SOURCES)}, folder:PATH or package.module:callable", "data")
 
 
 def _ready(images: Images, size: Size, cached: bool) -> Images:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from se_nas.errors import InputError
+from se_nas.text import shown
 
 
 def find_device(name: str) -> torch.device:
@@ -21,13 +22,13 @@ def find_device(name: str) -> torch.device:
     except (RuntimeError, TypeError):
         device = torch.device("meta")
     if device.type not in ("cpu", "cuda"):
-        raise InputError(f"{name!r} is not a device", "take cpu, cuda or cuda:0", "device")
+        raise InputError(f"{shown(name)} is not a device", "take cpu, cuda or cuda:0", "device")
     if device.type == "cpu":
         return torch.device("cpu")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     index = device.index or 0
     if index >= count:
-        raise InputError(f"{name!r} is not here: torch sees {count} CUDA devices", "take another one, or cpu", "device")
+        raise InputError(f"{shown(name)} is not here: torch sees {count} CUDA devices", "take another one, or cpu", "device")
     return torch.device("cuda", index)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from se_nas.errors import InputError
 from se_nas.evaluate.start import library_of, read_weights
 from se_nas.space.space import SearchSpace
+from se_nas.text import shown
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 
@@ -38,7 +39,9 @@ def find_normalisation(given: str, space: SearchSpace, start: str) -> Statistics
     if given != "auto":
         found = NAMED.get(given) or _numbers(given)
         if len(found[0]) != channels:
-            raise InputError(f"{given!r} is for {len(found[0])} channels and the network takes {channels}", f"take {FORM}", "normalise")
+            raise InputError(
+                f"{shown(given)} is for {len(found[0])} channels and the network takes {channels}", f"take {FORM}", "normalise"
+            )
         return found
     own = _of_backbone(space) if start == "trained" else _of_file(start)
     if own is None or len(own[0]) != channels:
@@ -51,9 +54,9 @@ def _numbers(text: str) -> Statistics:
     try:
         mean, std = (tuple(float(number) for number in part.split(",")) for part in text.split("/"))
     except ValueError:
-        raise InputError(f"{text!r} is no normalisation", f"take auto, {FORM}", "normalise") from None
+        raise InputError(f"{shown(text)} is no normalisation", f"take auto, {FORM}", "normalise") from None
     if len(mean) != len(std) or min(std) <= 0:
-        raise InputError(f"{text!r} has not one mean and one positive deviation for each channel", f"take {FORM}", "normalise")
+        raise InputError(f"{shown(text)} has not one mean and one positive deviation for each channel", f"take {FORM}", "normalise")
     return mean, std
 
 

@@ -25,6 +25,7 @@ from se_nas.evaluate import Evaluation, Report
 from se_nas.se.spec import SESpec
 from se_nas.space.architecture import Architecture
 from se_nas.space.space import SearchSpace
+from se_nas.text import shown
 
 METRIC = "estimated_accuracy"
 """Its name says what it is wherever it is shown."""
@@ -113,7 +114,7 @@ def setting_share(spec: SESpec) -> float:
     for field, table in (("squeeze", _SQUEEZES), ("gate", _GATES), ("placement", _PLACEMENTS)):
         value = getattr(spec, field)
         if value not in table:
-            raise InputError(f"the paper's tables have no {field} {value!r}", f"take of {', '.join(table)}", field)
+            raise InputError(f"the paper's tables have no {field} {shown(value)}", f"take of {', '.join(table)}", field)
         share *= (_PLAIN - table[value]) / _ALL
     return share
 

@@ -15,6 +15,7 @@ from se_nas.backbones import import_callable
 from se_nas.errors import InputError
 from se_nas.evaluate.augment import Augment
 from se_nas.evaluate.split import Files, Images, Size, Split, Splits, cut
+from se_nas.text import shown
 
 
 def load_digits() -> Splits:
@@ -128,7 +129,7 @@ def load_callable(name: str) -> Splits:
     except InputError as error:
         raise error.at(f"data, {name}()") from None
     except TypeError:
-        raise InputError(f"{name}(), augment: {given['augment']!r} is no augmentation", form, "data") from None
+        raise InputError(f"{name}(), augment: {shown(given['augment'])} is no augmentation", form, "data") from None
     return Splits(splits["train"], splits.get("val"), splits.get("test"), tuple(map(str, range(count))), augment)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from se_nas.errors import InputError
 from se_nas.evaluate.augment import Augment
 from se_nas.evaluate.images import fit, read_image, stack
+from se_nas.text import shown
 
 Size = tuple[int, int, int]
 CHUNK = 64  # images that a thread decodes at a time
@@ -104,7 +105,7 @@ def cut(images: Images, fraction: float, classes: tuple[str, ...], seed: int) ->
     counts = torch.bincount(images.labels, minlength=len(classes))
     if 1 in counts:
         name = classes[int((counts == 1).nonzero()[0])]
-        raise InputError(f"class {name!r} has too few images to be in every split", "add images of it, or leave it out", "data")
+        raise InputError(f"class {shown(name)} has too few images to be in every split", "add images of it, or leave it out", "data")
     shuffled = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
     by_class = torch.split(shuffled[images.labels[shuffled].argsort(stable=True)], counts.tolist())
     share = [members[: min(max(1, round(fraction * len(members))), len(members) - 1)] for members in by_class if len(members)]

@@ -20,6 +20,7 @@ from se_nas.evaluate.parts import find_head
 from se_nas.files import refused, write_whole
 from se_nas.network.attached import LAYERS
 from se_nas.space.space import SearchSpace
+from se_nas.text import shown
 
 SHOWN = 3
 """Names of tensors that do not fit, of each kind, in a message."""
@@ -106,7 +107,7 @@ def read_weights(path: str) -> tuple[Weights, Mapping[str, str]]:
         with safe_open(path, "pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except FileNotFoundError:
-        raise InputError(f"there is no file {path!r}", "check the path", "start") from None
+        raise InputError(f"there is no file {shown(path)}", "check the path", "start") from None
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is no safetensors file ({error})", "write one with safetensors.torch.save_file", "start") from None
 

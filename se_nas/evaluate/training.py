@@ -25,6 +25,7 @@ from se_nas.evaluate.settings import SCHEDULES, TrainSettings
 from se_nas.evaluate.start import load_start
 from se_nas.space.architecture import Architecture
 from se_nas.space.space import SearchSpace
+from se_nas.text import shown
 
 __all__ = ["TrainSettings", "TrainingEvaluator"]
 
@@ -243,5 +244,5 @@ def _finite(loss: float, name: str, epoch: int) -> float:
 def _epochs(fidelity: Mapping[str, int]) -> int:
     epochs = fidelity.get("epochs")
     if not isinstance(epochs, int) or epochs < 1:
-        raise InputError(f"{epochs!r} is not a number of epochs", "write an integer from 1", "epochs")
+        raise InputError(f"{shown(epochs)} is not a number of epochs", "write an integer from 1", "epochs")
     return epochs

@@ -13,6 +13,7 @@ from torch import nn
 
 from se_nas.errors import InputError
 from se_nas.network.inputs import Inputs
+from se_nas.text import shown
 
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
@@ -49,9 +50,9 @@ class ExportOptions:
         names = [field.name for field in fields(cls)]
         for name, value in values.items():
             if name not in names:
-                raise InputError(f"unknown option {name!r}", f"take one of {', '.join(names)}", "export")
+                raise InputError(f"unknown option {shown(name)}", f"take one of {', '.join(names)}", "export")
             if not isinstance(value, bool):
-                raise InputError(f"{value!r} is not true or false", "correct the value", name)
+                raise InputError(f"{shown(value)} is not true or false", "correct the value", name)
         return cls(**values)
 
     def check(self, target: Path, weights: bool) -> None:

@@ -15,6 +15,7 @@ from se_nas.exporter.write import check_free, staged
 from se_nas.run.run import Run
 from se_nas.run.trial import CONFIRM, Trial
 from se_nas.space.space import SearchSpace
+from se_nas.text import shown
 
 
 def export_one(run: Run, space: SearchSpace, trial: Trial, target: Path, untrained: bool, options: ExportOptions) -> Exported:
@@ -62,7 +63,7 @@ def find_trial(run: Run, name: str) -> Trial:
         return best.trials[0]
     if name not in trials:
         numbers = f"it has 0 to {len(trials) - 1}" if trials else "none is finished"
-        raise InputError(f"{name!r} is no trial of {run.path}", f"take best, all-front, or a number ({numbers})", "--trial")
+        raise InputError(f"{shown(name)} is no trial of {run.path}", f"take best, all-front, or a number ({numbers})", "--trial")
     if not trials[name].complete:
         why = "was stopped early" if trials[name].stopped else f"failed: {printable(trials[name].error)}"
         raise InputError(f"trial {name} {why}", "take one that is complete", "--trial")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from numbers import Real
 
 from se_nas.errors import InputError
+from se_nas.text import shown
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,11 @@ class Objective:
 
     def __post_init__(self) -> None:
         if self.direction not in ("max", "min"):
-            raise InputError(f"direction {self.direction!r} of objective {self.name}", "take max or min", "objectives")
+            raise InputError(f"direction {shown(self.direction)} of objective {self.name}", "take max or min", "objectives")
         if self.budget is not None and not (is_number(self.budget) and math.isfinite(self.budget)):
-            raise InputError(f"budget {self.budget!r} of objective {self.name} is not a number", "give a number, or None", "objectives")
+            raise InputError(
+                f"budget {shown(self.budget)} of objective {self.name} is not a number", "give a number, or None", "objectives"
+            )
 
     def loss(self, value: float) -> float:
         """The value, negated if it is maximised: smaller is better."""
@@ -109,7 +112,7 @@ def parse_objectives(names: Sequence[str]) -> tuple[Objective, ...]:
         direction, _, own = text.rpartition(":")
         if own not in STANDARD and not direction:
             raise InputError(
-                f"unknown objective {text!r}",
+                f"unknown objective {shown(text)}",
                 f"take one of {', '.join(STANDARD)}, or max:NAME or min:NAME for a metric of your evaluator",
                 "objectives",
             )

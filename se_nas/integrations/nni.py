@@ -29,6 +29,7 @@ from se_nas.se.spec import SEOptions, SESpec, hidden_width
 from se_nas.space.architecture import Architecture
 from se_nas.space.candidates import check_candidates
 from se_nas.space.space import SearchSpace
+from se_nas.text import shown
 
 __all__ = ["ENAS", "Proxyless", "SEHooks", "architecture", "cost", "se_choice", "to_model_space", "within_budgets"]
 
@@ -69,7 +70,7 @@ def se_choice(
     check_candidates("squeezes", squeezes, f"one of {', '.join(SQUEEZES)}", SQUEEZES.__contains__)
     check_candidates("gates", gates, f"one of {', '.join(GATES)}", GATES.__contains__)
     if not label or "/" in label:
-        raise InputError(f"NNI cannot take {label!r} as a label", "write one without a slash", "label")
+        raise InputError(f"NNI cannot take {shown(label)} as a label", "write one without a slash", "label")
     options = SEOptions(bias, divisor, init)
     widths = {hidden_width(channels, r, divisor): r for r in reversed(reductions)}  # if several ratios build the same block, keep the first
     reductions = [r for r in reductions if widths[hidden_width(channels, r, divisor)] == r]

@@ -33,6 +33,7 @@ from se_nas.integrations.proposals import suggest_values
 from se_nas.space.architecture import Architecture
 from se_nas.space.choices import plain_scalar
 from se_nas.strategies import create_strategy
+from se_nas.text import shown
 
 if TYPE_CHECKING:
     from torch import nn
@@ -132,7 +133,7 @@ class SeSearcher(Searcher):
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
         if metric or mode:
             fix = "leave metric and mode out of TuneConfig; SeSearcher has the objectives"
-            raise InputError(f"metric {metric!r} would make this a search of one objective", fix, "TuneConfig")
+            raise InputError(f"metric {shown(metric)} would make this a search of one objective", fix, "TuneConfig")
         self._others = {name: value for name, value in config.items() if name != self._key}
         _, _, grids = parse_spec_vars({"config": self._others})
         for path, grid in grids:
@@ -186,9 +187,9 @@ class SeSearcher(Searcher):
                 fix = f"leave it out, and take SeSearcher(..., repeats={max(2, self._repeats)})"
                 raise InputError(f"Tune's Repeater hands on one metric, and this search measures {measured}", fix, "Repeater")
             if value is None:
-                raise InputError(f"no {name!r} in a report", "report every measured objective by its name", "tune.report")
+                raise InputError(f"no {shown(name)} in a report", "report every measured objective by its name", "tune.report")
             if not is_number(value):
-                raise InputError(f"{name} is {value!r}, not a number", "report a number", "tune.report")
+                raise InputError(f"{name} is {shown(value)}, not a number", "report a number", "tune.report")
             numbers[name] = float(value)
         return numbers if all(map(math.isfinite, numbers.values())) else None
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from se_nas.errors import InputError
+from se_nas.text import shown
 
 FIX = "give a tensor, a tuple of inputs, a mapping of keyword inputs, or (in YAML) the package.module:callable that returns one of these"
 
@@ -101,7 +102,7 @@ def read_inputs(value: Any) -> Inputs:
         try:
             value = getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError, ValueError) as error:
-            raise InputError(f"{source!r} cannot be found ({error})", FIX, "example_inputs") from None
+            raise InputError(f"{shown(source)} cannot be found ({error})", FIX, "example_inputs") from None
     if callable(value) and not isinstance(value, Tensor):
         value = _made(value, source)
     inputs = Inputs((value,)) if isinstance(value, Tensor) else None
@@ -120,4 +121,4 @@ def _made(function: Callable[[], Any], source: Any) -> Any:
     try:
         return function()
     except Exception as error:
-        raise InputError(f"{source!r} fails ({type(error).__name__}: {error})", FIX, "example_inputs") from error
+        raise InputError(f"{shown(source)} fails ({type(error).__name__}: {error})", FIX, "example_inputs") from error

@@ -9,6 +9,7 @@ from typing import Any
 
 from se_nas.errors import InputError, known
 from se_nas.network.placement import Site
+from se_nas.text import shown
 
 SHARES = ("site", "stage", "network")
 KEYS = ("stages", "match", "add", "drop", "rename")
@@ -31,7 +32,7 @@ def select_sites(sites: Sequence[Site], selection: Selection) -> tuple[Site, ...
         return tuple(site for site in sites if not site.spare)
     if not isinstance(selection, Mapping) or not selection or not set(selection) <= set(KEYS):
         raise InputError(
-            f"{selection!r} is no choice of sites",
+            f"{shown(selection)} is no choice of sites",
             'write all, or some of {stages: [layer3], match: ["layer3.*"], add: [conv1], drop: [layer3.0], rename: {layer3.1: last}}',
             "sites",
         )
@@ -58,20 +59,22 @@ def select_sites(sites: Sequence[Site], selection: Selection) -> tuple[Site, ...
 def _patterns(selection: Mapping[str, Any], key: str, pool: Sequence[Site], label: Callable[[Site], str]) -> Sequence[str]:
     patterns = selection[key]
     if isinstance(patterns, str) or not isinstance(patterns, Sequence) or not all(isinstance(p, str) for p in patterns):
-        raise InputError(f"{patterns!r} is not a list of names", f"write {key}: [NAME, ...]", f"sites.{key}")
+        raise InputError(f"{shown(patterns)} is not a list of names", f"write {key}: [NAME, ...]", f"sites.{key}")
     labels = list(dict.fromkeys(map(label, pool)))
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in labels):
-            raise InputError(f"{pattern!r} fits no site", f"there are {', '.join(labels)}", f"sites.{key}")
+            raise InputError(f"{shown(pattern)} fits no site", f"there are {', '.join(labels)}", f"sites.{key}")
     return patterns
 
 
 def _rename(sites: Sequence[Site], names: Any) -> tuple[Site, ...]:
     if not isinstance(names, Mapping) or not all(isinstance(name, str) and name for pair in names.items() for name in pair):
-        raise InputError(f"{names!r} is not a mapping of names", "write rename: {OLD: NEW}", "sites.rename")
+        raise InputError(f"{shown(names)} is not a mapping of names", "write rename: {OLD: NEW}", "sites.rename")
     for old in names:
         if old not in {site.name for site in sites}:
-            raise InputError(f"{old!r} is none of the chosen sites", f"there are {', '.join(site.name for site in sites)}", "sites.rename")
+            raise InputError(
+                f"{shown(old)} is none of the chosen sites", f"there are {', '.join(site.name for site in sites)}", "sites.rename"
+            )
     renamed = tuple(replace(site, name=names.get(site.name, site.name)) for site in sites)
     if len({site.name for site in renamed}) < len(renamed):
         raise InputError(f"{dict(names)} gives two sites one name", "choose other names", "sites.rename")

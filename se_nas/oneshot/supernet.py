@@ -16,6 +16,7 @@ from se_nas.oneshot.portable import Portable
 from se_nas.se.spec import SESpec
 from se_nas.space.architecture import Architecture
 from se_nas.space.space import SearchSpace
+from se_nas.text import shown
 
 
 class SEModelSpace(ModelSpace):
@@ -46,7 +47,7 @@ class SEModelSpace(ModelSpace):
         places: list[tuple[Attachment, str, str, SEChoice]] = []
         for group in space.groups:
             if "/" in group.name:
-                raise InputError(f"NNI takes no slash in a name, as in {group.name!r}", "give the site another name", "sites.rename")
+                raise InputError(f"NNI takes no slash in a name, as in {shown(group.name)}", "give the site another name", "sites.rename")
             for site in group.sites:
                 for placement in group.candidates["placement"] if any(group.options) else ():
                     place = site.attachments[placement]

@@ -14,7 +14,7 @@ from se_nas.reading import load_yaml
 from se_nas.run.settings import SearchSettings
 from se_nas.run.trial import is_finite
 from se_nas.se.spec import FIELDS
-from se_nas.setting import check_type, settings_of
+from se_nas.setting import check_type, settings_of, unknown_key
 from se_nas.space.budget import METRICS
 from se_nas.space.spacefile import SPACE_KEYS
 from se_nas.text import shown
@@ -104,7 +104,9 @@ def _check_search(section: Mapping[str, Any], source: str) -> None:
 
 def _check_space(section: Mapping[str, Any], source: str) -> None:
     for name, value in section.items():
-        if name in SPACE_KEYS and value is not None:
+        if name not in SPACE_KEYS:
+            raise unknown_key(name, SPACE_KEYS, source)
+        if value is not None:
             check_type(name, value, SPACE_KEYS[name], source)
         if name in FIELDS and not all(isinstance(each, (int, str)) for each in value or ["none"]):
             raise InputError(f"{shown(value)} are no candidates", FIX, f"{source}, {name}")

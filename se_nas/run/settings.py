@@ -13,6 +13,7 @@ from se_nas.errors import InputError, known
 from se_nas.evaluate.settings import TrainSettings
 from se_nas.goals.trade import TRADES, WEIGHT
 from se_nas.setting import check_settings, check_type, setting, settings_of, types_of, unknown_key
+from se_nas.text import shown
 
 DATA, GOALS, STRATEGY, WHERE, OUTPUT = "data and training", "goals", "strategy", "where trials run", "output"
 
@@ -54,7 +55,7 @@ class SearchSettings:
     epochs: int = setting(3, "epochs of each trial", DATA, least=1)
     repeats: int = setting(1, "seeds for both references; 2 or more measure the noise between seeds", DATA, least=1)
     device: str = setting("auto", "auto, cpu, cuda or cuda:N", DATA, metavar="DEVICE", resume=True)
-    threads: int = setting(0, "CPU threads in training", DATA, least=0, otherwise="by how much work a step is")
+    threads: int = setting(0, "CPU threads in training", DATA, least=0, below=1000, otherwise="by how much work a step is")
     train: TrainSettings = setting(
         TrainSettings,
         "how networks are trained, such as lr=0.1",
@@ -124,7 +125,7 @@ class SearchSettings:
         "", "for partial trainings, seen by every machine", WHERE, metavar="DIR", otherwise="the run's directory", resume=True
     )
     trial_timeout: float = setting(
-        0, "seconds after which a trial is ended as failed", WHERE, least=0, metavar="SECONDS", otherwise="no limit", resume=True
+        0, "seconds after which a trial is ended as failed", WHERE, least=0, below=1e9, metavar="SECONDS", otherwise="no limit", resume=True
     )
     nni_service: str = setting(
         "none",
@@ -160,7 +161,7 @@ class SearchSettings:
 
     def _check_start(self) -> None:
         if self.start not in STARTS and not self.start.endswith(".safetensors"):
-            raise InputError(f"{self.start!r} is no start", f"take {', '.join(STARTS)} or a file PATH.safetensors", "start")
+            raise InputError(f"{shown(self.start)} is no start", f"take {', '.join(STARTS)} or a file PATH.safetensors", "start")
         if self.start_epochs and self.start != "train":
             raise InputError(f"start {self.start} trains nothing first", "leave start_epochs out, or take start: train", "start_epochs")
         if self.start != "scratch" and self.evaluator == "paper":

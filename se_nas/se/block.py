@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from se_nas.errors import InputError, known
 from se_nas.se.spec import SEOptions, SESpec, hidden_width
+from se_nas.text import shown
 
 Operator = Callable[[Tensor], Tensor]
 
@@ -116,7 +117,7 @@ def register_gate(name: str, function: Operator) -> None:
 
 def _free(name: str, registry: dict[str, object] | dict[str, Squeeze] | dict[str, Operator], kind: str) -> str:
     if name in registry:
-        raise InputError(f"{kind} {name!r} exists already", "choose another name")
+        raise InputError(f"{kind} {shown(name)} exists already", "choose another name")
     return name
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from se_nas.errors import InputError
+from se_nas.reading import load_json
 from se_nas.se.spec import SESpec
 from se_nas.space.architecture import REFERENCES, Architecture, split_extra
 from se_nas.space.group import check_settings
 from se_nas.space.space import SearchSpace
+from se_nas.text import shown
 
 FORM = (
     'a file maps each group to {"reduction": 16, "squeeze": "avg", "gate": "sigmoid", "placement": "standard"} or null, '
@@ -32,15 +32,7 @@ def find_architecture(space: SearchSpace, name: str) -> Architecture:
     """
     if name in REFERENCES:
         return space.reference(name)
-    path = Path(name)
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError("no such file", f"give a JSON file, or {' or '.join(REFERENCES)}", f"--architecture {name}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read: {error}", "check the path", name) from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"not JSON: {error}", FORM, name) from None
+    data = load_json(name, FORM, f"give a JSON file, or {' or '.join(REFERENCES)}")
     if isinstance(data, Mapping) and "id" in data and "architecture" in data:
         data = data["architecture"]
     try:
@@ -56,12 +48,12 @@ def read_architecture(space: SearchSpace, data: Any) -> Architecture:
         InputError: names the group and the value.
     """
     if not isinstance(data, Mapping):
-        raise InputError(f"{str(data)[:40]!r} is not an architecture", FORM)
+        raise InputError(f"{shown(str(data)[:40])} is not an architecture", FORM)
     groups = {group.name: group for group in space.groups}
     extra, data = split_extra(data)
     for name in data:
         if name not in groups:
-            raise InputError(f"unknown group {name!r}", f"the space has {', '.join(list(groups)[:20])}")
+            raise InputError(f"unknown group {shown(name)}", f"the space has {', '.join(list(groups)[:20])}")
     if missing := [name for name in groups if name not in data]:
         raise InputError(f"{missing[0]} is missing", "give each group its setting, null for no SE")
     architecture = space.canonical({name: _spec(name, data[name]) for name in groups}, dict(extra))
@@ -73,12 +65,12 @@ def _spec(group: str, data: Any) -> SESpec | None:
     if data is None:
         return None
     if not isinstance(data, Mapping) or "reduction" not in data:
-        raise InputError(f"{str(data)[:40]!r} is not a setting", FORM, group)
+        raise InputError(f"{shown(str(data)[:40])} is not a setting", FORM, group)
     for name, value in data.items():
         if name not in FIELDS:
-            raise InputError(f"unknown key {name!r}", f"take one of {', '.join(FIELDS)}", group)
+            raise InputError(f"unknown key {shown(name)}", f"take one of {', '.join(FIELDS)}", group)
         if type(value) is not FIELDS[name]:
-            raise InputError(f"{value!r} is not a valid {name}", FORM, group)
+            raise InputError(f"{shown(value)} is not a valid {name}", FORM, group)
     if data["reduction"] < 1:
         raise InputError(f"{data['reduction']} is below 1", "take a positive whole number", f"{group}, reduction")
     return SESpec(**data)

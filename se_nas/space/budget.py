@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from se_nas.errors import InputError, known
+from se_nas.reading import LARGEST
+from se_nas.text import shown
 
 _FORM = re.compile(r"\s*(?:<=)?\s*(?P<sign>\+?)(?P<number>\d+(?:\.\d+)?(?:e\d+)?)\s*(?P<unit>[kKmMgG%]?)\s*")
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
@@ -61,15 +63,20 @@ def parse_amount(value: object, backbone: float | None, source: str) -> float:
     Raises:
         InputError: if the value has neither form, or is relative to an unknown cost.
     """
-    match = None if isinstance(value, bool) else _FORM.fullmatch(str(value))
+    text = value if isinstance(value, str) else shown(value)
+    match = None if isinstance(value, bool) else _FORM.fullmatch(text[:100])
     relative = match is not None and match["unit"] == "%"
     if match is None or (match["sign"] == "+") != relative:
-        raise InputError(f"{value!r} is not a budget" if source.startswith("budgets") else f"{value!r} is not an amount", _FIX, source)
+        raise InputError(
+            f"{shown(value)} is not a budget" if source.startswith("budgets") else f"{shown(value)} is not an amount", _FIX, source
+        )
     number = float(match["number"])
+    if number * max(_UNITS.values()) * (backbone or 1) > LARGEST:
+        raise InputError(f"{shown(value)} is beyond every network", _FIX, source)
     if not relative:
         return number * _UNITS[match["unit"].lower()]
     if backbone is None:
-        raise InputError(f"{value!r} is relative, and the plain backbone's cost is not known", "write an absolute number", source)
+        raise InputError(f"{shown(value)} is relative, and the plain backbone's cost is not known", "write an absolute number", source)
     return backbone * (1 + number / 100)
 
 
@@ -105,5 +112,5 @@ def split_budget(text: str) -> tuple[str, str]:
     """Split the value of ``--budget``: ``params<=+5%`` -> (``params``, ``+5%``)."""
     metric, relation, limit = text.partition("<=")
     if not relation:
-        raise InputError(f"{text!r} is not a budget", "write --budget 'params<=+5%'", "--budget")
+        raise InputError(f"{shown(text)} is not a budget", "write --budget 'params<=+5%'", "--budget")
     return metric.strip(), limit.strip()

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from se_nas.errors import InputError
 from se_nas.space.codes import Codes, draw_codes
+from se_nas.text import shown
 
 Floats = npt.NDArray[np.float64]
 CostFunction = Callable[[Any], Any]
@@ -73,12 +74,12 @@ class CategoricalSpace:
 
     def __init__(self, dims: Mapping[str, Sequence[Any]], costs: Mapping[str, CostFunction] | None = None) -> None:
         if not isinstance(dims, Mapping) or not dims:
-            raise InputError(f"{dims!r} holds no dimensions", "give a mapping of at least one name to its values", "dims")
+            raise InputError(f"{shown(dims)} holds no dimensions", "give a mapping of at least one name to its values", "dims")
         self.dims = {name: _check_values(name, values) for name, values in dims.items()}
         self.costs = dict(costs or {})
         for name, function in self.costs.items():
             if not callable(function):
-                raise InputError(f"{function!r} is not a function", "give a function of an architecture", f"costs, {name}")
+                raise InputError(f"{shown(function)} is not a function", "give a function of an architecture", f"costs, {name}")
 
     @property
     def size(self) -> int:
@@ -105,7 +106,9 @@ class CategoricalSpace:
             InputError: if a dimension is missing, or a name or value is not in the space.
         """
         if not isinstance(architecture, Mapping):
-            raise InputError(f"{architecture!r} is not an architecture of this space", "give a mapping from each dimension to its value")
+            raise InputError(
+                f"{shown(architecture)} is not an architecture of this space", "give a mapping from each dimension to its value"
+            )
         odd = sorted(map(str, self.dims.keys() ^ architecture.keys()))
         if odd:
             raise InputError(f"its dimensions differ from the space's in {', '.join(odd)}", "give one value of each dimension")
@@ -139,7 +142,7 @@ class CategoricalSpace:
         found = np.asarray(values, float).reshape(len(codes))
         if not np.isfinite(found).all():
             bad = int(np.argmin(np.isfinite(found)))
-            raise InputError(f"{found[bad]} is not a cost (of {self.decode(codes[bad])!r})", "return finite numbers", f"costs, {name}")
+            raise InputError(f"{found[bad]} is not a cost (of {shown(self.decode(codes[bad]))})", "return finite numbers", f"costs, {name}")
         return found
 
     def _one(self, name: str, codes: Codes) -> float:
@@ -147,7 +150,7 @@ class CategoricalSpace:
         try:
             return float(value)
         except (TypeError, ValueError):
-            raise InputError(f"{value!r} is not a cost", "give a function that returns a number", f"costs, {name}") from None
+            raise InputError(f"{shown(value)} is not a cost", "give a function that returns a number", f"costs, {name}") from None
 
     @cached_property
     def _rows(self) -> dict[str, Callable[[Codes], Any] | None]:
@@ -175,7 +178,7 @@ def _agrees(rows: Callable[[Codes], Any], probes: Codes, expected: Floats) -> bo
 
 def _check_values(name: str, values: Sequence[Any]) -> tuple[Any, ...]:
     if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__iter__"):
-        raise InputError(f"{values!r} is not a list of values", "write a list", f"dims, {name}")
+        raise InputError(f"{shown(values)} is not a list of values", "write a list", f"dims, {name}")
     values = tuple(values)
     if not values:
         raise InputError("no value", "give at least one", f"dims, {name}")
@@ -188,4 +191,4 @@ def _place(name: str, values: Sequence[Any], value: Any) -> int:
     try:
         return values.index(value)
     except ValueError:
-        raise InputError(f"{name}: {value!r} is not one of {list(values)}", "take an architecture of the space") from None
+        raise InputError(f"{name}: {shown(value)} is not one of {list(values)}", "take an architecture of the space") from None

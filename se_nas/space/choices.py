@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from se_nas.errors import InputError
+from se_nas.text import shown
 
 NOTHING = {"", "none", "null", "nan", "<na>"}
 """Texts that stand for None, in small letters: in CSV files, in MLflow and in YAML."""
@@ -31,14 +32,14 @@ def read_values(values: Any, names: Collection[str], groups: Collection[str], pr
         InputError: if this is no mapping, several prefixes fit equally well, or there is an SE block where the space has no group.
     """
     if not hasattr(values, "items"):
-        raise InputError(f"{values!r} holds no choices", "give a mapping from each dimension to its value", "choices")
+        raise InputError(f"{shown(values)} holds no choices", "give a mapping from each dimension to its value", "choices")
     flat = dict(_flat(values))
     start = _find_prefix(flat, names, groups) if prefix is None else prefix.replace("/", ".")
     own = {name.removeprefix(start).removeprefix("."): value for name, value in flat.items() if name.startswith(start)}
     for name, value in own.items():
         group, _, field = name.rpartition(".")
         if field == "reduction" and not group.endswith(tuple(groups)) and not is_nothing(value):
-            raise InputError(f"the space has no group {group!r}", f"it has {', '.join(list(groups)[:20])}", name)
+            raise InputError(f"the space has no group {shown(group)}", f"it has {', '.join(list(groups)[:20])}", name)
     for group in groups:
         if group in own and is_nothing(own[group]):
             own.setdefault(f"{group}.reduction", None)
@@ -60,7 +61,7 @@ def read_value(own: Mapping[str, Any], name: str, candidates: tuple[Any, ...]) -
         for candidate in candidates:
             if alike(candidate, own[name]):
                 return candidate
-    raise InputError(f"{own[name]!r} is not a candidate of the space", f"it has {have}", name)
+    raise InputError(f"{shown(own[name])} is not a candidate of the space", f"it has {have}", name)
 
 
 def is_nothing(value: Any) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from se_nas.errors import InputError
 from se_nas.se.spec import FIELDS
 from se_nas.space.candidates import check_candidates
+from se_nas.text import shown
 
 Choice = tuple[tuple[str, Any], ...]
 """One value for each extra dimension, in the space's order."""
@@ -33,11 +34,11 @@ def check_extra(extra: Mapping[str, Any], arguments: Collection[str]) -> dict[st
         InputError: names the dimension, the value and the rule.
     """
     if not isinstance(extra, Mapping):
-        raise InputError(f"{extra!r} is not a mapping", "write extra: {width: [1.0, 1.5]}", KEY)
+        raise InputError(f"{shown(extra)} is not a mapping", "write extra: {width: [1.0, 1.5]}", KEY)
     checked = {}
     for name, values in extra.items():
         if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
-            raise InputError(f"{name!r} is not the name of an argument", "write a keyword argument of the builder", KEY)
+            raise InputError(f"{shown(name)} is not the name of an argument", "write a keyword argument of the builder", KEY)
         if name in arguments:
             raise InputError(f"{name} is in backbone_args too", "write it in one of the two", f"{KEY}.{name}")
         if name in FIELDS:
@@ -56,7 +57,7 @@ def check_names(extra: Mapping[str, Any], groups: Collection[str]) -> None:
     for name in [*extra, *([KEY] if extra else [])]:
         if name in groups:
             fix = "rename the site (sites: {rename: ...}), or the builder's argument"
-            raise InputError(f"a group of sites is called {name!r} too", fix, KEY if name == KEY else f"{KEY}.{name}")
+            raise InputError(f"a group of sites is called {shown(name)} too", fix, KEY if name == KEY else f"{KEY}.{name}")
 
 
 def choices(extra: Mapping[str, tuple[Any, ...]]) -> list[Choice]:
@@ -95,7 +96,7 @@ def place_of(name: str, values: tuple[Any, ...], value: Any) -> int:
     for place, own in enumerate(values):
         if own == value and isinstance(own, bool) == isinstance(value, bool):
             return place
-    raise InputError(f"{value!r} is not a candidate of the space", f"it has {', '.join(map(str, values))}", f"{KEY}.{name}")
+    raise InputError(f"{shown(value)} is not a candidate of the space", f"it has {', '.join(map(str, values))}", f"{KEY}.{name}")
 
 
 def words(chosen: Choice) -> str:

@@ -18,6 +18,7 @@ from se_nas.se.block import make_block
 from se_nas.se.cost import Cost, se_cost
 from se_nas.se.spec import FIELDS, PAPER, SEOptions, SESpec, hidden_width
 from se_nas.space.architecture import Architecture
+from se_nas.text import shown
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,7 @@ def check_settings(groups: Sequence[Group], architecture: Architecture) -> None:
     for name in FIELDS:
         have = list(dict.fromkeys(getattr(option, name) for option in group.options if option))
         if getattr(spec, name) not in have:
-            problem = f"{getattr(spec, name)!r} is not a candidate of the space"
+            problem = f"{shown(getattr(spec, name))} is not a candidate of the space"
             raise InputError(problem, f"it has {', '.join(map(str, have))}", f"{group.name}, {name}")
     raise InputError(f"{spec} is not an option of the space", "take an architecture of the space", group.name)
 
@@ -186,7 +187,7 @@ def attachment(site: Site, spec: SESpec) -> Attachment:
         InputError: if the site does not have the placement.
     """
     if spec.placement not in site.attachments:
-        raise InputError(f"site {site.name} has no placement {spec.placement!r}", f"it has {', '.join(site.attachments)}", "placement")
+        raise InputError(f"site {site.name} has no placement {shown(spec.placement)}", f"it has {', '.join(site.attachments)}", "placement")
     return site.attachments[spec.placement]
 
 
@@ -194,7 +195,7 @@ def why_not(sites: Iterable[Site], spec: SESpec) -> str:
     """Why sites cannot take a setting; "" if they can."""
     for site in sites:
         if spec.placement not in site.attachments:
-            return f"site {site.name} has no placement {spec.placement!r}; it has {', '.join(site.attachments)}"
+            return f"site {site.name} has no placement {shown(spec.placement)}; it has {', '.join(site.attachments)}"
         if spec.reduction > (channels := site.attachments[spec.placement].channels):
             return f"{spec.reduction} is larger than the {channels} channels of site {site.name} (placement {spec.placement})"
     return ""

@@ -30,6 +30,7 @@ from se_nas.run.trial import Trial
 from se_nas.strategies.base import Strategy
 from se_nas.strategies.exact import Exact
 from se_nas.strategies.external import External
+from se_nas.text import shown
 
 __all__ = ["STRATEGIES", "Strategy", "create_strategy", "replay", "tell"]
 
@@ -64,7 +65,7 @@ def create_strategy(name: str, space: Any, objectives: Sequence[Objective], seed
     for option in options:
         if option not in make.OPTIONS:
             have = f"its options are {', '.join(make.OPTIONS)}" if make.OPTIONS else "it has none"
-            raise InputError(f"strategy {name} has no option {option!r}", have, "strategy")
+            raise InputError(f"strategy {name} has no option {shown(option)}", have, "strategy")
     strategy: Strategy = make(space, objectives, seed, **options)
     return strategy
 

@@ -16,6 +16,7 @@ from se_nas.goals.objective import Objective, Reward, is_number
 from se_nas.space.choices import plain_scalar
 from se_nas.strategies.domain import make_domain
 from se_nas.strategies.domain.base import Floats, Ints, Key
+from se_nas.text import shown
 
 
 class Strategy(ABC):
@@ -59,7 +60,7 @@ class Strategy(ABC):
             InputError: unless n is a whole number, 0 or more.
         """
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0:
-            raise InputError(f"{n!r} is not a number of architectures", "ask for 0 or more")
+            raise InputError(f"{shown(n)} is not a number of architectures", "ask for 0 or more")
         asked: list[Any] = []
         while len(asked) < n:
             rng = np.random.default_rng([self.seed, len(self.seen)])
@@ -124,7 +125,7 @@ class Strategy(ABC):
             return objective.of({o.name: costs[o.name] if o.known else self._value(o, metrics, codes) for o in objective.parts})
         value = plain_scalar(metrics.get(objective.name))
         if not is_number(value) or not math.isfinite(value):
-            problem = f"{objective.name} is {value!r}" if objective.name in metrics else f"{objective.name} is missing"
+            problem = f"{objective.name} is {shown(value)}" if objective.name in metrics else f"{objective.name} is missing"
             raise InputError(f"{problem}, not a finite number", "tell None for a trial that failed", "metrics")
         return float(value)
 
@@ -134,7 +135,7 @@ class Strategy(ABC):
         measured = list(dict.fromkeys(part.name for part in parts if not part.known))
         if len(measured) != 1:
             fix = f"tell a mapping of {', '.join(measured)}" if measured else "tell {}: all objectives are known"
-            raise InputError(f"{value!r} does not say which objective it is", fix, "metrics")
+            raise InputError(f"{shown(value)} does not say which objective it is", fix, "metrics")
         return measured[0]
 
     @abstractmethod
@@ -204,7 +205,7 @@ class Strategy(ABC):
 def _check_objectives(objectives: Sequence[Objective]) -> tuple[Objective, ...]:
     checked = tuple(objectives)
     if not all(isinstance(objective, Objective) for objective in checked) or not any(objective.compared for objective in checked):
-        raise InputError(f"{objectives!r} are not objectives", "give at least one se_nas.Objective", "objectives")
+        raise InputError(f"{shown(objectives)} are not objectives", "give at least one se_nas.Objective", "objectives")
     if len({objective.name for objective in checked}) < len(checked):
         raise InputError("an objective is named twice", "name each once", "objectives")
     return checked

@@ -121,7 +121,7 @@ def test_a_report_takes_the_place_of_a_report_alone(finished_run: Run, tmp_path:
     assert sorted(os.listdir(tmp_path)) == ["link.html", "thesis.html"]
 
 
-@pytest.mark.parametrize("target", ["/", ".", "nowhere/x.html"])
+@pytest.mark.parametrize("target", ["/", ".", "", "nowhere/x.html"])
 def test_a_report_that_cannot_be_written_is_one_line(finished_run: Run, target: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(finished_run.path), "-o", target]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1

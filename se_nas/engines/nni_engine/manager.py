@@ -32,6 +32,12 @@ TRIES = 3
 BEGIN = 60
 """Seconds that a manager may take to start."""
 
+ANSWER = 10.0
+"""Seconds for the manager to answer."""
+
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Not through a proxy: the manager is on this machine."""
+
 PATIENCE = 10.0
 """Seconds for processes to end after each signal."""
 
@@ -44,11 +50,13 @@ class Manager:
         process: leader of the process group of all local trials.
         port: of its web view and its channel to the engine.
         files: its directory.
+        tunnels: ssh processes that lead remote machines to it.
     """
 
     process: subprocess.Popen[bytes]
     port: int
     files: Path
+    tunnels: tuple[subprocess.Popen[bytes], ...] = ()
 
     @property
     def url(self) -> str:
@@ -60,11 +68,19 @@ class Manager:
         """Whether the process has ended."""
         return self.process.poll() is not None
 
+    @property
+    def broken(self) -> str:
+        """What of it has ended; "" while all goes on."""
+        if self.ended:
+            return f"NNI's manager has ended; its log is in {self.files / 'log'}"
+        ended = [tunnel for tunnel in self.tunnels if tunnel.poll() is not None]
+        return f"an ssh tunnel has ended ({ended[0].args!r}): that machine reaches the manager no more" if ended else ""
+
     def stderr_of(self, trial_id: str) -> str:
         """The end of a trial's standard error, wherever the trial ran; empty if there is none."""
         with (
             contextlib.suppress(OSError),
-            urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/nni/trial-file/{trial_id}/stderr") as file,
+            _DIRECT.open(f"http://127.0.0.1:{self.port}/api/v1/nni/trial-file/{trial_id}/stderr", timeout=ANSWER) as file,
         ):
             return str(file.read().decode(errors="replace")).strip()[-2000:]
         return ""
@@ -86,8 +102,8 @@ def running_manager(
     config = _config(folder, command, code, concurrency, machines)
     process, port, name = _start(folder, config)
     try:
-        with _tunnels(machines, port):
-            yield Manager(process, port, folder / name)
+        with _tunnels(machines, port) as tunnels:
+            yield Manager(process, port, folder / name, tunnels)
             if machines:
                 _ask_to_stop(port)
     finally:
@@ -171,9 +187,10 @@ def _machine(machine: RemoteMachine, concurrency: Concurrency) -> Any:
 
 
 @contextlib.contextmanager
-def _tunnels(machines: Sequence[RemoteMachine], port: int) -> Iterator[None]:
+def _tunnels(machines: Sequence[RemoteMachine], port: int) -> Iterator[tuple[subprocess.Popen[bytes], ...]]:
     """Let remote machines reach the manager through ssh. It listens on this machine only, and the traffic is encrypted."""
     with contextlib.ExitStack() as stack:
+        tunnels: list[subprocess.Popen[bytes]] = []
         for machine in machines:
             if machine.is_this:
                 continue
@@ -184,7 +201,8 @@ def _tunnels(machines: Sequence[RemoteMachine], port: int) -> Iterator[None]:
                 start_new_session=True,
             )
             stack.callback(end_group, tunnel)
-        yield
+            tunnels.append(tunnel)
+        yield tuple(tunnels)
 
 
 def _ask_to_stop(port: int) -> None:

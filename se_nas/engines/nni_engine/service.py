@@ -43,7 +43,7 @@ class ServiceEngine(ExecutionEngine):
         self._state, self._manager, self._weights, self._timeout = state, manager, weights, timeout
         self._running: dict[int, tuple[Job, Model]] = {}
         self._job_of_trial: dict[str, int] = {}
-        self._free = 0
+        self._free, self._counting = 0, threading.Lock()  # changed by this thread and by NNI's
         self._over = threading.Event()
         self._channel = TunerCommandChannel(manager.url)
         self._channel.on_initialize(lambda _: self._channel.send_initialized())
@@ -74,7 +74,8 @@ class ServiceEngine(ExecutionEngine):
                 self.dispatch_model_event(TrainingEndEvent(model, ModelStatus.Invalid))
                 continue
             self._running[job.number] = job, model
-            self._free -= 1
+            with self._counting:
+                self._free -= 1
             model.status = ModelStatus.Training
             self._channel.send_trial(job.number, {"job": job.to_json(), "timeout": self._timeout})
 
@@ -101,9 +102,8 @@ class ServiceEngine(ExecutionEngine):
 
     def _look(self) -> None:
         while not self._over.wait(0.5):
-            if self._manager.ended:
-                error = RuntimeError(f"NNI's manager has ended; its log is in {self._manager.files / 'log'}")
-                self._state.fatal = self._state.fatal or error
+            if broken := self._manager.broken:
+                self._state.fatal = self._state.fatal or RuntimeError(broken)
 
     def _guarded(self, call: Callable[[Any], None]) -> Callable[[Any], None]:
         """Make an exception end the search. It would only end NNI's thread, and the search would wait forever."""
@@ -117,7 +117,8 @@ class ServiceEngine(ExecutionEngine):
         return guarded
 
     def _more_workers(self, command: Any) -> None:
-        self._free += command.count
+        with self._counting:
+            self._free += command.count
 
     def _told(self, command: Any) -> None:
         value = command.value
@@ -146,6 +147,8 @@ class ServiceEngine(ExecutionEngine):
         self._finish(lost(job, reason, text, "nni").trial(job))
 
     def _finish(self, trial: Trial) -> None:
+        if trial.number not in self._running:
+            return  # told twice: the first word counts
         job, model = self._running[trial.number]
         trial = replace(trial, **vars(job))  # the process decides how the job ended, not what the job is
         self._state.finish(trial, self._take_weights(trial.number))

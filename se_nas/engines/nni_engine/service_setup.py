@@ -16,6 +16,7 @@ from se_nas.evaluate import Evaluator
 from se_nas.reading import load_yaml
 from se_nas.run.run import START, Run
 from se_nas.run.settings import SearchSettings
+from se_nas.text import shown
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def read_machines(path: str) -> tuple[RemoteMachine, ...]:
 def _machine(item: Any, source: str) -> RemoteMachine:
     names = [field.name for field in fields(RemoteMachine)]
     if not isinstance(item, dict) or not {"host", "user"} <= item.keys() <= set(names):
-        raise InputError(f"{item!r} is not a machine", f"give host and user, and any of {', '.join(names[2:])}", source)
+        raise InputError(f"{shown(item)} is not a machine", f"give host and user, and any of {', '.join(names[2:])}", source)
     machine = RemoteMachine(**{**item, "gpu_indices": tuple(item.get("gpu_indices", ()))})
     key = Path(machine.ssh_key_file).expanduser()
     if not key.is_file():

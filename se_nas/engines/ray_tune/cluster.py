@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from se_nas.engines.environment_variables import environment
+from se_nas.engines.ray_tune.sockets import open_to_others
 from se_nas.engines.ray_tune.storage import filesystem_of, remove_mark, write_mark
 from se_nas.errors import InputError
 
@@ -68,6 +69,33 @@ def silence() -> Iterator[None]:
         worker.print_to_stdstream = before
 
 
+INSIDE = {
+    "ray._private.worker": ("print_to_stdstream",),
+    "ray._private.ray_constants": ("ENABLE_RAY_CLUSTER",),
+    "ray._raylet": ("Config", "AuthenticationTokenLoader"),
+}
+"""Names inside Ray that keep it silent, closed to other machines and behind a token; Ray 2.60 has them."""
+
+FIX = 'take a Ray that is known to hold: pip install "ray[tune]==2.60.*"'
+
+
+def check_inside() -> None:
+    """Raise unless this Ray has what closes it to others.
+
+    Raises:
+        InputError: names what is missing.
+    """
+    import ray
+
+    for module, names in INSIDE.items():
+        try:
+            missing = [name for name in names if not hasattr(importlib.import_module(module), name)]
+        except ImportError:
+            missing = [*names]
+        if missing:
+            raise InputError(f"Ray {ray.__version__} has no {module}.{missing[0]}, so it could not be kept from others", FIX, "engine")
+
+
 @contextlib.contextmanager
 def own_cluster(cpus: float, gpus: float, threads: int) -> Iterator[None]:
     """Start Ray on this machine alone: it listens on loopback, needs a token, and keeps its files in a private directory.
@@ -79,6 +107,8 @@ def own_cluster(cpus: float, gpus: float, threads: int) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    check_inside()
+    listened = open_to_others(os.getpid())  # what the program listens on itself is its own affair
     _sweep()
     directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_short_directory()))
     closed = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
@@ -90,6 +120,9 @@ def own_cluster(cpus: float, gpus: float, threads: int) -> Iterator[None]:
                 place = str(directory / "r")
                 _init(num_cpus=math.ceil(cpus), num_gpus=math.ceil(gpus), include_dashboard=False, _temp_dir=place)
             try:
+                if reached := open_to_others(os.getpid()) - listened:
+                    problem = f"Ray {ray.__version__} listens on {', '.join(sorted(reached))}, which other machines reach"
+                    raise InputError(problem, FIX, "engine")
                 yield
             finally:
                 ray.shutdown()

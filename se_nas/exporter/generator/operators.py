@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from se_nas.errors import InputError
 from se_nas.exporter.generator.template import bound_names, free_names
+from se_nas.text import shown
 
 GLOBALS = {"torch": torch, "Tensor": Tensor, "nn": nn, "F": nn.functional, "math": math}
 """What a function may use from outside itself: the exported file imports these, under these names."""
@@ -33,7 +34,7 @@ def operators_source(functions: Iterable[tuple[str, Callable[..., Any]]]) -> dic
     for label, function in functions:
         text = operator_source(label, function)
         if owners.setdefault(function.__name__, function) is not function:
-            raise InputError(f"operator {label!r}: another one is called {function.__name__} too", "rename the function", "export")
+            raise InputError(f"operator {shown(label)}: another one is called {function.__name__} too", "rename the function", "export")
         texts[function.__name__] = text
     return texts
 
@@ -52,7 +53,7 @@ def operator_source(label: str, function: Callable[..., Any]) -> str:
     """
 
     def refuse(reason: str) -> InputError:
-        return InputError(f"operator {label!r} cannot be exported: {reason}", _FIX, "export")
+        return InputError(f"operator {shown(label)} cannot be exported: {reason}", _FIX, "export")
 
     if not inspect.isfunction(function):
         raise refuse(f"it is a {type(function).__name__}, not a function written in Python")

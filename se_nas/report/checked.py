@@ -1,4 +1,4 @@
-"""What of a run is whole, in lines (``se-nas check RUN``). It repairs nothing."""
+"""What of a run is whole, in lines (``se-nas check RUN``)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from se_nas.run.check import check_run
 from se_nas.text import cut, flat
 
 
-def show_whole(path: Path) -> None:
-    """Print a line for each file of a run.
+def show_check(path: Path) -> None:
+    """Print what of a run is whole. It repairs nothing.
 
     Raises:
         InputError: if something is damaged.
