@@ -24,7 +24,7 @@ def rows(lines: Iterable[Line], evaluation: str, metric: str) -> dict[str, dict[
 
 
 def seconds(lines: Iterable[Line], evaluation: str) -> float:
-    """Mean of a training, NaN without any."""
+    """Mean CPU time of a training, NaN without any."""
     known = [line["seconds"] for line in lines if line["evaluation"] == evaluation]
     return fmean(known) if known else float("nan")
 
