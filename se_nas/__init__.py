@@ -9,8 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from se_nas.api import export, export_trial, resume, search
+    from se_nas.api import confirm, export, export_trial, new, resume, search
     from se_nas.backbones import register_backbone
+    from se_nas.engines.outside import ask, tell
     from se_nas.errors import InputError, TrialFailed
     from se_nas.evaluate import Evaluation
     from se_nas.goals.objective import Objective
@@ -45,15 +46,19 @@ _HOMES = {
     "Trade": "goals.trade",
     "Trial": "run.trial",
     "TrialFailed": "errors",
+    "ask": "engines.outside",
+    "confirm": "api",
     "create_strategy": "strategies",
     "export": "api",
     "export_trial": "api",
+    "new": "api",
     "register_backbone": "backbones",
     "register_block": "network.blocks",
     "register_gate": "se.block",
     "register_squeeze": "se.block",
     "resume": "api",
     "search": "api",
+    "tell": "engines.outside",
 }
 """Public name -> where it lives. These names are what se-nas promises to keep; where they live may change."""
 
@@ -73,15 +78,19 @@ __all__ = [
     "Trade",
     "Trial",
     "TrialFailed",
+    "ask",
+    "confirm",
     "create_strategy",
     "export",
     "export_trial",
+    "new",
     "register_backbone",
     "register_block",
     "register_gate",
     "register_squeeze",
     "resume",
     "search",
+    "tell",
 ]
 
 

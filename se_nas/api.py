@@ -11,15 +11,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from se_nas.engines import Engine, create_engine
+from se_nas.engines.confirmation import Confirmation, Score
 from se_nas.engines.nni_names import full_name
+from se_nas.engines.outside import nobody
 from se_nas.engines.plan import Plan
 from se_nas.errors import InputError, known
 from se_nas.evaluate import Evaluator
 from se_nas.evaluate.device import choose_device
 from se_nas.evaluate.training import TrainingEvaluator
 from se_nas.goals.objective import parse_objectives
+from se_nas.report.logs import with_logs
 from se_nas.run.environment import describe_environment
 from se_nas.run.evaluator import make_evaluator
+from se_nas.run.finalists import begin_confirmation
 from se_nas.run.observer import Observer
 from se_nas.run.run import START, Run
 from se_nas.run.settings import SearchSettings, changeable, resolve_settings
@@ -64,6 +68,21 @@ def search(
     return start(space, resolve_settings({}, "search", settings), out or default_directory("search"), evaluator, observer)
 
 
+@with_settings(SearchSettings)
+def new(space: SearchSpace, *, out: str | Path, **settings: Any) -> Run:
+    """Begin a run whose trials are run from outside: take them with `ask`, and `tell` their results.
+
+    Args:
+        space: what to search, its budgets included.
+        out: the run's directory, new or empty, on a file system that all who ask share.
+        settings: as of `search`.
+
+    Raises:
+        InputError: for anything that does not fit, before anything is written.
+    """
+    return start(space, resolve_settings({}, "new", {**settings, "engine": "outside"}), out, nobody)
+
+
 def start(
     space: SearchSpace,
     settings: SearchSettings,
@@ -79,6 +98,7 @@ def start(
     evaluator = evaluator or make_evaluator(space, settings)
     origin = check_start(evaluator, settings)
     engine = create_engine(evaluator, settings)
+    observer = with_logs(observer or Observer(), settings.log)
     earlier = read_earlier(settings, objectives)
     plan = Plan(space, settings, objectives, [], earlier)
     config = {
@@ -95,7 +115,6 @@ def start(
     }
     run = Run.create(out, config, earlier)
     run.use(space)
-    observer = observer or Observer()
     with run.lock():
         begin(run, evaluator, settings, origin, _scoring_device(settings.to_dict()), observer)
         return _go(run, plan, evaluator, engine, observer)
@@ -137,16 +156,76 @@ def resume(
         raise InputError("this run had an evaluator of its own", "go on from Python: se_nas.resume(path, evaluator=...)", str(path))
     evaluator = evaluator or make_evaluator(space, settings, run)
     engine = create_engine(evaluator, settings)
+    observer = with_logs(observer, settings.log)
     with run.lock():
         run.config = Run.open(path).config  # as it is now: another search may have gone on with it meanwhile
         begin(run, evaluator, settings, None, _scoring_device(settings.to_dict()), observer)
         finished = run.trials
-        plan = Plan(space, settings, parse_objectives(settings.objectives), finished, run.earlier.read())
+        plan = Plan(
+            space, settings, parse_objectives(settings.objectives), finished, run.earlier.read(), taken={t.number for t in run.confirmed}
+        )
         if not plan.replayed:
             observer.note("the strategy no longer proposes what the ledger holds (another version of a library?); going on from here")
         run.config["search"] = settings.to_dict()
         run.save_config()
         return _go(run, plan, evaluator, engine, observer)
+
+
+def confirm(
+    path: str | Path,
+    *,
+    top: int | None = None,
+    seeds: int | None = None,
+    epochs: int | None = None,
+    paying: bool | None = None,
+    space: SearchSpace | None = None,
+    evaluator: Evaluator | None = None,
+    observer: Observer | None = None,
+    **changes: Any,
+) -> Run:
+    """Train a search's finalists and both references anew, and say which are better: ``run.verdict()``.
+
+    Every seed is fresh, and all architectures have it: what is compared is the difference within a seed. The test split is
+    scored here and nowhere else. A confirmation that was stopped goes on; one that is done takes more seeds, but no others.
+
+    Args:
+        path: the run's directory.
+        top: most finalists (3): the architecture that all trials together predict to be best, and the front's best.
+        seeds: number of fresh seeds (5), at least 2.
+        epochs: of each training (those of the search).
+        paying: also confirm the best without SE at sites where it is not known to pay.
+        space: as in `resume`.
+        evaluator: as in `resume`.
+        observer: hears what happens.
+        changes: to where trials run, as in `resume`.
+
+    Raises:
+        InputError: if there is nothing to confirm, or what is asked differs from what was begun.
+    """
+    run = Run.open(path)
+    for name in changes:
+        known(name, changeable(), "argument")
+    asked = {"top": top, "seeds": seeds, "epochs": epochs, "paying": paying}
+    section = {**run.config["search"], "strategy": "random", "scheduler": "none", "warm_start": "", "prior": "", "front_seeds": 1}
+    settings = resolve_settings(section, f"{run.path / 'run.yaml'}, search", changes)
+    space = with_identity(space or run.space, settings)
+    run.use(space)
+    if run.config.get("evaluator") == "own" and evaluator is None:
+        raise InputError("this run had an evaluator of its own", "go on from Python: se_nas.confirm(path, evaluator=...)", str(path))
+    if run.config.get("evaluator") == "paper":
+        raise InputError("the paper's estimates are what they are: there is nothing to confirm", "search with training", "confirm")
+    evaluator = evaluator or make_evaluator(space, settings, run)
+    with run.lock():
+        run.config = Run.open(path).config  # as it is now
+        run.config["confirm"] = confirmation = begin_confirmation(run, space, asked)
+        engine = create_engine(evaluator, replace(settings, epochs=confirmation["epochs"]))
+        plan = Confirmation(space, confirmation, run.confirmed, run.front.trade, _scorer(evaluator, settings))
+        run.save_config()
+        observer = observer or Observer()
+        observer.confirmation_started(run)
+        engine(run, plan, observer)
+        observer.confirmation_finished(run)
+    return run
 
 
 def reliability(
@@ -251,15 +330,13 @@ def export_trial(
 
 
 def _go(run: Run, plan: Plan, evaluator: Evaluator, engine: Engine, observer: Observer) -> Run:
-    """Run the plan, then score the finished front on the test split."""
+    """Run the plan, and keep what its trials say of each choice."""
     reason = "interrupted"
     observer.search_started(run, run.config["search"]["trials"])
     try:
         reason = engine(run, plan, observer)
         run.config["ended"] = reason
         run.save_config()
-        if isinstance(evaluator, TrainingEvaluator) and evaluator.data.test is not None:
-            _score_front(run, evaluator, _scoring_device(run.config["search"]))
         run.effects()  # kept in a file, so that views need not compute them
     finally:
         observer.search_finished(reason)
@@ -284,15 +361,12 @@ def _scoring_device(section: Mapping[str, Any]) -> str:
     return choose_device(section["device"] if section["engine"] == "local" else "auto")
 
 
-def _score_front(run: Run, evaluator: TrainingEvaluator, device: str) -> None:
-    """Score what a finished search found, but for what an earlier end of the search has scored already."""
-    front, known, scores = run.front, run.test_scores, {}
-    for entry in (*front.front, *front.references.values()):
-        if entry.number in known:
-            scores[entry.number] = known[entry.number]
-        elif (weights := run.load_weights(entry.number)) is not None:
-            scores[entry.number] = evaluator.score(entry.architecture, weights, device)
-    run.save_test_scores(scores)
+def _scorer(evaluator: Evaluator, settings: SearchSettings) -> Score | None:
+    """Scores on the test split, in this process."""
+    if not isinstance(evaluator, TrainingEvaluator) or evaluator.data.test is None:
+        return None
+    device = _scoring_device(settings.to_dict())
+    return lambda architecture, weights: evaluator.score(architecture, weights, device)
 
 
 def default_directory(name: str) -> Path:

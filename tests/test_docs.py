@@ -38,6 +38,9 @@ SLOW = {"docs/export.md", "docs/nni.md", "docs/nni_oneshot.md", "docs/ray.md"}
 ELSEWHERE = {"docs/ray.md": "tests/integrations/test_ray.py"}
 """Pages whose Python needs a cluster of its own, and where it runs."""
 
+PUBLIC = ["se_nas", *(f"se_nas.integrations.{name}" for name in ("optuna", "ray", "nni", "nni_hpo", "shortlist"))]
+"""Modules that users import."""
+
 EVERY_BLOCK = [block for page in PAGES for block in blocks(page)]
 PARSER = _parser()
 COMMANDS: dict[str, argparse.ArgumentParser] = next(a.choices for a in PARSER._actions if isinstance(a, argparse._SubParsersAction))
@@ -205,7 +208,9 @@ def test_code_imports_public_names_alone(block: Block) -> None:
         modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         for module in modules:
             if module.partition(".")[0] == "se_nas":
-                assert re.fullmatch(r"se_nas(\.integrations\.(optuna|ray|nni))?", module), f"{at(block)}: {module} is not public"
+                assert re.fullmatch(r"se_nas(\.integrations\.(optuna|ray|nni|nni_hpo|shortlist))?", module), (
+                    f"{at(block)}: {module} is not public"
+                )
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("se_nas"):
             assert {alias.name for alias in node.names} <= set(importlib.import_module(node.module).__all__), at(block)
 
@@ -218,7 +223,9 @@ def rows(page: str, heading: str) -> list[str]:
     return [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
 
 
-@pytest.mark.parametrize("module", ["se_nas", *(f"se_nas.integrations.{name}" for name in ("optuna", "ray", "nni"))])
+@pytest.mark.parametrize(
+    "module", ["se_nas", *(f"se_nas.integrations.{name}" for name in ("optuna", "ray", "nni", "nni_hpo", "shortlist"))]
+)
 def test_every_public_name_is_listed_once(module: str) -> None:
     assert sorted(rows("docs/python.md", f"`{module}`")) == sorted(importlib.import_module(module).__all__)
 

@@ -31,7 +31,7 @@ FLOORS = [
     ["exporter", "report", "strategies"],
     ["oneshot"],
     ["engines", "integrations"],
-    ["api"],
+    ["api", "asking"],
     ["cli"],
     ["__main__"],
 ]

@@ -33,6 +33,7 @@ ENGINES = {
     "local": "se_nas.engines.local:LocalEngine",
     "ray": "se_nas.engines.ray_tune:RayEngine",
     "nni": "se_nas.engines.nni_engine:NNIEngine",
+    "outside": "se_nas.engines.outside:OutsideEngine",
 }
 """Name -> ``module:class``. The class takes (evaluator, settings); its module is imported only when it is used."""
 

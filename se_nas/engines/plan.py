@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from se_nas.goals.objective import Objective
 from se_nas.goals.trade import resolve_trade
@@ -17,6 +17,9 @@ from se_nas.space.space import SearchSpace
 from se_nas.strategies import Strategy, create_strategy, replay, tell
 from se_nas.strategies.exact import EXACT, Exact
 from se_nas.strategies.external import External, is_external
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -54,12 +57,17 @@ class Plan:
         objectives: of the search.
         trials: the ledger so far, in the order in which the trials ended.
         earlier: trials of another run; the strategy is told of them first.
+        out: jobs that are handed out already.
+        taken: numbers of trials that are not the search's (a confirmation's).
 
     Attributes:
         space: the search space.
         trade: how the objectives are traded.
         replayed: whether the strategy proposes again what the ledger holds, see `se_nas.strategies.replay`.
+        keep: which weights engines shall give to the recorder; None: as the search's settings say.
     """
+
+    keep: str | None = None
 
     def __init__(
         self,
@@ -68,6 +76,8 @@ class Plan:
         objectives: Sequence[Objective],
         trials: Sequence[Trial],
         earlier: Sequence[Trial] = (),
+        out: Sequence[Job] = (),
+        taken: Collection[int] = (),
     ) -> None:
         self.space = space
         self._settings = settings
@@ -83,10 +93,14 @@ class Plan:
         for reference in self._references.values():
             self._strategy.expect(reference)  # with several workers, the strategy is asked before it hears of them
         self._seeds: dict[Architecture, set[int]] = {}
-        for trial in (*earlier, *trials):
-            self._seeds.setdefault(trial.architecture, set()).add(trial.seed)
-        done = {trial.number for trial in trials}
-        self._numbers = deque(number for number in range(settings.trials) if number not in done)
+        for job in out:
+            self._strategy.expect(job.architecture)
+        known = [(trial.architecture, trial.seed) for trial in (*earlier, *trials)] + [(job.architecture, job.seed) for job in out]
+        for architecture, seed in known:
+            self._seeds.setdefault(architecture, set()).add(seed)
+        done = {trial.number for trial in trials} | {job.number for job in out}
+        free = (number for number in itertools.count() if number not in done and number not in taken)
+        self._numbers = deque(itertools.islice(free, max(settings.trials - len(done), 0)))
 
     @property
     def left(self) -> int:
@@ -132,6 +146,10 @@ class Plan:
         self._seeds.setdefault(architecture, set()).add(seed)
         costs = self.space.cost(architecture)._asdict()
         return Job(number, role, architecture, seed, {"epochs": self._settings.epochs}, costs, self._finished)
+
+    def scored(self, trial: Trial, weights: Mapping[str, Tensor] | None) -> Trial:
+        """The trial itself: a search never looks at the test split."""
+        return trial
 
     def finished(self, trial: Trial) -> None:
         """Tell the strategy of a trial. The trial must be in the ledger already."""

@@ -12,7 +12,7 @@ from se_nas.files import refused
 from se_nas.run.front import Front
 from se_nas.run.observer import Observer
 from se_nas.run.run import Run
-from se_nas.run.trial import Trial
+from se_nas.run.trial import CONFIRM, Trial
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,15 +23,17 @@ class Recorder:
 
     Attributes:
         path: the run's directory.
-        keep: which weights to keep: ``front``, ``all`` or ``none``.
+        keep: which weights the engine shall give: ``front``, ``all`` or ``none``.
         observer: is told of each start and end.
     """
 
     def __init__(self, run: Run, plan: Plan, observer: Observer) -> None:
         self._run, self._plan, self.observer = run, plan, observer
         self._trials = run.trials
+        self._confirmed = {trial.number for trial in run.confirmed}
         self.path = run.path
-        self.keep = run.config["search"].get("keep_weights", "front")
+        self._policy = run.config["search"].get("keep_weights", "front")
+        self.keep = plan.keep or self._policy
         self._keep_weights(run.front_of(self._trials))
 
     def started(self, job: Job) -> None:
@@ -44,14 +46,18 @@ class Recorder:
         Raises:
             InputError: if the disk takes no more. What was recorded before stays whole.
         """
+        trial = self._plan.scored(trial, weights)
         try:
-            if weights and self.keep != "none":
+            if weights and self._policy != "none":
                 self._run.save_weights(trial.number, weights)
             self._run.ledger.append(trial)
         except OSError as error:
             fix = f"make room, then go on: se-nas resume {shlex.quote(str(self.path))}"
             raise InputError(f"trial {trial.number} cannot be written: {error.strerror or error}", fix, str(self._run.path)) from None
-        self._trials.append(trial)
+        if trial.role == CONFIRM:
+            self._confirmed.add(trial.number)
+        else:
+            self._trials.append(trial)
         self._plan.finished(trial)
         front = self._run.front_of(self._trials)
         self._keep_weights(front)
@@ -59,12 +65,12 @@ class Recorder:
 
     def _keep_weights(self, front: Front) -> None:
         """Remove the weights of trials that need not be kept, and at the start those that a killed search was about to record."""
-        if self.keep == "front":
+        if self._policy == "front":
             kept = {trial.number for entry in (*front.front, *front.references.values()) for trial in entry.trials}
         else:
             kept = {trial.number for trial in self._trials}
         with refused(self.path, "written"):
-            self._run.keep_weights(kept)
+            self._run.keep_weights(kept | self._confirmed)
 
     @property
     def reason(self) -> str:

@@ -13,7 +13,7 @@ from se_nas.exporter.contract import ExportOptions
 from se_nas.exporter.generator.template import printable
 from se_nas.exporter.write import check_free, staged
 from se_nas.run.run import Run
-from se_nas.run.trial import Trial
+from se_nas.run.trial import CONFIRM, Trial
 from se_nas.space.space import SearchSpace
 
 
@@ -54,7 +54,7 @@ def find_trial(run: Run, name: str) -> Trial:
     Raises:
         InputError: if there is none, or it failed.
     """
-    trials = {str(trial.number): trial for trial in run.trials}
+    trials = {str(trial.number): trial for trial in (*run.trials, *run.confirmed)}
     if name == "best":
         best = run.front.best()
         if best is None:
@@ -82,7 +82,10 @@ def _about(run: Run, trial: Trial) -> dict[str, object]:
     """What a person would ask of a trial: where it is from, on what it was trained, and how well it did."""
     search, scores = run.config["search"], run.test_scores.get(trial.number, {})
     same = [
-        other for other in run.trials if other.complete and (other.architecture, other.fidelity) == (trial.architecture, trial.fidelity)
+        other
+        for other in (*run.trials, *run.confirmed)
+        if other.role == trial.role == CONFIRM or CONFIRM not in (other.role, trial.role)
+        if other.complete and (other.architecture, other.fidelity) == (trial.architecture, trial.fidelity)
     ]
     about: dict[str, object] = {"run": run.path.resolve().name, "trial": trial.number, "seed": trial.seed}
     about["data"] = without_folders(search.get("data"))
@@ -90,11 +93,13 @@ def _about(run: Run, trial: Trial) -> dict[str, object]:
     if normalisation := run.config.get("normalisation"):
         about["normalisation"] = "; ".join(f"{name} {', '.join(f'{v:.4f}' for v in values)}" for name, values in normalisation.items())
         about["normalisation"] = f"{about['normalisation']} (of pixels in 0..1)"
+    measured = {name: value for name, value in trial.metrics.items() if not name.startswith("test_")}
+    scores = {**scores, **{name: value for name, value in trial.metrics.items() if name not in measured}}
     if start := run.config.get("start"):
         about["started from"] = f"{start['from']}, SHA-256 {start['digest'][:12]}"
-    about |= {f"validation {name}": f"{value:.4f}" for name, value in trial.metrics.items()}
+    about |= {f"validation {name}": f"{value:.4f}" for name, value in measured.items()}
     about |= {f"test {name.removeprefix('test_')}": f"{value:.4f}" for name, value in scores.items()}
-    for name in trial.metrics if len(same) > 1 else ():
+    for name in measured if len(same) > 1 else ():
         about[f"validation {name} by seed"] = ", ".join(f"{other.metrics[name]:.4f} ({other.seed})" for other in same)
     if run.config.get("environment"):
         about["searched with"] = f"se-nas {run.config['environment'].get('se-nas')}, torch {run.config['environment'].get('torch')}"

@@ -21,6 +21,7 @@ from se_nas.errors import InputError
 from se_nas.oneshot.faults import ENAS, Proxyless
 from se_nas.oneshot.mixed import Hook, SEChoice, hooks
 from se_nas.oneshot.nni_imports import LayerChoice, MutableModule
+from se_nas.oneshot.portable import Portable
 from se_nas.oneshot.supernet import SEModelSpace
 from se_nas.se.block import GATES, SQUEEZES, make_block
 from se_nas.se.cost import Cost
@@ -60,6 +61,10 @@ def se_choice(
     Raises:
         InputError: for a wrong value. Its source is the argument's name.
     """
+    if type(channels) is not int or channels < 1:
+        mutable = " (a choice of NNI's)" if type(channels).__module__.startswith("nni.") else ""
+        fix = "give a whole number; where the width is searched, make the block in a LayerChoice or in a layer that is built per width"
+        raise InputError(f"{channels!r}{mutable} is no number of channels", fix, "channels")
     check_candidates("reductions", reductions, f"a ratio of 1 to {channels}", lambda r: type(r) is int and 1 <= r <= channels)
     check_candidates("squeezes", squeezes, f"one of {', '.join(SQUEEZES)}", SQUEEZES.__contains__)
     check_candidates("gates", gates, f"one of {', '.join(GATES)}", GATES.__contains__)
@@ -99,8 +104,8 @@ def to_model_space(space: SearchSpace | nn.Module, **arguments: Any) -> SEModelS
     if isinstance(space, SearchSpace):
         if arguments:
             raise InputError(f"a space takes no {', '.join(arguments)}", "give them to SearchSpace", "to_model_space")
-        return SEModelSpace(space)
-    return SEModelSpace(SearchSpace(space, **arguments))
+        return SEModelSpace(Portable(space))
+    return SEModelSpace(Portable(SearchSpace(space, **arguments)))
 
 
 def architecture(space: SearchSpace, sample: Mapping[str, Any]) -> Architecture:

@@ -19,6 +19,7 @@ import optuna
 from optuna.trial import TrialState
 
 from se_nas.goals.objective import parse_objectives
+from se_nas.integrations.proposals import suggest_values
 from se_nas.run.run import Run
 from se_nas.space.architecture import Architecture
 from se_nas.space.space import SearchSpace
@@ -28,51 +29,44 @@ if TYPE_CHECKING:
 
 __all__ = ["constraints", "suggest", "to_study"]
 
-EXCESS = "se_nas.excess"
-"""User attribute of a trial: for each budget, cost / limit - 1. At most 0 is within the budget."""
+ATTRIBUTE = "se_nas."
+"""What names of user attributes begin with; the prefix of `suggest`, if any, follows. ``excess`` is a list: for each budget,
+cost / limit - 1. At most 0 is within the budget."""
 
 _STATES = {"complete": TrialState.COMPLETE, "failed": TrialState.FAIL, "stopped": TrialState.PRUNED}
 
 
-def suggest(trial: optuna.Trial, space: SearchSpace, *, prune: bool = True) -> Architecture:
+def suggest(trial: optuna.Trial, space: SearchSpace, *, prefix: str = "", prune: bool = True) -> Architecture:
     """Suggest an architecture, with one Optuna parameter for each dimension of the space (``layer1.0.reduction``).
 
-    If a group's reduction is None (no SE block), its other dimensions are not suggested. The architecture's id and its
-    exact parameters and MACs become user attributes of the trial.
+    If a group's reduction is None (no SE block), its other dimensions are not suggested. A proposal over budget becomes one
+    within, with any sampler (`se_nas.integrations.proposals`). The architecture's id and its exact parameters and MACs become
+    user attributes of the trial.
 
     Args:
         trial: the trial of a study.
         space: the search space with its budgets.
-        prune: whether to prune an architecture over budget. If not, give `constraints` to the sampler.
+        prefix: of the parameters' names, to search two spaces in one trial: ``suggest(trial, teacher, prefix="teacher/")``.
+        prune: whether to keep the budgets. If not, the sampler's proposals stay as they are; give it `constraints`.
 
     Raises:
-        optuna.TrialPruned: if ``prune`` and the architecture is over budget; nothing has been trained then.
+        optuna.TrialPruned: if ``prune`` and the trial was enqueued with an architecture over budget; nothing has been trained then.
     """
-    values = {}
-    without: set[str] = set()
-    for name, candidates in space.dimensions.items():
-        group, _, field = name.rpartition(".")
-        if group in without:
-            continue
-        values[name] = trial.suggest_categorical(name, candidates)
-        if field == "reduction" and values[name] is None:
-            without.add(group)
-    architecture = space.from_dimensions(values)
+    architecture = space.from_dimensions(suggest_values(trial, space, prefix, mapped=prune), prefix="")
     cost = space.cost(architecture)
     excess = [getattr(cost, budget.metric) / budget.limit - 1 for budget in space.budgets]
-    trial.set_user_attr("se_nas.id", architecture.id)
-    trial.set_user_attr("se_nas.params", cost.params)
-    trial.set_user_attr("se_nas.macs", cost.macs)
-    trial.set_user_attr(EXCESS, excess)
+    own = f"{ATTRIBUTE}{prefix}"
+    for name, value in {"id": architecture.id, "params": cost.params, "macs": cost.macs, "excess": excess}.items():
+        trial.set_user_attr(own + name, value)
     if prune and any(over > 0 for over in excess):
         raise optuna.TrialPruned(f"{cost.params:,} parameters and {cost.macs:,} MACs: over {' or '.join(map(str, space.budgets))}")
     return architecture
 
 
 def constraints(trial: FrozenTrial) -> Sequence[float]:
-    """The ``constraints_func`` of Optuna's samplers for ``suggest(..., prune=False)``."""
-    excess: list[float] = trial.user_attrs.get(EXCESS, [])
-    return excess
+    """The ``constraints_func`` of Optuna's samplers for ``suggest(..., prune=False)``; of all its prefixes together."""
+    attributes = trial.user_attrs.items()
+    return [over for name, each in attributes if name.startswith(ATTRIBUTE) and name.endswith("excess") for over in each]
 
 
 def to_study(run: Run, storage: str | None = None, name: str | None = None) -> optuna.Study:

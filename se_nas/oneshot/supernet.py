@@ -12,6 +12,7 @@ from se_nas.oneshot import refuse_extra
 from se_nas.oneshot.choice import Choice
 from se_nas.oneshot.mixed import Hook, SEChoice, hooks
 from se_nas.oneshot.nni_imports import ModelSpace, current_model
+from se_nas.oneshot.portable import Portable
 from se_nas.se.spec import SESpec
 from se_nas.space.architecture import Architecture
 from se_nas.space.space import SearchSpace
@@ -24,13 +25,14 @@ class SEModelSpace(ModelSpace):
     `se_nas.integrations.nni.within_budgets`.
 
     Args:
-        space: the search space. Sites that share a setting share a label.
+        space: the search space, or in a form that NNI's training service can carry. Sites that share a setting share a label.
 
     Raises:
         InputError: if the space has extra dimensions, or a group's name has a slash.
     """
 
-    def __init__(self, space: SearchSpace) -> None:
+    def __init__(self, space: SearchSpace | Portable) -> None:
+        space = space.space if isinstance(space, Portable) else space
         refuse_extra(space)
         super().__init__()
         self.space = space

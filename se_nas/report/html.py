@@ -16,6 +16,7 @@ from se_nas.report.grid import choices_grid
 from se_nas.report.reliability import ledger_sentences, supernet_sentences
 from se_nas.report.sentences import commands, failures, findings, noise, progress, stopped_at, volume
 from se_nas.report.svg import mark
+from se_nas.report.verdict import verdict_sentences
 from se_nas.report.words import amount, clean, duration, escaped, flatten, heading, is_share, summary
 from se_nas.run.run import Run
 from se_nas.run.trial import Trial
@@ -56,7 +57,7 @@ def page(facts: Facts) -> str:
     """The whole document as HTML."""
     style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
     title = f"SE search: {facts.subject}"
-    parts = (_summary, _figures, _effects, _front, _choices, _on, _made)
+    parts = (_verdict, _summary, _figures, _effects, _front, _choices, _on, _made)
     body = "\n".join([_header(facts, title), *(part(facts) for part in parts)])
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{MADE_BY}\n'
@@ -78,6 +79,11 @@ def _header(facts: Facts, title: str) -> str:
     ]
     state = "" if facts.finished else '<p class="warning">The search is unfinished: what follows may change.</p>'
     return f"<header><h1>{escaped(title)}</h1><p class='quiet'>{' &middot; '.join(map(escaped, filter(None, parts)))}</p>{state}</header>"
+
+
+def _verdict(facts: Facts) -> str:
+    lines = "".join(map(_sentence, verdict_sentences(facts, facts.run.verdict())))
+    return _section("Verdict", f"<ul class='summary'>{lines}</ul>" if lines else "")
 
 
 def _summary(facts: Facts) -> str:

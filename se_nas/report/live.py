@@ -19,11 +19,12 @@ from se_nas.report.columns import front_columns
 from se_nas.report.facts import Facts
 from se_nas.report.sentences import ending, outcome, overheads, standing
 from se_nas.report.table import draw, split, tie_mark
+from se_nas.report.verdict import ConfirmationLines
 from se_nas.report.words import duration, flat, summary, wrapped
 from se_nas.run.front import Entry, Front
 from se_nas.run.observer import Observer
 from se_nas.run.run import Run
-from se_nas.run.trial import Trial
+from se_nas.run.trial import CONFIRM, Trial
 from se_nas.space.architecture import Architecture
 
 PICTURES = 2
@@ -41,7 +42,7 @@ def make_view(quiet: bool) -> Observer:
     return LiveView(console) if console.is_terminal and not console.is_dumb_terminal else PlainView(sys.stderr)
 
 
-class PlainView(Observer):
+class PlainView(ConfirmationLines):
     """One line of text for each finished trial, for logs: no colours, no control characters."""
 
     def __init__(self, file: TextIO) -> None:
@@ -54,7 +55,9 @@ class PlainView(Observer):
         self._say(f"{total} trials of {facts.subject} in {run.path}{before}")
 
     def trial_finished(self, trial: Trial, front: Front) -> None:
-        if self._facts:
+        if trial.role == CONFIRM:
+            self.confirmed(trial)
+        elif self._facts:
             facts = self._facts = self._facts.after(trial, front)
             role = "" if trial.role == "proposal" else f" {trial.role}"
             self._say(f"{len(facts.trials)}/{facts.planned}  trial {trial.number}{role}  {'  '.join(outcome(facts, trial))}")
@@ -65,6 +68,9 @@ class PlainView(Observer):
 
     def note(self, text: str) -> None:
         self._say(f"note: {text}")
+
+    def line(self, text: str) -> None:
+        self._say(text)
 
     def _say(self, text: str) -> None:
         encoding = self._file.encoding or "utf-8"
@@ -84,7 +90,7 @@ class _Running:
     loss: float | None = None
 
 
-class LiveView(Observer):
+class LiveView(ConfirmationLines):
     """Progress, running trials and the front so far, redrawn in place until the search ends.
 
     It is a context manager, too: leaving it restores the terminal, even after an exception.
@@ -124,6 +130,8 @@ class LiveView(Observer):
 
     def trial_finished(self, trial: Trial, front: Front) -> None:
         self._running.pop(trial.number, None)
+        if trial.role == CONFIRM:
+            return self.confirmed(trial)
         if self._facts:
             self._facts = self._facts.after(trial, front)
         if trial.status == "failed":

@@ -16,7 +16,9 @@ from se_nas.report.effects import effect_sentences
 from se_nas.report.facts import Facts
 from se_nas.report.reliability import ledger_sentences, supernet_sentences
 from se_nas.report.sentences import commands, failures, findings, noise, progress
+from se_nas.report.verdict import verdict_sentences
 from se_nas.report.words import flat, wrapped
+from se_nas.run.asked import read_asked
 from se_nas.run.front import Entry
 from se_nas.run.run import Run
 from se_nas.space.architecture import REFERENCES
@@ -42,6 +44,11 @@ def show(run: Run, console: Console) -> None:
 
     say(f"{facts.subject}: {run.path}", "bold")
     say(progress(facts) + ("" if facts.finished else "; the search is unfinished"))
+    plus = "±" if tie == "≈" else "+-"
+    if verdict := verdict_sentences(facts, run.verdict(), plus):
+        console.print()
+        for text in verdict:
+            say(text, "bold")
     if facts.rows:
         for columns in split(front_columns(facts, facts.rows, tie), console.width):
             console.print()
@@ -52,7 +59,7 @@ def show(run: Run, console: Console) -> None:
     say(noise(facts, tie), "dim")
     for text in (*ledger_sentences(facts), *supernet_sentences(facts)):
         say(text)
-    for text in effect_sentences(facts, run.effects(), "±" if tie == "≈" else "+-"):
+    for text in effect_sentences(facts, run.effects(), plus):
         say(text)
     for text in failures(facts):
         say(text, "red")
@@ -111,10 +118,15 @@ def as_json(run: Run) -> dict[str, Any]:
         "trials": {"finished": len(facts.trials), "failed": len(facts.failed), "stopped": len(facts.stopped), "planned": facts.planned},
         "noise": {"metric": measured.name, "deviation": _number(noise.deviation), "source": noise.source} if noise and measured else None,
         "references": {name: _reference(facts, front.references.get(name)) for name in REFERENCES},
+        "verdict": verdict.to_json() if (verdict := run.verdict()) else None,
         "best": best.number if best else None,
         "hypervolume": {"value": facts.volume, "reference_point": facts.worst} if facts.volume is not None else None,
         "front": [_row(facts, entry) for entry in front.front],
         "effects": effects.to_json() if (effects := run.effects()) else None,
+        "out": [
+            {"trial": out.number, "role": out.job["role"], "architecture": out.job["architecture"], "times": out.times}
+            for out in read_asked(run.path, (trial.number for trial in facts.trials))
+        ],
         "failed": [
             {"trial": trial.number, "role": trial.role, "id": trial.architecture.id, "error": trial.error} for trial in facts.failed
         ],

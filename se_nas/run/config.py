@@ -38,6 +38,7 @@ PARTS: dict[str, tuple[type, ...]] = {
     "command": (str, type(None)),
     "space_file": (str, type(None)),
     "ended": (str, type(None)),
+    "confirm": (dict, type(None)),
 }
 """Key -> types of its value. ``search`` and ``budgets`` must be there."""
 

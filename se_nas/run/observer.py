@@ -28,5 +28,11 @@ class Observer:
     def search_finished(self, reason: str) -> None:
         """The search has ended; ``reason`` is ``complete``, ``exhausted`` (no architecture is left) or ``interrupted``."""
 
+    def confirmation_started(self, run: Run) -> None:
+        """Finalists and references are trained anew; ``run.config["confirm"]`` says which, ``run.confirmed`` are done."""
+
+    def confirmation_finished(self, run: Run) -> None:
+        """The confirmation has ended; ``run.verdict()`` is what it says."""
+
     def note(self, text: str) -> None:
         """A message for the user."""

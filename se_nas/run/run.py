@@ -19,7 +19,8 @@ from se_nas.run.config import FIX, SCHEMA, config_text, load_config
 from se_nas.run.effects import LEAST, Effects, read_effects
 from se_nas.run.front import Front, make_front
 from se_nas.run.ledger import Ledger
-from se_nas.run.trial import Trial, is_finite
+from se_nas.run.trial import CONFIRM, Trial, is_finite
+from se_nas.run.verdict import Verdict, judge
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,7 +43,6 @@ class Run:
     - ``trials.jsonl``: the ledger.
     - ``start.safetensors``: the trained weights that every trial begins with, if the search has a start.
     - ``weights/``: weights of the front and the references.
-    - ``test.json``: the finished front's scores on the test split.
     - ``effects.json``: what each choice brings, with the number of ledger lines that this was computed from.
 
     Attributes:
@@ -167,8 +167,18 @@ class Run:
 
     @property
     def trials(self) -> list[Trial]:
-        """The finished trials, in the order in which they ended."""
-        return self.ledger.read()
+        """The search's finished trials, in the order in which they ended."""
+        return [trial for trial in self.ledger.read() if trial.role != CONFIRM]
+
+    @property
+    def confirmed(self) -> list[Trial]:
+        """The finished trials of the confirmation (``se-nas confirm``)."""
+        return [trial for trial in self.ledger.read() if trial.role == CONFIRM]
+
+    def verdict(self) -> Verdict | None:
+        """What the confirmation says so far; None if there is none, or nothing is measured."""
+        asked, measured = self.config.get("confirm"), self.front.measured
+        return judge(asked, self.confirmed, measured) if asked and measured else None
 
     @property
     def front(self) -> Front:
@@ -261,11 +271,9 @@ class Run:
             if path not in keep and path.stem.isdigit():
                 path.unlink()
 
-    # Scores of the finished front on the test split.
-
     @property
     def test_scores(self) -> dict[int, dict[str, float]]:
-        """Trial's number -> its metrics on the test split; empty until the search has ended.
+        """Trial's number -> its metrics on the test split, as older versions scored the front of a search.
 
         Raises:
             InputError: for a file that is damaged or cannot be read.
@@ -273,21 +281,11 @@ class Run:
         path = self.path / "test.json"
         if not os.path.lexists(path):
             return {}
-        fix = "restore the file, or remove it: se-nas resume scores the front again"
+        fix = "restore the file, or remove it"
         data = load_json(path, fix)
         if not isinstance(data, Mapping) or not all(map(_is_number, data)) or not all(map(_are_scores, data.values())):
             raise InputError("is damaged: it maps no trials to scores", fix, str(path))
         return {int(number): dict(scores) for number, scores in data.items()}
-
-    def save_test_scores(self, scores: Mapping[int, Mapping[str, float]]) -> None:
-        """Write them, whole or not at all.
-
-        Raises:
-            InputError: if they cannot be written.
-        """
-        path = self.path / "test.json"
-        with refused(path, "written"):
-            write_whole(path, json.dumps(scores, indent=1))
 
 
 def _first_line(owner: Path) -> str:

@@ -111,7 +111,7 @@ class SearchSettings:
     cost_target: str = setting(
         "", "mean cost that is free, such as +2% or 1.2M", STRATEGY, metavar="LIMIT", otherwise="the plain backbone's cost"
     )
-    engine: str = setting("local", "local (this process), ray or nni", WHERE, resume=True)
+    engine: str = setting("local", "local (this process), ray, nni, or outside (se-nas ask and tell)", WHERE, resume=True)
     workers: int = setting(0, "trials at a time", WHERE, least=0, otherwise="as many as fit", resume=True)
     cpus_per_trial: float = setting(0, "CPU cores of each trial", WHERE, least=0, otherwise="its threads", resume=True)
     gpus_per_trial: float | None = setting(
@@ -135,6 +135,9 @@ class SearchSettings:
     )
     nni_machines: str = setting(
         "", "YAML file of the machines of --nni-service remote", WHERE, metavar="FILE", otherwise="none", resume=True
+    )
+    log: tuple[str, ...] = setting(
+        (), "tensorboard or mlflow: curves, choices and costs, and the front as it grows", OUTPUT, resume=True, otherwise="none"
     )
     keep_weights: str = setting("front", "of which trials; front keeps the references' too", OUTPUT, choices=("front", "all", "none"))
 
@@ -167,7 +170,7 @@ class SearchSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as YAML can hold them."""
-        return {**asdict(self), "objectives": list(self.objectives)}
+        return {**asdict(self), "objectives": list(self.objectives), "log": list(self.log)}
 
 
 SECTIONS = (DATA, GOALS, STRATEGY, WHERE, OUTPUT)
@@ -209,6 +212,8 @@ def resolve_settings(
         merged["objectives"] = [own.get(str(name), name) for name in merged.get("objectives", cls.objectives)]
     if "objectives" in merged:
         merged["objectives"] = tuple(map(str, merged["objectives"]))
+    if "log" in merged:
+        merged["log"] = tuple(map(str, merged["log"]))
     train = {**section.get("train", {}), **given.get("train", {})}
     for name in train:
         if name not in types_of(TrainSettings):

@@ -13,7 +13,10 @@ from se_nas.text import shown
 SCHEMA = 2
 """Version of the ledger's lines. Raise it when an older se-nas would misread new lines. Those of 1 have no checksum."""
 
-ROLES = ("proposal", *REFERENCES, "copy")
+CONFIRM = "confirm"
+"""Role of a confirmation's trials. Searches and their fronts do not see them."""
+
+ROLES = ("proposal", *REFERENCES, "copy", CONFIRM)
 STATUSES = ("complete", "failed", "stopped")
 
 
@@ -24,7 +27,7 @@ class Trial:
     Attributes:
         number: index in the order in which trials were begun, from 0.
         role: ``proposal`` (of the strategy), ``plain`` or ``paper`` (the references), or ``copy`` (population based training:
-            continues another trial's partial training at another learning rate).
+            continues another trial's partial training at another learning rate), ``confirm`` (of `se_nas.api.confirm`).
         architecture: the architecture.
         seed: seed of initialisation, shuffling and augmentation.
         fidelity: how long it was trained, ``{"epochs": 10}``. Trials of different fidelities are never compared.

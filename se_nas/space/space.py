@@ -36,11 +36,12 @@ from se_nas.space.dimensions import Dimensions
 from se_nas.space.extra import Choice, check_choice, check_extra, check_names, choices, first_choice, other_values, words
 from se_nas.space.feasible import FeasibleSet, FeasibleUnion, Prefix
 from se_nas.space.group import make_group, narrowed, set_blocks
+from se_nas.space.own import CarriesOwn
 from se_nas.space.spacefile import load_space
 from se_nas.space.variants import check_alike, cost_of_codes, costs_of_many, extreme_codes, feasible_sets
 
 
-class SearchSpace:
+class SearchSpace(CarriesOwn):
     """A backbone, the sites that may each take an SE block, and the candidate settings of those blocks.
 
     Example:
@@ -324,9 +325,7 @@ class SearchSpace:
 
     def cost_of(self, codes: Sequence[int]) -> Cost:
         """`cost` of option codes, one integer for each gene: the fastest way for one architecture."""
-        if not self.extra:
-            return self._table.of_codes(codes)
-        return cost_of_codes(codes, self.coding.sizes, self._tables)
+        return cost_of_codes(codes, self.coding.sizes, self._tables) if self.extra else self._table.of_codes(codes)
 
     def cost_many(self, codes: Codes) -> Costs:
         """Exact parameters and MACs of many architectures at once.

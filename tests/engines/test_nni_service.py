@@ -115,7 +115,7 @@ def test_two_trials_at_a_time_on_loopback_and_nothing_left(tmp_path) -> None:
         assert trial.complete and trial.worker.startswith("nni:")
         space.build(trial.architecture).load_state_dict(run.load_weights(trial.number), strict=True)
     assert not list((tmp_path / "run" / "nni" / "weights").iterdir())
-    assert run.config["ended"] == "complete" and run.test_scores
+    assert run.config["ended"] == "complete"
 
 
 @pytest.mark.slow

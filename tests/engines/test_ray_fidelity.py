@@ -107,7 +107,6 @@ def test_training_on_real_images_under_asha(tmp_path) -> None:
         digits_space(), trials=8, epochs=4, strategy="random", train=train, out=tmp_path / "run", engine="ray", workers=2, scheduler="asha"
     )
     assert any(t.stopped for t in run.trials) and all(t.fidelity["epochs"] < 4 for t in run.trials if t.stopped)
-    assert set(run.test_scores) <= {t.number for t in run.trials if t.complete}
 
 
 def test_evaluators_that_cannot_pause_are_refused(tmp_path) -> None:

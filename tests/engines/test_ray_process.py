@@ -114,7 +114,6 @@ def test_the_next_search_clears_away_what_a_killed_one_left(tmp_path) -> None:
     assert not temporary(process) and done.stdout == done.stderr == ""
     assert sorted(path.name for path in (tmp_path / "run").iterdir() if path.name not in ("lock", "lock.owner")) == [
         "run.yaml",
-        "test.json",
         "trials.jsonl",
         "weights",
     ]

@@ -65,7 +65,6 @@ def test_training_gives_the_same_networks(tmp_path) -> None:
     here = se_nas.search(digits_space(), out=tmp_path / "here", **arguments)
     there = se_nas.search(digits_space(), out=tmp_path / "there", **arguments, engine="ray", workers=2)
     assert {t.number: t.metrics for t in here.trials} == {t.number: t.metrics for t in there.trials}
-    assert here.test_scores == there.test_scores
     for number in range(3):
         ours, theirs = here.load_weights(number), there.load_weights(number)
         assert ours is not None and theirs is not None

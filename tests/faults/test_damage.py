@@ -152,7 +152,7 @@ def damages(data: bytes, seed: int, cuts: int = 12, flips: int = 30) -> Iterator
         yield bytes(damaged)
 
 
-@pytest.mark.parametrize("name", ["run.yaml", "test.json", "trials.jsonl"])
+@pytest.mark.parametrize("name", ["run.yaml", "trials.jsonl"])
 def test_damaged_bytes_end_in_one_line_and_are_overwritten_by_nothing_that_reads(
     run: Run, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -228,8 +228,7 @@ def test_check_says_what_is_whole_and_changes_nothing(run: Run, capsys: pytest.C
 
 
 def test_check_opens_a_whole_ledger_that_stands_alone(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    for path in (run.path / "run.yaml", run.path / "test.json"):
-        path.unlink()
+    (run.path / "run.yaml").unlink()
     code, out, _ = said(capsys, "check", run.path)
     assert code == 2 and "run.yaml: DAMAGED: is missing" in out and "trials.jsonl: 6 whole trials" in out
     assert said(capsys, "check", run.path.parent)[0] == 2

@@ -159,6 +159,12 @@ def test_what_cannot_be_is_refused(arguments: dict[str, Any], message: str) -> N
         se_choice(8, **{"label": "a", "reductions": [2], **arguments})
 
 
+def test_a_width_that_is_searched_is_refused_with_what_to_do() -> None:
+    """F7."""
+    with frozen_context(), pytest.raises(InputError, match=r"channels: .*is no number of channels; .*where the width is searched"):
+        se_choice(nni.choice("width", [8, 16]), label="a")
+
+
 def test_a_space_or_a_network_becomes_a_model_space_whose_filter_keeps_the_budgets() -> None:
     space = digits_space(share="stage", budgets={"params": "<= +1%"})
     search = strategy.Random(seed=0)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
-from conftest import digits_space
-from ray import tune
+import torch
+from conftest import ROOT, digits_space
+from ray import cloudpickle, tune
 from ray.tune.schedulers import ASHAScheduler, PopulationBasedTraining
+from ray.tune.search import ConcurrencyLimiter, Repeater
 from ray.tune.search.optuna import OptunaSearch
 from reading_docs import blocks
 
@@ -19,6 +27,8 @@ import se_nas
 from se_nas.engines.environment_variables import environment
 from se_nas.engines.ray_tune.cluster import QUIET, own_cluster
 from se_nas.integrations.ray import SeSearcher, architecture, build, cost, define_by_run, param_space
+from se_nas.integrations.shortlist import shortlist
+from se_nas.se.block import GATES, SQUEEZES, SEBlock
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -115,7 +125,7 @@ def test_our_searcher_in_a_tuner(tmp_path) -> None:
     results = fit(tmp_path, {"lr": tune.uniform(0, 1)}, tune.TuneConfig(num_samples=3, search_alg=searcher, reuse_actors=True))
     tried = {architecture(SPACE, result.config["se"]) for result in results}
     assert len(tried) == 3 == len(results) and all(0 <= result.metrics["lr"] <= 1 for result in results)
-    assert searcher._live == {}
+    assert not searcher._live
 
 
 def test_where_there_is_no_block_nothing_else_is_chosen() -> None:
@@ -158,3 +168,192 @@ def test_with_schedulers_and_plain_optuna(tmp_path, kind: str) -> None:
     results = fit(tmp_path, space, config)
     assert len(results) == config.num_samples
     assert all(SPACE.contains(architecture(SPACE, result.config["se"])) for result in results)
+
+
+# What Tune does to a searcher: restores it, wraps it, gives it all kinds of dimensions.
+
+OTHERS = {
+    "lr": tune.loguniform(1e-3, 1e-1),
+    "layers": [tune.randint(1, 9), {"drop": tune.uniform(0, 1)}],
+    "decay": tune.sample_from(lambda spec: spec.config.lr / 10),
+    "fixed": 7,
+}
+
+
+def asked(searcher: SeSearcher, number: int) -> list[dict[str, Any]]:
+    return [searcher.suggest(f"t{i}") for i in range(number)]  # type: ignore[misc]
+
+
+def test_a_searcher_that_tune_stored_first_still_draws_every_dimension_when_restored(tmp_path: Path) -> None:
+    """F1: Tune stores the searcher before it gives it the dimensions, and gives a restored one none."""
+    first = SeSearcher(SPACE)
+    stored = cloudpickle.dumps(first)
+    first.set_search_properties(None, None, OTHERS)
+    first.suggest("a")
+    first.save(str(tmp_path / "state"))
+    second = cloudpickle.loads(stored)
+    second.restore(str(tmp_path / "state"))
+    configs = asked(second, 3)
+    assert configs == asked(first, 3)
+    assert all(1e-3 <= config["lr"] <= 1e-1 and config["decay"] == config["lr"] / 10 for config in configs)
+    third = cloudpickle.loads(stored)
+    third.set_search_properties(None, None, {"lr": 0.5})  # Tuner.restore(..., param_space=...)
+    third.restore(str(tmp_path / "state"))
+    assert third.suggest("b")["lr"] == 0.5  # type: ignore[index]
+
+
+DRIVER = """
+import os, sys, time
+sys.path[:0] = sys.argv[2:4]
+from ray import tune
+from conftest import digits_space
+from se_nas.engines.environment_variables import environment
+from se_nas.engines.ray_tune.cluster import QUIET, own_cluster
+from se_nas.integrations.ray import SeSearcher, cost
+
+space = digits_space(squeeze=["avg", "max"])
+folder = sys.argv[1]
+
+def train(config):
+    with open(os.path.join(folder, "begun"), "a") as file:
+        file.write(repr(type(config["lr"])) + "\\n")
+    time.sleep(0.1)
+    tune.report({"accuracy": config["lr"] + cost(space, config["se"]).params / 1e6})
+
+if __name__ == "__main__":
+    os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "0"
+    with environment(QUIET), own_cluster(cpus=2, gpus=0, threads=1):
+        path = os.path.join(folder, "tune", "killed")
+        if os.path.exists(path):
+            tuner = tune.Tuner.restore(path, trainable=train)
+        else:
+            tuner = tune.Tuner(
+                train,
+                param_space={"lr": tune.uniform(0.1, 0.2), "deep": [tune.choice([1, 2])]},
+                tune_config=tune.TuneConfig(num_samples=10, search_alg=SeSearcher(space), max_concurrent_trials=1, reuse_actors=True),
+                run_config=tune.RunConfig(storage_path=os.path.join(folder, "tune"), name="killed", verbose=0),
+            )
+        results = tuner.fit()
+        assert not results.errors, results.errors
+        for result in results:
+            assert 0.1 <= result.config["lr"] <= 0.2 and result.config["deep"][0] in (1, 2), result.config
+            assert result.metrics["accuracy"] > 0.1
+        print("tried", len({str(result.config["se"]) for result in results}))
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_experiment_goes_on_in_a_new_process(tmp_path: Path) -> None:
+    (tmp_path / "driver.py").write_text(DRIVER)
+    command = [sys.executable, str(tmp_path / "driver.py"), str(tmp_path), str(ROOT), str(ROOT / "tests")]
+    surroundings = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    first = subprocess.Popen(command, env=surroundings, start_new_session=True)
+    begun = tmp_path / "begun"
+    while not (begun.exists() and len(begun.read_text().splitlines()) >= 5):
+        assert first.poll() is None
+        time.sleep(0.1)
+    first.kill()
+    first.wait()
+    second = subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=300)
+    assert second.returncode == 0, second.stderr[-3000:]
+    assert "tried 10" in second.stdout
+    assert set(begun.read_text().splitlines()) == {"<class 'float'>"}
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(first.pid, signal.SIGKILL)  # what Ray left of the first
+
+
+def test_domains_at_any_depth_are_drawn_and_a_grid_is_refused() -> None:
+    searcher = SeSearcher(SPACE)
+    searcher.set_search_properties(None, None, {**OTHERS, "by_size": tune.sample_from(lambda spec: len(spec.config.se))})
+    for config in asked(searcher, 3):
+        number, deeper = config["layers"]
+        assert number in range(1, 9) and 0 <= deeper["drop"] <= 1 and config["fixed"] == 7
+        assert config["by_size"] == len(config["se"])
+    with pytest.raises(
+        se_nas.InputError, match=r"param_space, opt.bs: no search_alg of Tune runs a grid_search; take tune.choice\(\[8, 16\]\)"
+    ):
+        SeSearcher(SPACE).set_search_properties(None, None, {"opt": {"bs": tune.grid_search([8, 16])}})
+
+
+def complete(searcher: Any, trial: str, config: dict[str, Any], **metrics: float) -> None:
+    searcher.on_trial_complete(trial, {**metrics, "training_iteration": 1, "config": config})
+
+
+def test_it_repeats_over_seeds_and_learns_from_the_mean(tmp_path: Path) -> None:
+    searcher = SeSearcher(SPACE, ["accuracy", "max:f1"], seed=5, repeats=3)
+    searcher.set_search_properties(None, None, OTHERS)
+    configs = asked(searcher, 4)
+    searcher.save(str(tmp_path / "state"))
+    restored = SeSearcher(SPACE, ["accuracy", "max:f1"], seed=5, repeats=3)
+    restored.restore(str(tmp_path / "state"))
+    configs += [restored.suggest("t4"), restored.suggest("t5")]  # type: ignore[list-item]
+    assert [config["seed"] for config in configs] == [5, 6, 7, 5, 6, 7]
+    for three in (configs[:3], configs[3:]):
+        assert len({repr({**config, "seed": 0}) for config in three}) == 1
+    assert configs[0]["se"] != configs[3]["se"] and configs[0]["lr"] != configs[3]["lr"]
+    for number, config in enumerate(configs):
+        complete(restored, f"t{number}", config, accuracy=0.1 * number, f1=0.5)
+    _, losses, trials = restored._strategy.finished
+    assert trials.tolist() == [3, 3] and losses[:, 0] == pytest.approx([-0.1, -0.4])
+
+
+def test_tunes_own_wrappers() -> None:
+    """F8: a Repeater hands on the mean of one metric, under the name that the searcher gives."""
+    limited = ConcurrencyLimiter(Repeater(SeSearcher(SPACE, ["accuracy", "params"]), repeat=2), max_concurrent=2)
+    limited.set_search_properties(None, None, OTHERS)
+    for number, config in enumerate([limited.suggest("a"), limited.suggest("b")]):
+        assert config["__trial_index__"] == number
+        complete(limited, "ab"[number], config, accuracy=0.2 + 0.2 * number)
+    assert limited.searcher.searcher._strategy.finished[1][:, 0] == pytest.approx([-0.3])
+    several = Repeater(SeSearcher(SPACE, ["accuracy", "max:f1"]), repeat=2)
+    several.set_search_properties(None, None, {})
+    several.suggest("a")
+    several.suggest("b")
+    complete(several, "a", {}, accuracy=0.2, f1=0.2)
+    with pytest.raises(se_nas.InputError, match=r"Repeater: Tune's Repeater hands on one metric, and this search measures accuracy and f1"):
+        complete(several, "b", {}, accuracy=0.2, f1=0.2)
+
+
+def test_a_trial_that_took_over_another_ones_architecture_is_not_learned_from() -> None:
+    """F9: what population based training does to a config when it copies a better trial."""
+    searcher = SeSearcher(SPACE, ["accuracy"])
+    mine, other = asked(searcher, 2)
+    complete(searcher, "t0", {**mine, "se": other["se"]}, accuracy=0.9)
+    complete(searcher, "t1", other, accuracy=0.8)
+    assert searcher._strategy.finished[1].tolist() == [[-0.8]]
+
+
+def test_what_was_registered_in_the_driver_is_known_on_the_workers(tmp_path: Path) -> None:
+    """F6."""
+    se_nas.register_squeeze("half", lambda x: x.mean((2, 3)) / 2)
+    se_nas.register_gate("cosine", lambda x: x.cos())
+    try:
+        space = digits_space(share="network", squeeze=["half"], gate=["cosine"], allow_none=False)
+
+        def build_it(config: dict[str, Any]) -> None:
+            model = build(space, config["se"])
+            gate = next(module.gate for module in model.modules() if isinstance(module, SEBlock))
+            tune.report({"params": sum(p.numel() for p in model.parameters()), "gate": float(gate(torch.zeros(1)))})
+
+        results = fit(tmp_path, {"se": param_space(space)}, tune.TuneConfig(num_samples=2), build_it)
+        assert {result.metrics["params"] for result in results} <= {space.cost(each).params for each in space.enumerate()}
+        assert all(result.metrics["gate"] == 1.0 for result in results)
+    finally:
+        del SQUEEZES["half"], GATES["cosine"]
+
+
+def test_a_shortlist_keeps_the_budgets_for_any_searcher(tmp_path: Path) -> None:
+    space = digits_space(gate=["sigmoid", "tanh"], budgets={"params": "<= +0.8%"})
+    short = shortlist(space, 12, seed=3)
+    assert len(short) == 12 and short == shortlist(space, 12, seed=3) and json.loads(json.dumps(short)) == short
+    for name, choices in short.items():
+        arch = architecture(space, choices)
+        assert arch.id == name and space.is_feasible(arch)
+    few = digits_space(share="network", budgets={"params": "<= +0.8%"})
+    assert set(shortlist(few, 100)) == {arch.id for arch in few.enumerate()}
+
+    def within(config: dict[str, Any]) -> None:
+        tune.report({"params": cost(space, short[config["se"]]).params})
+
+    results = fit(tmp_path, {"se": tune.choice(list(short))}, tune.TuneConfig(num_samples=3), within)
+    assert all(result.metrics["params"] <= space.budgets[0].limit for result in results)

@@ -136,12 +136,14 @@ def test_json_has_stable_keys_and_only_json_types(make_run: MakeRun) -> None:
         "trade",
         "trials",
         "noise",
+        "verdict",
         "references",
         "best",
         "hypervolume",
         "front",
         "effects",
         "failed",
+        "out",
     }
     assert data["status"] == "complete"
     assert data["trials"] == {"finished": 24, "failed": 2, "stopped": 0, "planned": 24}

@@ -1,0 +1,103 @@
+"""The verdict of a confirmation in sentences, and its trainings as they end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from se_nas.goals.objective import Objective
+from se_nas.report.facts import Facts
+from se_nas.report.words import NBSP, amount, clean, duration, heading, is_share, percent, significant
+from se_nas.run.observer import Observer
+from se_nas.run.run import Run
+from se_nas.run.trial import Trial
+from se_nas.run.verdict import Confirmed, Difference, Verdict
+from se_nas.space.budget import METRICS
+
+
+def verdict_sentences(facts: Facts, verdict: Verdict | None, around: str = "±") -> list[str]:
+    """Which finalists are better than the references; empty without a confirmation.
+
+    Example:
+        Confirmed on the test split: trial 17 is better than plain (+1.20 ± 0.60 points) for +0.3 % params.
+    """
+    measured = facts.front.measured
+    if verdict is None or measured is None:
+        return []
+    split = "the test split" if verdict.test else "the validation split (there is no test split)"
+    if not any(row.over_plain or row.over_paper for row in verdict.rows):
+        return [f"Confirmation on {split}: {len(verdict.seeds)} of {verdict.planned} seeds are complete; it takes 2 at least."]
+    words = _Words(facts, measured, around)
+    said = []
+    for reference in ("plain", "paper"):
+        compared = [(row, getattr(row, f"over_{reference}")) for row in verdict.finalists]
+        found = [(row, difference) for row, difference in compared if difference]
+        better = [words.against(row, difference) for row, difference in found if difference.low > 0]
+        worse = [words.against(row, difference) for row, difference in found if difference.high < 0]
+        open_ = [words.against(row, difference) for row, difference in found if not difference.told]
+        if better:
+            said.append(f"Better than {reference}: {'; '.join(better)}.")
+        elif found:
+            said.append(f"No finalist is better than {reference} by more than noise.")
+        said += [f"Worse than {reference}: {'; '.join(worse)}."] if worse else []
+        said += [f"Not told apart from {reference}: {'; '.join(open_)}."] if open_ else []
+    state = "" if verdict.complete else f"; unfinished, {verdict.planned} seeds are planned"
+    how = (
+        f"Confirmed on {split}: {len(verdict.seeds)} fresh seeds of {verdict.epochs} epochs, differences within a seed, "
+        f"95 % intervals that hold together (Dunnett's correction for the number of finalists){state}."
+    )
+    failed = [f"Failed in the confirmation: {', '.join(map(clean, verdict.failed))}."] if verdict.failed else []
+    return [how, *said, *failed]
+
+
+class _Words:
+    """Says differences on one metric."""
+
+    def __init__(self, facts: Facts, measured: Objective, around: str) -> None:
+        self._facts, self._around, self._share = facts, around, is_share(measured.name)
+
+    def against(self, row: Confirmed, difference: Difference) -> str:
+        """``trial 17 (+1.20 ± 0.60 points; params +0.3 %, MACs +0.02 %)``"""
+        half = (difference.high - difference.low) / 2
+        unit = f"{NBSP}points" if self._share else ""
+        sign = "+" if difference.estimate > 0 else ""
+        size = f"{sign}{self._number(difference.estimate)}{NBSP}{self._around}{NBSP}{self._number(half)}{unit}"
+        return f"{clean(row.name)} ({'; '.join([size, *self._costs(row.costs)])})"
+
+    def _number(self, value: float) -> str:
+        return f"{100 * value:.2f}" if self._share else significant(value, 2)
+
+    def _costs(self, costs: Mapping[str, float]) -> list[str]:
+        ratios = {cost: self._facts.over_plain(costs, cost) for cost in METRICS}
+        said = [f"{heading(cost)} {percent(ratio)}" for cost, ratio in ratios.items() if ratio is not None]
+        return [", ".join(said)] if said else []
+
+
+class ConfirmationLines(Observer):
+    """A line for each training of a confirmation. Views inherit it."""
+
+    _confirmation: Mapping[str, Any] | None = None
+    _ended = 0
+
+    def confirmation_started(self, run: Run) -> None:
+        asked = self._confirmation = run.config["confirm"]
+        self._ended = len(run.confirmed)
+        names, seeds = list(asked["architectures"]), asked["seeds"]
+        before = f", {self._ended} of them finished before" if self._ended else ""
+        self.line(f"{len(names) * len(seeds)} trainings of {asked['epochs']} epochs{before}: {', '.join(names)}, {len(seeds)} seeds each")
+
+    def line(self, text: str) -> None:
+        """Print one line."""
+        self.note(text)
+
+    def confirmed(self, trial: Trial) -> None:
+        """A training of the confirmation has ended."""
+        asked = self._confirmation or {}
+        self._ended += 1
+        names = [name for name, data in asked["architectures"].items() if data == trial.architecture.to_json()]
+        whole = len(asked["architectures"]) * len(asked["seeds"])
+        scores = {name: value for name, value in trial.metrics.items() if is_share(name) or len(trial.metrics) < 3}
+        parts = [f"{heading(name).replace('_', ' ')} {amount(name, value)}" for name, value in scores.items()] or [
+            f"failed: {clean(trial.error)}"
+        ]
+        self.line(f"{self._ended}/{whole}  {'  '.join([*names, f'seed {trial.seed}', *parts, duration(trial.seconds)])}")

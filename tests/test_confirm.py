@@ -1,0 +1,139 @@
+"""Confirmations: real trainings, resumed, beside a search that goes on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from conftest import digits_space
+
+import se_nas
+from se_nas.cli import main
+from se_nas.evaluate import Evaluation, Report
+from se_nas.run.effects import Effect, Effects
+from se_nas.run.finalists import best_predicted, only_paying
+from se_nas.run.run import Run
+from se_nas.run.trial import CONFIRM
+from se_nas.se.spec import SESpec
+from se_nas.space.architecture import Architecture
+
+
+class Truth:
+    """Accuracy grows with each SE block, most with ratio 4; seeds differ far more. Ends with Ctrl-C after so many calls."""
+
+    def __init__(self, calls: int = 10**6) -> None:
+        self.calls = calls
+
+    def __call__(self, architecture: Architecture, seed: int, fidelity: Mapping[str, int], device: str, report: Report) -> Evaluation:
+        if self.calls == 0:
+            raise KeyboardInterrupt
+        self.calls -= 1
+        gain = sum(0.01 + 0.02 * (spec.reduction == 4) for _, spec in architecture if spec)
+        wiggle = int(architecture.id, 16) * (seed + 1) % 97 / 97
+        return Evaluation({"accuracy": 0.5 + gain + 0.1 * (seed % 3) + 0.004 * wiggle})
+
+
+def searched(tmp_path: Path, **arguments: object) -> Run:
+    return se_nas.search(digits_space(), evaluator=Truth(), trials=20, out=tmp_path / "run", **arguments)  # type: ignore[arg-type]
+
+
+def test_finalists_are_found_better_and_the_search_is_as_before(tmp_path: Path) -> None:
+    run = searched(tmp_path)
+    before, front = run.trials, [entry.number for entry in run.front.front]
+    run = se_nas.confirm(run.path, top=2, seeds=3, epochs=7, evaluator=Truth())
+    verdict = run.verdict()
+    assert verdict.complete and not verdict.test and verdict.seeds == (1, 2, 3) and verdict.epochs == 7
+    assert all(row.over_plain.low > 0 for row in verdict.finalists) and len(verdict.finalists) == 2
+    assert run.trials == before and [entry.number for entry in run.front.front] == front
+    assert [t.number for t in run.confirmed] == list(range(20, 32)) and {t.role for t in run.confirmed} == {CONFIRM}
+    assert [t.seed for t in run.confirmed[:5]] == [1, 1, 1, 1, 2] and run.confirmed[0].architecture == before[0].architecture
+    more = se_nas.resume(run.path, trials=24, evaluator=Truth())
+    assert [t.number for t in more.trials] == [*range(20), 32, 33, 34, 35] and len(more.confirmed) == 12
+    undisturbed = se_nas.search(digits_space(), evaluator=Truth(), trials=24, out=tmp_path / "other")
+    assert [t.architecture for t in more.trials] == [t.architecture for t in undisturbed.trials]
+
+
+def test_goes_on_where_it_stopped_and_takes_more_seeds(tmp_path: Path) -> None:
+    run = searched(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        se_nas.confirm(run.path, seeds=2, evaluator=Truth(6))
+    assert len(Run.open(run.path).confirmed) == 6 and not Run.open(run.path).verdict().complete
+    whole = se_nas.confirm(run.path, evaluator=Truth())
+    assert len(whole.confirmed) == 10 and whole.verdict().complete
+    first = whole.confirmed
+    with pytest.raises(se_nas.InputError, match="begun with epochs 3: the test split has been looked at"):
+        se_nas.confirm(run.path, epochs=9, evaluator=Truth())
+    more = se_nas.confirm(run.path, seeds=4, evaluator=Truth())
+    assert more.confirmed[:10] == first and more.verdict().seeds == (1, 2, 3, 4)
+    with pytest.raises(se_nas.InputError, match="4 seeds were begun"):
+        se_nas.confirm(run.path, seeds=3, evaluator=Truth())
+
+
+def test_real_trainings_are_scored_on_the_test_split_here_alone(finished_run: Run, tmp_path: Path, capsys) -> None:
+    path = shutil.copytree(finished_run.path, tmp_path / "run")
+    assert main(["confirm", str(path), "--top", "1", "--seeds", "2"]) == 0
+    said = capsys.readouterr()
+    assert "6/6" in said.err and "Confirmed on the test split: 2 fresh seeds" in " ".join(said.out.split())
+    run = Run.open(path)
+    assert all({"accuracy", "test_accuracy", "test_loss"} <= set(t.metrics) for t in run.confirmed) and len(run.confirmed) == 6
+    assert main(["show", str(path), "--json"]) == 0
+    verdict = json.loads(capsys.readouterr().out)["verdict"]
+    assert verdict["test"] and verdict["complete"] and len(verdict["rows"]) == 3
+    number = run.confirmed[-1].number
+    assert main(["export", str(path), "--trial", str(number), "-o", str(tmp_path / "net"), "--no-proof"]) == 0
+    assert f"| test accuracy | {run.confirmed[-1].metrics['test_accuracy']:.4f} |" in (tmp_path / "net/README.md").read_text()
+    assert main(["resume", str(path), "--trials", "7"]) == 0  # which keeps the confirmed weights
+    assert all(run.weights_path(t.number).exists() for t in run.confirmed)
+    assert main(["report", str(path)]) == 0 and "<h2>Verdict</h2>" in (path / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"seeds": 1}, "1 is not a whole number from 2"),
+        ({"top": 0}, "0 is not a whole number from 1"),
+        ({"epochs": True}, "True is not a whole number"),
+        ({"paying": True}, "effects say of no site"),
+        ({"colour": 1}, "unknown argument 'colour'"),
+    ],
+)
+def test_what_cannot_be_confirmed(tmp_path: Path, arguments: dict, message: str) -> None:
+    run = se_nas.search(digits_space(), evaluator=Truth(), trials=4, out=tmp_path / "run")
+    with pytest.raises(se_nas.InputError, match=message):
+        se_nas.confirm(run.path, evaluator=Truth(), **arguments)
+    assert not Run.open(run.path).confirmed and "confirm" not in Run.open(run.path).config
+
+
+def test_nothing_to_confirm(tmp_path: Path) -> None:
+    run = se_nas.search(digits_space(), evaluator=Truth(), trials=2, out=tmp_path / "two")
+    with pytest.raises(se_nas.InputError, match="nothing but the references was tried"):
+        se_nas.confirm(run.path, evaluator=Truth())
+    run = se_nas.search(digits_space(), evaluator=Truth(), trials=1, out=tmp_path / "run")
+    with pytest.raises(se_nas.InputError, match="has not trained both references yet"):
+        se_nas.confirm(run.path, evaluator=Truth())
+    with pytest.raises(se_nas.InputError, match="an evaluator of its own"):
+        se_nas.confirm(run.path)
+
+
+def effect(group: str | None, field: str | None, value: object, estimate: float, half: float = 0.001) -> Effect:
+    return Effect(group, field, value, estimate, estimate - half, estimate + half, 5, 5)
+
+
+def test_the_best_predicted_and_the_lean_one() -> None:
+    space = digits_space(squeeze=["avg"], budgets={"params": "<= +1.5%"})
+    names = [group.name for group in space.groups]
+    gains = dict(zip(names, (0.02, -0.01, 0.01), strict=True))
+    sites = tuple(effect(name, None, None, gain) for name, gain in gains.items())
+    values = tuple(effect(name, "reduction", ratio, gain) for name in names for ratio, gain in ((4, 0.004), (8, -0.004)))
+    effects = Effects("accuracy", 30, 30, 30, 0.5, 0.001, False, sites, values)
+
+    def worth(architecture: Architecture) -> float:
+        return sum(gains[name] + {4: 0.002, 8: -0.002}[spec.reduction] for name, spec in architecture if spec)
+
+    assert best_predicted(space, effects) == max(space.enumerate(), key=worth)
+    whole = Architecture.of(dict.fromkeys(names, SESpec(8)))
+    assert [spec is not None for _, spec in only_paying(whole, effects)] == [True, False, True]
+    assert only_paying(Architecture.of(dict.fromkeys(names)), effects) is None and only_paying(whole, None) is None
