@@ -18,8 +18,8 @@ from typing import Any, NoReturn
 
 from se_nas.asking import add_ask_flags, add_tell_flags, ask_command, tell_command
 from se_nas.errors import InputError
-from se_nas.run.settings import DATA, SECTIONS, STRATEGY, WHERE, SearchSettings, changeable, resolve_settings
-from se_nas.setting import Row, add_flags, flags_of, settings_of
+from se_nas.run.settings import SECTIONS, SearchSettings, changeable, resolve_settings
+from se_nas.setting import add_flags, flags_of, settings_of
 from se_nas.text import cut, flat
 
 DESCRIPTION = "Find where Squeeze-and-Excitation blocks pay in a network, and with which settings."
@@ -108,14 +108,11 @@ def _parser() -> argparse.ArgumentParser:
     groups = _add_search_flags(sub)
     groups["output"].add_argument("--quiet", action="store_true", help="show nothing but errors")
 
-    text = "measure how far single trials of a space can be trusted, before a search"
-    sub = command("reliability", _reliability, text, "SPACE", space)
+    sub = command("reliability", _reliability, "measure how far single trials of a space can be trusted", "SPACE", space)
     sub.add_argument("--architectures", type=int, default=8, metavar="N", help="how many, both references among them (default: 8)")
     sub.add_argument("--seeds", type=int, default=2, metavar="N", help="of each (default: 2)")
     sub.add_argument("--truth", type=int, default=0, metavar="EPOCHS", help="also train them as long as in the end, and compare")
-    groups = {section: sub.add_argument_group(section) for section in (DATA, STRATEGY, WHERE)}
-    add_flags(groups, (row for row in settings_of(SearchSettings).values() if _of_a_trial(row)))
-    sub.add_argument("--out", metavar="DIR", help="directory of its runs; the same one again goes on (default: a new one below runs/)")
+    _add_search_flags(sub)
     sub.add_argument("--quiet", action="store_true", help="show nothing but the result and errors")
 
     sub = command("resume", _resume, "go on with a search that was stopped, or add trials to one", "RUN", run)
@@ -249,8 +246,8 @@ def _search(args: argparse.Namespace) -> None:
     _watch(out, args.quiet, lambda view: start(space, settings, out, observer=view, about=about))
 
 
-def _asked_search(args: argparse.Namespace) -> tuple[Any, SearchSettings, Path]:
-    """The space, the settings and the directory that the arguments name."""
+def _asked_search(args: argparse.Namespace, new: bool = True) -> tuple[Any, SearchSettings, Path]:
+    """The space, the settings and the directory that the arguments name; ``new``: nothing may be in it."""
     from se_nas.api import default_directory
     from se_nas.run.run import Run
     from se_nas.space.budget import split_budget
@@ -261,7 +258,8 @@ def _asked_search(args: argparse.Namespace) -> tuple[Any, SearchSettings, Path]:
     flags = flags_of(args, settings_of(SearchSettings).values())
     settings = resolve_settings(section, f"{args.space}, search", flags)
     out = Path(args.out) if args.out else default_directory(Path(args.space).stem)
-    Run.check_free(out)
+    if new:
+        Run.check_free(out)
     space = SearchSpace.from_dict(arguments, args.space)
     try:
         space = space.with_budgets(dict(map(split_budget, args.budget)))
@@ -281,24 +279,13 @@ def _new(args: argparse.Namespace) -> None:
     print(start(space, replace(settings, engine="outside"), out, nobody, about=about).path)
 
 
-def _of_a_trial(row: Row) -> bool:
-    """Whether a setting decides what a trial is, or where it runs; and ``trials``: how many are planned."""
-    return (row.about.section in (DATA, WHERE) and row.name not in ("evaluator", "repeats")) or row.name in ("seed", "trials")
-
-
 def _reliability(args: argparse.Namespace) -> None:
-    from se_nas.api import default_directory, reliability
+    from se_nas.api import reliability
     from se_nas.report.live import make_view
     from se_nas.report.reliability import show_reliability
     from se_nas.report.words import wrapped
-    from se_nas.space.space import SearchSpace
-    from se_nas.space.spacefile import load_space
 
-    arguments, section = load_space(args.space)
-    flags = flags_of(args, filter(_of_a_trial, settings_of(SearchSettings).values()))
-    settings = resolve_settings({**section, "strategy": "random"}, f"{args.space}, search", flags)
-    out = Path(args.out) if args.out else default_directory(f"reliability-{Path(args.space).stem}")
-    space = SearchSpace.from_dict(arguments, args.space)
+    space, settings, out = _asked_search(args, new=False)
     runs = reliability(space, settings, out, args.architectures, args.seeds, args.truth, make_view(args.quiet))
     for text in show_reliability(*runs, settings.trials, {"epochs": args.truth}):
         print("\n".join(wrapped(text, 100)))
