@@ -180,8 +180,9 @@ def _add_search_flags(sub: argparse.ArgumentParser) -> dict[str, Any]:
 
 def _check(args: argparse.Namespace) -> None:
     if os.path.isdir(args.space):
-        _check_run(Path(args.space))
-        return
+        from se_nas.report.whole import show_whole
+
+        return show_whole(Path(args.space))
     from se_nas.report.space_table import show_space
     from se_nas.space.space import SearchSpace
     from se_nas.space.spacefile import load_space
@@ -192,22 +193,6 @@ def _check(args: argparse.Namespace) -> None:
         warnings.simplefilter("ignore", UserWarning)  # what it says of blocks left out is shown below
         space = SearchSpace.from_dict(arguments, args.space)
     show_space(space)
-
-
-def _check_run(path: Path) -> None:
-    """Say what of a run is whole. It repairs nothing.
-
-    Raises:
-        InputError: if something is damaged.
-    """
-    from se_nas.run.check import check_run
-
-    found = check_run(path)
-    for one in found:
-        state = "" if one.whole else "DAMAGED: "
-        print(flat(f"{one.file}: {state}{one.said}{f'; {one.fix}' if one.fix else ''}"))
-    if damaged := [one.file for one in found if not one.whole]:
-        raise InputError(f"damaged: {cut(', '.join(damaged), 300)}", "see above what to do; nothing was changed", str(path))
 
 
 def _sites(args: argparse.Namespace) -> None:

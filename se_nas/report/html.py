@@ -57,7 +57,7 @@ def page(facts: Facts) -> str:
     """The whole document as HTML."""
     style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
     title = f"SE search: {facts.subject}"
-    parts = (_verdict, _summary, _figures, _effects, _front, _choices, _on, _made)
+    parts = (_verdict, _effects, _summary, _figures, _front, _choices, _on, _made)
     body = "\n".join([_header(facts, title), *(part(facts) for part in parts)])
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{MADE_BY}\n'
