@@ -1,3 +1,96 @@
-def print_table(plan, lines):
+"""Tables of `reliability.py`: each evaluation held against itself with other seeds, and against the truth, good and bad."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from statistics import fmean
+from typing import Any
+
+from reliability_plans import Plan
+
+from se_nas.run.reliability import Estimate, Reliability, components, measure
+
+Line = Mapping[str, Any]
+METRICS = ("accuracy", "loss")
+
+
+def rows(lines: Iterable[Line], evaluation: str, metric: str) -> dict[str, dict[int, float]]:
+    """Architecture -> seed -> value."""
+    found: dict[str, dict[int, float]] = {}
     for line in lines:
-        print(line)
+        if line["evaluation"] == evaluation and metric in line:
+            found.setdefault(line["architecture"], {})[line["seed"]] = line[metric]
+    return found
+
+
+def seconds(lines: Iterable[Line], evaluation: str) -> float:
+    """Mean CPU time of a training, NaN without any."""
+    known = [line["seconds"] for line in lines if line["evaluation"] == evaluation]
+    return fmean(known) if known else float("nan")
+
+
+def mean_icc(found: Reliability, seeds: int) -> float:
+    """ICC of the mean of so many seeds (Spearman and Brown)."""
+    single = found.icc.value
+    return seeds * single / (1 + (seeds - 1) * single) if single else 0.0
+
+
+def print_table(plan: Plan, lines: list[Line]) -> None:
+    """In Markdown. Of a part without a truth, the mean metrics of each recipe."""
+    truth = next((recipe.name for recipe in plan.recipes if recipe.truth), None)
+    if truth is None:
+        print_recipes(plan, lines)
+        return
+    cost = seconds(lines, truth)
+    print(
+        "| evaluation | metric | cost | seeds | deviation of architectures | ICC paired | unpaired | tau of two seeds | tau to the truth |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
+    for recipe in plan.recipes:
+        for metric in METRICS:
+            right = rows(lines, truth, f"test_{metric}") if not recipe.truth else None
+            name = f"test_{metric}" if recipe.truth else metric
+            values = rows(lines, recipe.name, name)
+            found = measure(values, right)
+            if found is None:
+                continue
+            share = seconds(lines, recipe.name) / cost
+            seeds = max(map(len, values.values()))
+            size = f"{100 * found.spread:.2f} points" if metric == "accuracy" else f"{found.spread:.4f}"
+            cells = [recipe.name, name.replace("_", " "), f"{share:.2f}", str(seeds), size]
+            cells += [said(found.icc), said(found.icc_unpaired), said(found.tau), said(found.truth) if right else "the truth"]
+            print(f"| {' | '.join(cells)} |")
+    for metric in METRICS:
+        values = rows(lines, truth, f"test_{metric}")
+        if found := measure(values):
+            seeds = max(map(len, values.values()))
+            print(f"\nThe truth's {metric}: ICC of the mean of its {seeds} seeds {mean_icc(found, seeds):.2f}.", end="")
+    print()
+    decisions(plan, lines, truth)
+
+
+def decisions(plan: Plan, lines: list[Line], truth: str) -> None:
+    """What a decision between two typical architectures costs: paired and unpaired seeds, and the same in trainings of the truth."""
+    print("\n| evaluation | metric | seeds to tell two typical ones apart, paired | unpaired | paired, in trainings of the truth |")
+    print("|---|---|---|---|---|")
+    for recipe in plan.recipes:
+        for metric in METRICS:
+            found = components(list(rows(lines, recipe.name, metric).values()))
+            if found is None:
+                continue
+            paired, unpaired = (7.84 * noise / found.between if found.between else float("inf") for noise in (found.residual, found.within))
+            share = seconds(lines, recipe.name) / seconds(lines, truth)
+            print(f"| {recipe.name} | {metric} | {max(1, paired):.1f} | {max(1, unpaired):.1f} | {max(1, paired) * share:.2f} |")
+
+
+def print_recipes(plan: Plan, lines: list[Line]) -> None:
+    print(f"| rates | {' | '.join(f'loss of {name}' for name in plan.architectures)} |")
+    print(f"|---|{'---|' * len(plan.architectures)}")
+    for recipe in plan.recipes:
+        values = rows(lines, recipe.name, "loss")
+        cells = [f"{fmean(values[name].values()):.4f}" if name in values else "" for name in plan.architectures]
+        print(f"| {recipe.name} | {' | '.join(cells)} |")
+
+
+def said(found: Estimate | None) -> str:
+    return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})" if found else ""

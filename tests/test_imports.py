@@ -18,7 +18,7 @@ from se_nas.evaluate import Evaluation, Report
 from se_nas.space.architecture import Architecture
 
 FLOORS = [
-    ["text", "signals"],
+    ["text"],
     ["errors"],
     ["files"],
     ["reading"],
@@ -32,7 +32,6 @@ FLOORS = [
     ["oneshot"],
     ["engines", "integrations"],
     ["api"],
-    ["commands"],
     ["cli"],
     ["__main__"],
 ]

@@ -44,7 +44,7 @@ def ranking(path: Path, evaluator: Evaluator, settings: SearchSettings, device: 
             raise InputError("is damaged: it holds no ranking", FIX, str(file))
         if kept["asked"] >= settings.trials:
             return tuple(map(Architecture.from_json, kept["architectures"]))
-    found = search_one_shot(evaluator.space, settings, evaluator.data, settings.trials, device, report)
+    found = search_one_shot(evaluator.space, settings, evaluator.data, settings.trials, device, report, evaluator.start)
     _keep(found, file, settings.trials)
     return found.architectures
 

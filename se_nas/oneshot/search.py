@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import update_bn
 
 from se_nas.errors import known
 from se_nas.evaluate import Report
 from se_nas.evaluate.batches import eval_batches, resident
 from se_nas.evaluate.data import Data
 from se_nas.evaluate.device import choose_threads, find_device, reproducible
+from se_nas.evaluate.start import load_start
 from se_nas.evaluate.training import scores_of
 from se_nas.oneshot import ONE_SHOT, faults
 from se_nas.oneshot.expected_cost import ExpectedCost
@@ -35,6 +37,9 @@ REACH = 6.0
 
 WARM_UP = 4
 """The first quarter of the epochs trains only weights, no choices."""
+
+RECALIBRATING = 8
+"""Batches from which the batch norms of an architecture that is drawn from a supernet get statistics of their own."""
 
 SAMPLED = 64
 """At least so many architectures are drawn to rank a supernet trained on random paths."""
@@ -56,7 +61,13 @@ class OneShotResult:
 
 
 def search_one_shot(
-    space: SearchSpace, settings: SearchSettings, data: Data, count: int, device: str = "cpu", report: Report | None = None
+    space: SearchSpace,
+    settings: SearchSettings,
+    data: Data,
+    count: int,
+    device: str = "cpu",
+    report: Report | None = None,
+    start: Mapping[str, Tensor] | None = None,
 ) -> OneShotResult:
     """Train a supernet's weights on ``data.train`` and its choices on ``data.val``, then rank architectures.
 
@@ -71,6 +82,7 @@ def search_one_shot(
         count: number of architectures to return; fewer if the space has no more.
         device: ``cpu`` or ``cuda:N``.
         report: called after each epoch.
+        start: the plain network's weights, with which the supernet begins as single networks do.
 
     Raises:
         InputError: for a strategy that is not one-shot, a missing extra, or a wrong cost setting.
@@ -84,6 +96,8 @@ def search_one_shot(
     threads = settings.threads or choose_threads(space.plain_cost.macs, settings.train.batch_size)
     with reproducible(settings.seed, place, threads), _seeded(settings.seed), faults.quiet(), faults.interruptible():
         model = SEModelSpace(space)
+        if start is not None:
+            load_start(model.network, start)
         near = resident(data, place)
         loaders = [Batches(near, split, settings.train, place) for split in ("train", "val")]
         strategy = _MAKE[name](REACH / (max(map(len, loaders)) * (epochs - epochs // WARM_UP)), epochs // WARM_UP)
@@ -99,7 +113,7 @@ def search_one_shot(
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        training = SupernetTraining(settings.train, cost, settings.cost_weight)
+        training = SupernetTraining(settings.train, cost, settings.cost_weight, start is not None)
         evaluator = Lightning(training, trainer, train_dataloaders=loaders[0], val_dataloaders=loaders[1])
         strategy(RawFormatModelSpace(model, evaluator), SequentialExecutionEngine())
         model.to(place)  # Lightning leaves it on the CPU
@@ -148,10 +162,14 @@ def _best_drawn(
     space = model.space
     codes = space.sample_many(settings.seed, max(SAMPLED, 4 * count))
     drawn = {architecture.id: architecture for architecture in map(space.decode, codes)}
-    model.eval()
+    fresh = settings.train.frozen(started=settings.start != "scratch") == "none"
+    sample = [images for images, _ in islice(eval_batches(data, data.train, 2 * settings.train.batch_size, device), RECALIBRATING)]
     scored: list[tuple[float, float, int, Architecture]] = []
     for architecture in drawn.values():
         model.draw(architecture)
+        if fresh:  # the statistics of its batch norms are a mixture over all architectures
+            update_bn(sample, model)
+        model.eval()
         right, loss = torch.zeros((), device=device), torch.zeros((), device=device)
         for images, labels in eval_batches(data, data.val, 2 * settings.train.batch_size, device):
             scores = scores_of(model(images))

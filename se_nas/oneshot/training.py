@@ -14,7 +14,7 @@ from se_nas.evaluate import Report
 from se_nas.evaluate.batches import Batch, steps_per_epoch, train_batches
 from se_nas.evaluate.data import Data
 from se_nas.evaluate.settings import SCHEDULES, TrainSettings
-from se_nas.evaluate.training import make_optimizer, scores_of
+from se_nas.evaluate.training import make_optimizer, scores_of, set_mode
 from se_nas.oneshot.expected_cost import ExpectedCost
 from se_nas.oneshot.nni_imports import Callback, LightningModule
 from se_nas.oneshot.supernet import SEModelSpace
@@ -55,17 +55,20 @@ class SupernetTraining(LightningModule):
         settings: how to train.
         cost: computes the cost and its excess.
         weight: loss for each unit of excess, see `ExpectedCost.excess`.
+        started: whether the supernet begins with trained weights: its parts then train as those of single networks do.
     """
 
-    def __init__(self, settings: TrainSettings, cost: ExpectedCost, weight: float) -> None:
+    def __init__(self, settings: TrainSettings, cost: ExpectedCost, weight: float, started: bool = False) -> None:
         super().__init__()
-        self.settings, self.cost, self.weight = settings, cost, weight
+        self.settings, self.cost, self.weight, self.started = settings, cost, weight, started
 
     def forward(self, images: Tensor) -> Tensor:
         return scores_of(self.model(images))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = batch
+        if (frozen := self.settings.frozen(self.started)) != "none":
+            set_mode(self.model.network, frozen)
         loss = F.cross_entropy(self(images), labels, label_smoothing=self.settings.label_smoothing)
         if self.weight:
             loss = loss + self.weight * self.cost.excess(self.cost.mean(self.model.probabilities()))
@@ -81,7 +84,7 @@ class SupernetTraining(LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         optimizer = make_optimizer(
-            self.model, self.settings, self.model.space.classes, fused=False
+            self.model, self.settings, self.model.space.classes, self.started, fused=False
         )  # fused optimizers cannot skip parameters without gradients
         steps, schedule = int(self.trainer.estimated_stepping_batches), SCHEDULES[self.settings.schedule]
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule(min(1.0, step / steps)))

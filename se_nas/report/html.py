@@ -13,7 +13,7 @@ from se_nas.report.columns import Column, front_columns
 from se_nas.report.effects import effect_sentences, effects_chart
 from se_nas.report.facts import Facts
 from se_nas.report.grid import choices_grid
-from se_nas.report.reliability import ledger_sentences
+from se_nas.report.reliability import ledger_sentences, supernet_sentences
 from se_nas.report.sentences import commands, failures, findings, noise, progress, stopped_at, volume
 from se_nas.report.svg import mark
 from se_nas.report.verdict import verdict_sentences
@@ -87,7 +87,7 @@ def _verdict(facts: Facts) -> str:
 
 
 def _summary(facts: Facts) -> str:
-    said = [*findings(facts), noise(facts), *ledger_sentences(facts)]
+    said = [*findings(facts), noise(facts), *ledger_sentences(facts), *supernet_sentences(facts)]
     references = (
         "Two references are trained in every search: <b>plain</b>, the backbone without SE, and <b>paper</b>, the paper's default "
         "(r = 16, average squeeze, sigmoid, before the sum, at every site)."

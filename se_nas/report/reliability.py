@@ -7,16 +7,24 @@ from collections.abc import Mapping
 from typing import Any
 
 from se_nas.goals.objective import STANDARD, Objective
+from se_nas.reading import load_json
 from se_nas.report.facts import Facts
 from se_nas.report.words import clean, count, duration, gain, is_share
-from se_nas.run.reliability import Components, Estimate, Reliability, components, measure, paired_difference, rows_of
+from se_nas.run.reliability import Components, Estimate, Reliability, agreement, components, measure, paired_difference, rows_of
 from se_nas.run.run import Run
+from se_nas.space.architecture import Architecture
 
 AFFORDABLE = 20
 """Seeds of an architecture beyond which a search is said to be out of reach."""
 
 FREEDOM = 2
 """Degrees of freedom of the noise below which a search says nothing of it here: both references with three seeds have these."""
+
+ALONE = 8
+"""Networks trained alone that a supernet's ranking is held against, at least."""
+
+TRUSTED = 0.3
+"""Kendall's tau below which a supernet's ranking is not to be trusted."""
 
 RANKED = ("accuracy", "loss")
 """Metrics of which one is to be ranked by."""
@@ -96,6 +104,23 @@ def ledger_sentences(facts: Facts) -> list[str]:
         return []
     said = _paired(facts, rows, measured, noise)
     return [*said, *(sentences(measured, found) if found else [])]
+
+
+def supernet_sentences(facts: Facts) -> list[str]:
+    """How far a supernet's ranking can be trusted: against its architectures trained alone. Empty without a supernet."""
+    measured, path = facts.front.measured, facts.run.path / "one_shot.json"
+    if measured is None or not path.exists():
+        return []
+    place = {Architecture.from_json(each).id: i for i, each in enumerate(load_json(path)["architectures"])}
+    found = [entry for entry in facts.front.entries if entry.architecture.id in place]
+    pairs = [(float(place[entry.architecture.id]), measured.loss(entry.values[measured.name])) for entry in found]
+    tau = agreement(pairs) if len(pairs) >= ALONE else None
+    if tau is None:
+        return [f"Whether the supernet's ranking can be trusted is not known: {ALONE} of its architectures trained alone would say."]
+    doubt = " Do not trust its ranking." if tau.value < TRUSTED else ""
+    return [
+        f"The supernet's ranking agrees with {len(pairs)} of its best architectures trained alone by Kendall's tau {_interval(tau)}.{doubt}"
+    ]
 
 
 def _paired(facts: Facts, rows: Mapping[str, Any], measured: Objective, noise: Components) -> list[str]:

@@ -14,7 +14,7 @@ from rich.text import Text
 from se_nas.report.columns import Column, front_columns
 from se_nas.report.effects import effect_sentences
 from se_nas.report.facts import Facts
-from se_nas.report.reliability import ledger_sentences
+from se_nas.report.reliability import ledger_sentences, supernet_sentences
 from se_nas.report.sentences import commands, failures, findings, noise, progress
 from se_nas.report.verdict import verdict_sentences
 from se_nas.report.words import flat, wrapped
@@ -57,7 +57,7 @@ def show(run: Run, console: Console) -> None:
     for text in findings(facts):
         say(text)
     say(noise(facts, tie), "dim")
-    for text in ledger_sentences(facts):
+    for text in (*ledger_sentences(facts), *supernet_sentences(facts)):
         say(text)
     for text in effect_sentences(facts, run.effects(), plus):
         say(text)

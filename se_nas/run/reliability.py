@@ -167,6 +167,12 @@ def paired_difference(row: Row, reference: Row, noise: Components) -> tuple[floa
     return fmean(row[seed] - reference[seed] for seed in common), half, len(common)
 
 
+def agreement(pairs: Sequence[tuple[float, float]]) -> Estimate | None:
+    """Kendall's tau of two values of each architecture; None for fewer than `LEAST`, or where one of both is constant."""
+    boxed = [({0: first}, second) for first, second in pairs]
+    return _resampled(boxed, _against) if len(boxed) >= LEAST else None
+
+
 def kendall(a: Sequence[float], b: Sequence[float], units: Sequence[int] | None = None) -> float | None:
     """Kendall's tau-b; None if one of both is constant. Pairs of one unit, drawn twice by a resampling, are left out."""
     units = units or range(len(a))

@@ -301,3 +301,22 @@ def test_normalisation(rgb: SearchSpace, tmp_path: Path) -> None:
     for bad in ("nonsense", "1,2,3", "0,0,0/1,1,0", "0.5/0.5"):
         with pytest.raises(InputError, match="normalise: "):
             find_normalisation(bad, rgb, "scratch")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("freeze", ["none", "statistics", "backbone"])
+def test_starts_on_cuda(identity: SearchSpace, trained: dict[str, Tensor], few: Data, freeze: str) -> None:
+    evaluator = TrainingEvaluator(identity, few, TrainSettings(freeze=freeze, amp=False, average=True), start=trained)
+    here, there = evaluator.measure(trained, "cpu"), evaluator.measure(trained, "cuda")
+    assert there["loss"] == pytest.approx(here["loss"], rel=1e-3)
+    one, two = (evaluator(all_sites(identity), 0, {"epochs": 2}, "cuda", quiet) for _ in range(2))
+    assert one.metrics == two.metrics
+
+
+@pytest.mark.gpu
+def test_heads_are_fitted_on_cuda(identity: SearchSpace, trained: dict[str, Tensor], few: Data) -> None:
+    network = identity.build(identity.reference("plain"))
+    load_start(network, trained)
+    device = find_device("cuda")
+    fitted = fit_head(network.to(device), "fc", few, TrainSettings(), device)
+    assert TrainingEvaluator(identity, few).measure({**trained, **fitted}, "cuda")["accuracy"] > 0.5

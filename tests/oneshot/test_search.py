@@ -194,3 +194,17 @@ def test_the_cost_term_moves_what_random_paths_find(digits: Data) -> None:
     space = digits_space(reduction=[2, 4, 8, 16])
     free, dear = (search_one_shot(space, settings("random-one-shot", cost_weight=weight), digits, 1) for weight in (0, 10))
     assert space.cost(dear.architectures[0]).params < space.cost(free.architectures[0]).params
+
+
+def test_a_supernet_begins_where_single_networks_do(digits: Data) -> None:
+    """With a frozen start its backbone is the start's after training; each architecture's part of it too."""
+    space = digits_space(init="identity")
+    plain = TrainingEvaluator(space, digits)(space.reference("plain"), 0, {"epochs": 1}, "cpu", lambda *_: None).weights
+    assert plain is not None
+    frozen = settings("random-one-shot", start="train", train=TrainSettings(batch_size=64, freeze="backbone"))
+    found = search_one_shot(space, frozen, digits, 4, start=plain)
+    network = found.supernet.frozen(space.dearest()).state_dict()
+    for name, value in plain.items():
+        assert name.startswith("fc.") or value.equal(network[name]), name
+    assert not network["fc.weight"].equal(plain["fc.weight"])
+    assert any(bool(value != 0) for name, value in found.supernet.network.state_dict().items() if name.endswith("strength"))

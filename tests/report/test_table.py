@@ -6,9 +6,14 @@ import math
 from dataclasses import replace
 
 import pytest
+from conftest import digits_space
 from rich.console import Console
 
+import se_nas
 from se_nas.errors import InputError
+from se_nas.evaluate import Evaluation
+from se_nas.report.facts import Facts
+from se_nas.report.reliability import supernet_sentences
 from se_nas.report.table import as_json, show
 from se_nas.run.run import Run
 
@@ -161,3 +166,18 @@ def test_a_line_that_holds_nan_is_named(make_run: MakeRun) -> None:
         file.write(line + "\n")
     with pytest.raises(InputError, match="line 4: damaged line, not a trial: NaN is no number"):
         as_json(run)
+
+
+@pytest.mark.parametrize(("reverse", "said"), [(False, "Kendall's tau 1.00"), (True, "Do not trust its ranking.")])
+def test_a_supernets_ranking_is_held_against_networks_trained_alone(tmp_path, reverse: bool, said: str) -> None:
+    def worth(architecture, seed, fidelity, device, report) -> Evaluation:
+        return Evaluation({"accuracy": int(architecture.id, 16) % 997 / 1000})
+
+    run = se_nas.search(digits_space(), out=tmp_path / "run", evaluator=worth, trials=12, strategy="random")
+    assert not supernet_sentences(Facts.of(run))
+    ranked = sorted((t for t in run.trials if t.role == "proposal"), key=lambda t: t.metrics["accuracy"], reverse=not reverse)
+    (run.path / "one_shot.json").write_text(json.dumps({"asked": 12, "architectures": [t.architecture.to_json() for t in ranked]}))
+    (text,) = supernet_sentences(Facts.of(run))
+    assert said in text and "agrees with 10 of its best architectures" in text
+    (run.path / "one_shot.json").write_text(json.dumps({"asked": 12, "architectures": [t.architecture.to_json() for t in ranked[:3]]}))
+    assert "is not known" in supernet_sentences(Facts.of(run))[0]

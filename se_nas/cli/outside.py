@@ -1,15 +1,12 @@
-"""The commands ``ask``, ``tell`` and ``reliability``: what they do. Loads nothing heavy until one of them runs."""
+"""The commands for trials that run outside of se-nas: ask and tell."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from pathlib import Path
 
 from se_nas.errors import InputError
-from se_nas.run.settings import DATA, WHERE, SearchSettings, resolve_settings
-from se_nas.setting import Row, flags_of, settings_of
 
 
 def add_ask_flags(sub: argparse.ArgumentParser) -> None:
@@ -50,27 +47,3 @@ def tell_command(args: argparse.Namespace) -> None:
     except ValueError:
         raise InputError(f"{' '.join(args.metrics)!r} is not NAME=VALUE with numbers", "tell accuracy=0.91", "tell") from None
     print(json.dumps(tell(args.run, int(args.number), metrics, failed=args.failed, weights=args.weights).to_json()))
-
-
-def of_a_trial(row: Row) -> bool:
-    """Whether a setting decides what a trial is, or where it runs; and ``trials``: how many are planned."""
-    return (row.about.section in (DATA, WHERE) and row.name not in ("evaluator", "repeats")) or row.name in ("seed", "trials")
-
-
-def reliability_command(args: argparse.Namespace) -> None:
-    """Say how far single trials of a space can be trusted."""
-    from se_nas.api import default_directory, reliability
-    from se_nas.report.live import make_view
-    from se_nas.report.reliability import show_reliability
-    from se_nas.report.words import wrapped
-    from se_nas.space.space import SearchSpace
-    from se_nas.space.spacefile import load_space
-
-    arguments, section = load_space(args.space)
-    flags = flags_of(args, filter(of_a_trial, settings_of(SearchSettings).values()))
-    settings = resolve_settings({**section, "strategy": "random"}, f"{args.space}, search", flags)
-    out = Path(args.out) if args.out else default_directory(f"reliability-{Path(args.space).stem}")
-    space = SearchSpace.from_dict(arguments, args.space)
-    runs = reliability(space, settings, out, args.architectures, args.seeds, args.truth, make_view(args.quiet))
-    for text in show_reliability(*runs, settings.trials, {"epochs": args.truth}):
-        print("\n".join(wrapped(text, 100)))
