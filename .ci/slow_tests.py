@@ -18,6 +18,7 @@ EVERYTHING = "tests"
 TESTS: dict[str, tuple[str, ...]] = {
     "se_nas": ("tests/test_search.py", "tests/test_cli.py"),
     "se_nas/backbones": ("tests/backbones",),
+    "se_nas/cli": ("tests/test_cli.py", "tests/test_confirm.py", "tests/faults"),
     "se_nas/engines": ("tests/engines",),
     "se_nas/engines/nni_engine": ("tests/engines/test_nni_*.py",),
     "se_nas/engines/ray_tune": ("tests/engines/test_ray_*.py",),
