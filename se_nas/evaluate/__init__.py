@@ -21,11 +21,11 @@ Report = Callable[[int, int, Mapping[str, float]], None]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a finished trial found.
+    """The result of a finished trial.
 
     Attributes:
         metrics: name -> value; accuracies are fractions in 0..1.
-        weights: the trained network's state dict on the CPU, where there is one.
+        weights: the trained network's state dict on the CPU, if there is one.
     """
 
     metrics: dict[str, float]
@@ -33,25 +33,25 @@ class Evaluation:
 
 
 class Evaluator(Protocol):
-    """Where a trial's metrics come from.
+    """Gives an architecture its metrics.
 
-    One whose call also has a parameter ``checkpoint``, a path or None, can be stopped and go on later, in another process:
-    where the file exists it goes on from it, and before each report it writes it (whole or not at all).
+    If its call has a parameter ``checkpoint`` (a path or None), a trial can be stopped and go on later, in another process. The
+    evaluator reads the file if it exists, and writes it before each report (whole or not at all).
     """
 
     def __call__(self, architecture: Architecture, seed: int, fidelity: Mapping[str, int], device: str, report: Report) -> Evaluation:
-        """Metrics of an architecture; what ``report`` raises passes through, and so ends the trial.
+        """Metrics of an architecture. Exceptions of ``report`` pass through and end the trial.
 
         Args:
-            architecture: one of the evaluator's space.
-            seed: the same seed gives the same metrics.
-            fidelity: how thoroughly, ``{"epochs": n}`` where a network is trained.
+            architecture: an architecture of the evaluator's space.
+            seed: seed; the same one gives the same metrics.
+            fidelity: effort, such as ``{"epochs": n}``.
             device: ``cpu``, ``cuda`` or ``cuda:0``.
-            report: told of progress.
+            report: called to report progress.
 
         Raises:
             TrialFailed: if the architecture gives no metrics.
-            InputError: for a device or fidelity that cannot be.
+            InputError: for an impossible device or fidelity.
         """
 
 

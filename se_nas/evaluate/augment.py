@@ -1,4 +1,4 @@
-"""Random crops and flips of a whole batch at once, on whatever device it is."""
+"""Random crops and flips of a whole batch at once, on its device."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from se_nas.errors import InputError
 
 @dataclass(frozen=True)
 class Augment:
-    """What training images go through, each with its own chance.
+    """Random changes of training images, drawn for each image.
 
     Attributes:
         flip: mirror left and right, half of the time.

@@ -1,6 +1,6 @@
 """Batches of a dataset on a device, normalised: (images float32 (N, C, H, W), labels int64 (N,)).
 
-Images in memory are indexed, and augmented on the device; images in files are decoded and cropped by worker processes.
+Images in memory are indexed and augmented on the device. Images in files are decoded and cropped by worker processes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ BORDER = 1 / 16  # evaluation takes the middle 7/8, 224 of 256 pixels, as suits 
 
 
 def resident(data: Data, device: torch.device) -> Data:
-    """The same data, training and validation images on the device if they take at most a quarter of its free memory."""
+    """The same data; its training and validation images move to the device if they take at most a quarter of its free memory."""
     return replace(data, train=_move(data.train, device), val=_move(data.val, device))
 
 
@@ -36,7 +36,7 @@ def train_batches(data: Data, batch_size: int, device: torch.device, order: Gene
 
     Args:
         data: the dataset.
-        batch_size: images a batch.
+        batch_size: images per batch.
         device: where the batches go.
         order: a CPU generator, for the order.
         augment: a generator on the device, for augmentation; ``None`` is no augmentation.

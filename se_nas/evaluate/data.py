@@ -19,8 +19,8 @@ from se_nas.text import shown
 
 __all__ = ["SOURCES", "Data", "Files", "Split", "load_data"]
 
-TEST_SEED = 0  # a cut test split stays the same whatever split_seed is, so that scores compare
-SAMPLE = 1000  # images that statistics of streamed data are taken from
+TEST_SEED = 0  # a test split that we cut is the same for every split_seed, so that scores compare
+SAMPLE = 1000  # number of images for the statistics of streamed data
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,14 +28,14 @@ class Data:
     """A dataset at the size that the network takes.
 
     Attributes:
-        name: as a person gave it.
+        name: the name that a person gave.
         train: images to train on.
         val: images that a search selects on.
-        test: images to score a finished front on; nothing else may look at them.
-        classes: their names; a label is an index into them.
-        mean: of each channel, pixels in 0..1.
-        std: of each channel, pixels in 0..1.
-        augment: what training images go through.
+        test: images for the final scores; nothing else may use them.
+        classes: names of the classes; a label is an index.
+        mean: mean of each channel, pixels in 0..1.
+        std: standard deviation of each channel, pixels in 0..1.
+        augment: random changes of training images.
     """
 
     name: str
@@ -54,9 +54,9 @@ class Source:
 
     Attributes:
         load: (root, size) -> its splits.
-        augment: what suits it.
-        val: share of the training images that becomes the validation split, where there is none.
-        test: share of the images that becomes the test split, where there is one pool.
+        augment: augmentation that suits it.
+        val: share of the training images for the validation split, if the dataset has none.
+        test: share of the images for the test split, if the dataset is one pool.
         statistics: mean and std that trained backbones expect, instead of the data's own.
     """
 
@@ -86,18 +86,18 @@ SOURCES = {
 def load_data(
     name: str, input_size: Size, root: str = "data", val_fraction: float | None = None, split_seed: int = 0, memory: int | None = None
 ) -> Data:
-    """The dataset of that name, its images at ``input_size``.
+    """The dataset with this name, its images resized to ``input_size``.
 
     Args:
         name: one of `SOURCES`, ``folder:PATH``, or ``package.module:callable`` (which runs that code).
         input_size: (C, H, W).
         root: folder of torchvision's datasets.
-        val_fraction: share of the training images that becomes the validation split, where the dataset has none.
-        split_seed: which images these are; apart from any trial's seed.
+        val_fraction: share of the training images for the validation split, if the dataset has none.
+        split_seed: seed that selects these images; it is independent of trials' seeds.
         memory: bytes that image files may take decoded, or they are decoded anew for each batch; a quarter of the machine's by default.
 
     Raises:
-        InputError: if there is no such dataset, or it is not of the form that it should be.
+        InputError: if there is no such dataset, or its form is wrong.
     """
     source = _find_source(name, input_size)
     if val_fraction is not None and not 0 < val_fraction < 1:
@@ -136,7 +136,7 @@ def _ready(images: Images, size: Size, cached: bool) -> Images:
 
 
 def _statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel; a sample stands for images in files."""
+    """Mean and standard deviation of each channel; for images in files, of a sample."""
     if isinstance(images, Files):
         every = torch.linspace(0, len(images) - 1, min(len(images), SAMPLE)).long()
         images = images.take(every).decoded()
@@ -145,7 +145,7 @@ def _statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def _mean_and_std(pixels: Tensor) -> tuple[float, float]:
-    """From how often each of the 256 values occurs: exact, and no copy in floats. A channel of one value gets std 1/255."""
+    """Computed from counts of the 256 values: exact, without a copy in floats. A constant channel gets std 1/255."""
     counts = torch.bincount(pixels.flatten(), minlength=256).double()
     values = torch.arange(256, dtype=torch.float64) / 255
     mean = float((counts * values).sum() / counts.sum())
@@ -154,7 +154,7 @@ def _mean_and_std(pixels: Tensor) -> tuple[float, float]:
 
 
 def _memory() -> int:
-    """Bytes of the machine, not only those free now: the same machine always trains on a dataset the same way."""
+    """Bytes of memory of the machine, free or not, so that one machine always treats a dataset in the same way."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):

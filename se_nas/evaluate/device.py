@@ -12,7 +12,7 @@ from se_nas.text import shown
 
 
 def find_device(name: str) -> torch.device:
-    """The device of that name: ``cpu``, ``cuda`` (the first one) or ``cuda:0``.
+    """The device with this name: ``cpu``, ``cuda`` (the first one) or ``cuda:0``.
 
     Raises:
         InputError: if it is unknown, or not there.
@@ -46,16 +46,15 @@ SMALL_STEP = 200_000_000
 
 
 def choose_threads(macs: int, batch_size: int) -> int:
-    """CPU threads for networks of so many MACs an image: one for small steps, else torch's own choice."""
+    """Number of CPU threads for a network with this many MACs an image: one for small steps, else torch's own choice."""
     return 1 if macs * batch_size < SMALL_STEP else torch.get_num_threads()
 
 
 @contextmanager
 def reproducible(seed: int, device: torch.device, threads: int) -> Iterator[None]:
-    """Seeds the device's and the CPU's random numbers, makes cuDNN deterministic and sets the CPU threads.
+    """Seed the random numbers of device and CPU, make cuDNN deterministic and set the CPU threads; undo all of it at the end.
 
-    All of it is as before afterwards. Sums depend on the number of threads, so the same seed gives the same network
-    only with the same number.
+    Sums depend on the number of threads, so the same seed gives the same network only with the same number of threads.
     """
     cudnn = torch.backends.cudnn
     before, threads_before = (cudnn.deterministic, cudnn.benchmark), torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""A new last layer for a trained network, fitted once on what the network computes of the training images."""
+"""A new last layer for a trained network, fitted once on the network's features of the training images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STEPS = 200
 
 @torch.no_grad()
 def features(network: nn.Module, layer: nn.Linear, data: Data, batch_size: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """What reaches a layer of a network in evaluation mode, (N, F), and the labels, (N,): of training images, not augmented."""
+    """The inputs (N, F) of a layer in evaluation mode, and the labels (N,), for the training images without augmentation."""
     seen: list[Tensor] = []
     hook = layer.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].float()))
     images = data.train.take(torch.linspace(0, len(data.train) - 1, min(len(data.train), MOST)).long())

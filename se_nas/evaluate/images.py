@@ -30,7 +30,7 @@ DEEP = {"PNG": 65535, "PPM": 65535}
 
 
 def read_image(path: str, channels: int) -> Image.Image:
-    """The picture in a file, grey (1 channel) or RGB (3).
+    """The image in a file, grey (1 channel) or RGB (3).
 
     16 bits become 8 by division, colours of a palette are looked up, and what is transparent lies over white.
 
@@ -74,7 +74,7 @@ def _shallow(values: np.ndarray[Any, Any], most: int) -> Image.Image:
 
 
 def fit(image: Image.Image, height: int, width: int, border: float = 0.0) -> Image.Image:
-    """Resized to the shorter side, cut to its centre.
+    """Resize an image by its shorter side, and crop its centre.
 
     Args:
         image: of any size.
@@ -88,7 +88,7 @@ def fit(image: Image.Image, height: int, width: int, border: float = 0.0) -> Ima
 
 
 def stack(images: Iterable[Image.Image], count: int, size: tuple[int, int, int]) -> Tensor:
-    """So many pictures, all of that size: uint8, (N, C, H, W)."""
+    """A number of images of one size: uint8, (N, C, H, W)."""
     channels, height, width = size
     pixels = np.empty((count, height, width) if channels == 1 else (count, height, width, channels), np.uint8)
     for i, image in enumerate(images):
@@ -97,12 +97,12 @@ def stack(images: Iterable[Image.Image], count: int, size: tuple[int, int, int])
 
 
 def resize(images: Tensor, size: tuple[int, int, int]) -> Tensor:
-    """Bilinear with antialiasing; grey is repeated to RGB, and RGB weighted to grey (ITU-R BT.601).
+    """Resize bilinearly with antialiasing. Grey is repeated to RGB; RGB is weighted to grey (ITU-R BT.601).
 
     Shapes: uint8 (N, c, h, w) -> uint8 (N, C, H, W).
 
     Raises:
-        InputError: for numbers of channels that do not convert.
+        InputError: for numbers of channels that cannot be converted.
     """
     found, channels = images.shape[1], size[0]
     if tuple(images.shape[2:]) != size[1:]:

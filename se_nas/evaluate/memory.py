@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-BATCH = 2  # images of the sample; what autograd keeps grows with them
+BATCH = 2  # images in the sample; what autograd keeps grows in proportion
 CONTEXT = 600 * 2**20
 """Bytes allowed for a process's CUDA context and libraries: an allowance, not a measurement."""
 SLACK = 1.25
@@ -13,12 +13,12 @@ SLACK = 1.25
 
 
 def training_memory(network: nn.Module, size: tuple[int, int, int], batch_size: int, half: bool) -> int:
-    """Bytes that a training step needs, about: parameters, gradients, momentum, and what autograd keeps for going back.
+    """Estimated bytes of a training step: parameters, gradients, momentum, and what autograd keeps for the backward pass.
 
     Args:
         network: on the CPU; it is run once in training mode.
         size: (C, H, W) of an image.
-        batch_size: images a step.
+        batch_size: images per step.
         half: whether activations are kept in 16 bits (mixed precision).
     """
     weights = {p.data_ptr() for p in network.parameters()}
@@ -27,7 +27,7 @@ def training_memory(network: nn.Module, size: tuple[int, int, int], batch_size: 
     def pack(tensor: Tensor) -> Tensor:
         if tensor.data_ptr() not in weights:
             kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        held.append(tensor)  # or its address would be used again
+        held.append(tensor)  # keep it alive, or its address would be used again
         return tensor
 
     held: list[Tensor] = []

@@ -61,7 +61,7 @@ def _numbers(text: str) -> Statistics:
 
 
 def _of_backbone(space: SearchSpace) -> Statistics | None:
-    """As the library that brings the weights says."""
+    """From the library that brings the weights."""
     if library_of(space) == "torchvision":
         import torchvision
 
@@ -73,7 +73,7 @@ def _of_backbone(space: SearchSpace) -> Statistics | None:
 
 
 def _of_file(path: str) -> Statistics | None:
-    """As the file's metadata say, where se-nas wrote it."""
+    """From the metadata of a file that se-nas wrote."""
     metadata = read_weights(path)[1]
     return _pair({key: json.loads(metadata[key]) for key in ("mean", "std")}) if {"mean", "std"} <= metadata.keys() else None
 

@@ -1,4 +1,4 @@
-"""A training that was stopped after an epoch, in a file, so that it goes on with the same result."""
+"""A training that was stopped after an epoch, kept in a file, so that it can go on with the same result."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Stateful(Protocol):
 
 
 class Partial:
-    """Everything that the rest of a training depends on: tensors and numbers only, read without unpickling objects.
+    """Everything that the rest of a training depends on. It is tensors and numbers only, so that reading it unpickles no objects.
 
     Args:
-        path: the file; None for a training that is not to be kept.
-        parts: network, optimizer and whatever else has a state.
-        generators: of random numbers, None for one that is not used; torch's global ones are kept as well.
+        path: the file; None for a training that is not kept.
+        parts: network, optimizer and all else with a state.
+        generators: random number generators, None for one that is not used. torch's global ones are kept too.
         device: that the training runs on.
     """
 
@@ -34,7 +34,7 @@ class Partial:
         self._generators = [generator for generator in generators if generator is not None]
 
     def save(self, epochs: int) -> None:
-        """Write the state after so many epochs, whole or not at all."""
+        """Write the state after this many epochs, whole or not at all."""
         if self._path is None:
             return
         state = {
@@ -48,7 +48,7 @@ class Partial:
             torch.save(state, file)
 
     def load(self) -> int:
-        """Take up the state of the file; epochs done, 0 if there is no file."""
+        """Load the state from the file. Returns the number of epochs done, 0 if there is no file."""
         if self._path is None or not self._path.exists():
             return 0
         state = torch.load(self._path, map_location="cpu", weights_only=True)

@@ -19,14 +19,14 @@ STARTED = {"se": 0.1, "head": 0.01, "backbone": 0.01}
 
 
 def one_cycle(progress: float) -> float:
-    """Up from 1/25 in the first 30 %, then down to 0, both along half a cosine (arXiv 1708.07120)."""
+    """From 1/25 up to 1 in the first 30 %, then down to 0, both along half a cosine (arXiv 1708.07120)."""
     if progress < 0.3:
         return 0.52 - 0.48 * math.cos(math.pi * progress / 0.3)
     return 0.5 + 0.5 * math.cos(math.pi * (progress - 0.3) / 0.7)
 
 
 def cosine(progress: float) -> float:
-    """Down from 1 to 0 along half a cosine (arXiv 1608.03983)."""
+    """From 1 down to 0 along half a cosine (arXiv 1608.03983)."""
     return 0.5 + 0.5 * math.cos(math.pi * progress)
 
 
@@ -44,7 +44,7 @@ class TrainSettings:
     """Stochastic gradient descent with Nesterov momentum.
 
     Raises:
-        InputError: for a value out of its limits; its source is ``train.`` and the name.
+        InputError: for a value beyond its limits; the source is ``train.NAME``.
     """
 
     batch_size: int = setting(64, "images of a step", TRAINING, least=1)

@@ -1,4 +1,4 @@
-"""Where datasets come from: the digits that are shipped, torchvision's, and a person's own function."""
+"""Sources of datasets: the shipped digits, torchvision, and a person's own function."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def load_cued() -> Splits:
 
 
 def _cued(digits: Images, count: int, seed: int) -> Split:
-    """So many pairs, drawn with a seed."""
+    """A number of pairs, drawn with a seed."""
     assert isinstance(digits, Split)
     generator = torch.Generator().manual_seed(seed)
     height, width = digits.images.shape[2:]
@@ -65,7 +65,7 @@ def _cued(digits: Images, count: int, seed: int) -> Split:
 
 
 def load_torchvision(kind: str, key: str, root: str) -> Splits:
-    """A torchvision dataset that is one array, downloaded to ``root`` if it is not there.
+    """A torchvision dataset that is one array; it is downloaded to ``root`` if it is not there.
 
     Args:
         kind: class name in torchvision.datasets.
@@ -73,7 +73,7 @@ def load_torchvision(kind: str, key: str, root: str) -> Splits:
         root: folder.
 
     Raises:
-        InputError: if it is neither there nor to be downloaded.
+        InputError: if it is not there and cannot be downloaded.
     """
     from torchvision import datasets
 
@@ -102,7 +102,7 @@ def load_imagenet(root: str, size: Size) -> Splits:
 
 
 def load_callable(name: str) -> Splits:
-    """What a person's function returns: ``{"train": (images, labels)}``, perhaps with ``val``, ``test`` and ``augment``.
+    """A dataset from a person's function, which returns ``{"train": (images, labels)}``, optionally with ``val``, ``test`` and ``augment``.
 
     Images are uint8, or floats in 0..1 (kept as uint8), shape (N, C, H, W); labels are integers from 0, shape (N,);
     either may be a numpy array. ``augment`` is ``{"flip": bool, "pad": int}``; there is none by default.
@@ -138,7 +138,7 @@ def _place(kind: str, root: str) -> str:
 
 
 def _arrays(dataset: Any) -> Split:
-    """Pixels as (N, H, W), (N, H, W, 3) or (N, 3, H, W), whichever torchvision has."""
+    """Pixels as (N, H, W), (N, H, W, 3) or (N, 3, H, W), as torchvision has them."""
     images = torch.as_tensor(dataset.data)
     images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2) if images.shape[3] == 3 else images
     labels = dataset.targets if hasattr(dataset, "targets") else dataset.labels

@@ -1,4 +1,4 @@
-"""A split of a dataset, in memory or in files, and how one is cut from another."""
+"""Splits of a dataset, in memory or in files, and cutting one from another."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from se_nas.evaluate.images import fit, read_image, stack
 from se_nas.text import shown
 
 Size = tuple[int, int, int]
-CHUNK = 64  # images that a thread decodes at a time
+CHUNK = 64  # images per task of a thread
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,12 +44,12 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Files:
-    """Images in files, too many to keep in memory.
+    """Images in files that are too large for memory.
 
     Attributes:
-        paths: of N images.
+        paths: paths of N images.
         labels: int64, (N,).
-        size: (C, H, W) that they are decoded to.
+        size: (C, H, W) to which they are decoded.
     """
 
     paths: tuple[str, ...]
@@ -63,7 +63,7 @@ class Files:
         return Files(tuple(self.paths[i] for i in index.tolist()), self.labels[index], self.size)
 
     def decoded(self) -> Split:
-        """Every image, by a pool of threads; an `InputError` names a file that is no image."""
+        """Decode all images in a pool of threads; an `InputError` names a file that is no image."""
         channels, height, width = self.size
         images = torch.empty((len(self), *self.size), dtype=torch.uint8)
 
@@ -82,11 +82,11 @@ Images = Split | Files
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """What a source has; with neither ``val`` nor ``test``, ``train`` is one pool that both are still to be cut from.
+    """The splits of a source. Without ``val`` and ``test``, ``train`` is one pool from which both are cut later.
 
     Attributes:
         classes: their names; a label is an index into them.
-        augment: the source's own, where it has one.
+        augment: the source's own augmentation, if it has one.
     """
 
     train: Images
@@ -97,7 +97,7 @@ class Splits:
 
 
 def cut(images: Images, fraction: float, classes: tuple[str, ...], seed: int) -> tuple[Images, Images]:
-    """What is left, and the share cut off: ``fraction`` of every class, at least one image, chosen by ``seed``.
+    """The rest, and the part that was cut off: ``fraction`` of every class, at least one image, selected by ``seed``.
 
     Raises:
         InputError: if a class has too few images for both.

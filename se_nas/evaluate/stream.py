@@ -1,4 +1,4 @@
-"""Reads image files batch by batch, in worker processes, while a network trains on the batch before."""
+"""Read image files batch by batch, in worker processes, while a network trains on the previous batch."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from se_nas.errors import InputError
 from se_nas.evaluate.images import read_image, stack
 
 Transform = Callable[[Image.Image], Image.Image]
-FEW = 1000  # images that are read sooner than workers start
+FEW = 1000  # below this number, reading is faster than starting workers
 
 
 def read_batches(
     paths: Sequence[str], size: tuple[int, int, int], batches: Sequence[Tensor], transform: Transform, seed: int = 0, pin: bool = False
 ) -> Iterator[Tensor]:
-    """Batches of images, each uint8 (N, C, H, W); random transforms give the same whatever the number of workers.
+    """Batches of images, each uint8 (N, C, H, W). Random transforms do not depend on the number of workers.
 
     Args:
         paths: all files.
         size: (C, H, W), C being 1 or 3.
-        batches: indices into ``paths``, one tensor a batch.
-        transform: brings a picture to H x W; may be random, by torch's global numbers.
-        seed: of what is random.
-        pin: whether to give pinned memory, from which a GPU copies faster.
+        batches: indices into ``paths``, one tensor per batch.
+        transform: makes an image H x W; may draw torch's global random numbers.
+        seed: seed of the transforms.
+        pin: whether to use pinned memory, from which a GPU copies faster.
 
     Raises:
         InputError: naming a file that is no image.
     """
     keys = [(members.tolist(), seed + i) for i, members in enumerate(batches)]
-    # a daemonic process, such as a pool's worker, may start no processes of its own
+    # a daemonic process, such as a pool's worker, cannot start processes
     alone = multiprocessing.current_process().daemon or sum(map(len, batches)) <= FEW
     workers = 0 if alone else min(8, torch.get_num_threads(), len(keys))
-    # forked workers start at once, and want no `if __name__ == "__main__"` in a person's script
+    # forked workers start at once, and a script needs no `if __name__ == "__main__"`
     context = "fork" if workers and sys.platform == "linux" else None
     loader = DataLoader(
         _Reader(paths, size, transform),
@@ -47,7 +47,7 @@ def read_batches(
         num_workers=workers,
         pin_memory=pin,
         multiprocessing_context=context,
-        generator=torch.Generator(),  # or it would draw from the global one
+        generator=torch.Generator(),  # else it would draw from the global generator
     )
     for images in loader:
         if isinstance(images, InputError):
@@ -56,7 +56,7 @@ def read_batches(
 
 
 class _Reader(Dataset[Tensor | InputError]):
-    """A whole batch is one item; its key is the indices of its images and a seed of its own."""
+    """A dataset whose items are whole batches. The key is the indices of the images and a seed."""
 
     def __init__(self, paths: Sequence[str], size: tuple[int, int, int], transform: Transform) -> None:
         self.paths, self.size, self.transform = paths, size, transform
@@ -67,5 +67,5 @@ class _Reader(Dataset[Tensor | InputError]):
             torch.default_generator.manual_seed(seed)
             try:
                 return stack((self.transform(read_image(self.paths[i], self.size[0])) for i in members), len(members), self.size)
-            except InputError as error:  # given back: what a worker raises arrives as another type
+            except InputError as error:  # returned, because an exception of a worker arrives as another type
                 return error

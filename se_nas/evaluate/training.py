@@ -1,4 +1,4 @@
-"""Trains the network of an architecture, and says how good it is."""
+"""Train the network of an architecture, and measure it."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class TrainingEvaluator:
     Args:
         space: the architectures' space.
         data: at the space's input size.
-        settings: how to train.
-        threads: of the CPU; 0 chooses by how much work a step is.
+        settings: settings of the training.
+        threads: number of CPU threads; 0 chooses by the work of a step.
         start: the plain network's weights that every architecture begins with, see `se_nas.evaluate.start`; None to begin with
             fresh ones.
 
@@ -86,7 +86,7 @@ class TrainingEvaluator:
         Raises:
             TrialFailed: if the loss is not finite.
             OutOfMemory: if the device's memory is too small.
-            InputError: for a device or fidelity that cannot be, or a file of the data that is no image.
+            InputError: for an impossible device or fidelity, or a file of the data that is no image.
         """
         place, epochs = find_device(device), _epochs(fidelity)
         try:
@@ -94,7 +94,7 @@ class TrainingEvaluator:
                 return self._train(architecture, epochs, place, report, checkpoint)
         except torch.cuda.OutOfMemoryError as error:
             reason = str(error).partition(". ")[0]
-        # raised out here: an exception's context would keep the network, and so the memory
+        # raised outside of the handler: an exception's context would keep the network in memory
         torch.cuda.empty_cache()
         raise OutOfMemory(f"{reason} (batch size {self.settings.batch_size})")
 
@@ -180,7 +180,7 @@ class TrainingEvaluator:
 
     @torch.inference_mode()
     def _measure(self, network: nn.Module, data: Data, images: Split | Files, device: torch.device) -> tuple[float, float]:
-        """Accuracy (0..1) and mean loss."""
+        """Accuracy (0..1) and mean loss on a split."""
         network.eval()
         right, total = torch.zeros((), device=device), torch.zeros((), device=device)
         for pixels, labels in eval_batches(data, images, 2 * self.settings.batch_size, device):
@@ -231,7 +231,7 @@ def set_mode(network: nn.Module, freeze: str) -> None:
 
 
 def scores_of(output: Tensor | tuple[Tensor, ...]) -> Tensor:
-    """Class scores; those of a network with auxiliary classifiers come first, and those are not trained."""
+    """Class scores. If a network has auxiliary classifiers, its own scores come first; the others are not trained."""
     return output[0] if isinstance(output, tuple) else output
 
 
