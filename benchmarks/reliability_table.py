@@ -29,6 +29,13 @@ def seconds(lines: Iterable[Line], evaluation: str) -> float:
     return fmean(known) if known else float("nan")
 
 
+def share(lines: Iterable[Line], evaluation: str, truth: str) -> float:
+    """CPU time of a training as a share of the truth's, NaN without a truth that took any."""
+    lines = list(lines)
+    whole = seconds(lines, truth)
+    return seconds(lines, evaluation) / whole if whole else float("nan")
+
+
 def mean_icc(found: Reliability, seeds: int) -> float:
     """ICC of the mean of so many seeds (Spearman and Brown)."""
     single = found.icc.value
@@ -41,7 +48,6 @@ def print_table(plan: Plan, lines: list[Line]) -> None:
     if truth is None:
         print_recipes(plan, lines)
         return
-    cost = seconds(lines, truth)
     print(
         "| evaluation | metric | cost | seeds | deviation of architectures | ICC paired | unpaired | tau of two seeds | tau to the truth |"
     )
@@ -54,10 +60,9 @@ def print_table(plan: Plan, lines: list[Line]) -> None:
             found = measure(values, right)
             if found is None:
                 continue
-            share = seconds(lines, recipe.name) / cost
             seeds = max(map(len, values.values()))
             size = f"{100 * found.spread:.2f} points" if metric == "accuracy" else f"{found.spread:.4f}"
-            cells = [recipe.name, name.replace("_", " "), f"{share:.2f}", str(seeds), size]
+            cells = [recipe.name, name.replace("_", " "), f"{share(lines, recipe.name, truth):.2f}", str(seeds), size]
             cells += [said(found.icc), said(found.icc_unpaired), said(found.tau), said(found.truth) if right else "the truth"]
             print(f"| {' | '.join(cells)} |")
     for metric in METRICS:
@@ -79,8 +84,8 @@ def decisions(plan: Plan, lines: list[Line], truth: str) -> None:
             if found is None:
                 continue
             paired, unpaired = (7.84 * noise / found.between if found.between else float("inf") for noise in (found.residual, found.within))
-            share = seconds(lines, recipe.name) / seconds(lines, truth)
-            print(f"| {recipe.name} | {metric} | {max(1, paired):.1f} | {max(1, unpaired):.1f} | {max(1, paired) * share:.2f} |")
+            cost = share(lines, recipe.name, truth)
+            print(f"| {recipe.name} | {metric} | {max(1, paired):.1f} | {max(1, unpaired):.1f} | {max(1, paired) * cost:.2f} |")
 
 
 def print_recipes(plan: Plan, lines: list[Line]) -> None:

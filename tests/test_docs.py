@@ -32,7 +32,7 @@ from se_nas.space.space import SearchSpace
 from se_nas.space.spacefile import SPACE_KEYS, load_space
 from se_nas.strategies import STRATEGIES
 
-SLOW = {"docs/export.md", "docs/nni.md", "docs/nni_oneshot.md", "docs/ray.md"}
+SLOW = {"docs/detection.md", "docs/export.md", "docs/nni.md", "docs/nni_oneshot.md", "docs/ray.md"}
 """Pages that start workers, supernets or proofs."""
 
 ELSEWHERE = {"docs/ray.md": "tests/integrations/test_ray.py"}

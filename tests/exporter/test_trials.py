@@ -171,7 +171,7 @@ GOOD: dict[str, Any] = {"layer1.0": R4, "layer2.0": None, "layer3.0": {"reductio
     [
         ("{", "not JSON"),
         ("[" * 100_000, "not JSON"),
-        ("\ud800", "cannot be read|not JSON"),
+        ("\ud800", "not text in UTF-8"),
         ("[]", "'[]' is not an architecture"),
         ("{}", "layer1.0 is missing"),
         ({**GOOD, "layer9": None}, "unknown group 'layer9'; the space has layer1.0, layer2.0, layer3.0"),

@@ -71,6 +71,7 @@ def every_operation(folder: Path, play: Callable[[Path], object], fault: Callabl
         check(here, at)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [kill, fail()], ids=["kill", "full disk"])
 def test_a_search_that_begins_warm(fault: Callable[[], None], whole: Run, warm: Run, tmp_path: Path) -> None:
     settings = {"warm_start": str(whole.path), "seed": 3}

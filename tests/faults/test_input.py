@@ -234,7 +234,7 @@ def test_permissions(finished_run: Run, space: Path, tmp_path: Path) -> None:
         (images / name / "1.png").write_text("")
     secret = tmp_path / "secret.yaml"
     shutil.copy(space, secret)
-    for path in (closed, secret, images / "b", *(locked / name for name in ("trials.jsonl", "test.json"))):
+    for path in (closed, secret, images / "b", locked / "trials.jsonl"):
         path.chmod(0)
     for path in (*run.rglob("*"), run):
         path.chmod(0o555 if path.is_dir() else 0o444)

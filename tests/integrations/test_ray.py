@@ -57,6 +57,7 @@ def fit(tmp_path: Path, space: Any, config: tune.TuneConfig, trainable: Any = tr
     return results
 
 
+@pytest.mark.slow
 def test_the_code_of_its_page_runs_as_it_is_printed(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))  # Tune writes results below it
     names = {"__name__": "docs"}
@@ -347,6 +348,7 @@ def test_what_was_registered_in_the_driver_is_known_on_the_workers(tmp_path: Pat
         del SQUEEZES["half"], GATES["cosine"]
 
 
+@pytest.mark.slow
 def test_a_shortlist_keeps_the_budgets_for_any_searcher(tmp_path: Path) -> None:
     space = digits_space(gate=["sigmoid", "tanh"], budgets={"params": "<= +0.8%"})
     short = shortlist(space, 12, seed=3)

@@ -45,6 +45,7 @@ def test_the_textbooks_table() -> None:
     assert found.freedom == 15
 
 
+@pytest.mark.slow
 def test_planted_variances_come_back() -> None:
     many = [known(measure(table(seed, 12, 3, 1.0, 2.0, 0.5)[0])) for seed in range(20)]
     assert fmean(found.spread**2 for found in many) == pytest.approx(1.0, rel=0.25)
@@ -65,6 +66,7 @@ def test_gaps_change_no_estimate_on_average() -> None:
     assert fmean(found.between for found in many if found) == pytest.approx(1.0, rel=0.25)
 
 
+@pytest.mark.slow
 def test_noise_alone_is_called_noise() -> None:
     found = [known(measure(table(seed, 10, 2, 0.0, 1.0, 1.0)[0])) for seed in range(20)]
     assert fmean(each.icc.value for each in found) < 0.3

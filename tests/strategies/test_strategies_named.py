@@ -234,7 +234,7 @@ def test_what_does_not_fit_is_said(arguments, message: str) -> None:
     with pytest.raises(InputError, match=message):
         create_strategy(*arguments)
     with pytest.raises(InputError, match="has no option 'depth'; it has none"):
-        create_strategy("random", space(), [ACCURACY], depth=3)
+        create_strategy("grid", space(), [ACCURACY], depth=3)
     with pytest.raises(InputError, match="ask for 0 or more"):
         create_strategy("random", space(), [ACCURACY]).ask(-1)
 
