@@ -153,7 +153,10 @@ def resume(
     space = with_identity(space or run.space, settings)
     run.use(space)
     if evaluator is None and run.config.get("evaluator") == "own":
-        raise InputError("this run had an evaluator of its own", "go on from Python: se_nas.resume(path, evaluator=...)", str(path))
+        fix = "go on from Python: se_nas.resume(path, evaluator=...)"
+        if settings.engine == "outside":
+            fix = f"its trials run outside of se-nas: take the next one with se-nas ask {path}"
+        raise InputError("this run had an evaluator of its own", fix, str(path))
     evaluator = evaluator or make_evaluator(space, settings, run)
     engine = create_engine(evaluator, settings)
     observer = with_logs(observer, settings.log)

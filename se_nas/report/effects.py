@@ -27,7 +27,8 @@ def effect_sentences(facts: Facts, effects: Effects | None, around: str = "±") 
     words = _Words(facts, measured, around)
     if effects.r2 is None:
         if effects.architectures < LEAST:
-            return [f"What each choice brings cannot be told from {effects.architectures} architectures: it takes {LEAST} at least."]
+            tried = f"{effects.architectures} architecture{'' if effects.architectures == 1 else 's'}"
+            return [f"What each choice brings cannot be told from {tried}: it takes {LEAST} at least."]
         return ["What each choice brings cannot be told: no two trials differ."]
     if not effects.conclusive:
         return [_inconclusive(effects), *words.outlook(effects)]

@@ -69,7 +69,8 @@ def commands(facts: Facts) -> list[str]:
     """Commands to go on with, as typed in a shell."""
     run = shlex.quote(str(facts.run.path))
     export = [f"se-nas export {run} --trial best -o net.py"] if facts.front.front else []
-    return export if facts.finished else [f"se-nas resume {run}", *export]
+    on = "ask" if facts.run.config["search"].get("engine") == "outside" else "resume"
+    return export if facts.finished else [f"se-nas {on} {run}", *export]
 
 
 def costs(facts: Facts, entry: Entry) -> str:
