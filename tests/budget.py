@@ -12,7 +12,7 @@ MINUTES: dict[str, float] = {
     "tests/engines/test_nni_one_shot.py": 0.2,
     "tests/engines/test_nni_search.py": 0.2,
     "tests/engines/test_nni_service.py": 0.8,
-    "tests/engines/test_ray_cluster.py": 1.5,
+    "tests/engines/test_ray_cluster.py": 30,  # a worker of pytest crashed in it once: run it apart
     "tests/engines/test_ray_fidelity.py": 1.2,
     "tests/engines/test_ray_resources.py": 0.7,
     "tests/engines/test_ray_process.py": 2,
