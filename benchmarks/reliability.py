@@ -79,7 +79,7 @@ class Bench:
         seconds = time.process_time() - began
         assert found.weights is not None
         scores = evaluator.score(architecture, found.weights, "cpu") if recipe.truth else {}
-        line = {"evaluation": recipe.name, "architecture": name, "seed": seed, "seconds": round(seconds, 1), "by_epoch": epochs}
+        line = {"evaluation": recipe.name, "architecture": name, "seed": seed, "seconds": round(seconds, 3), "by_epoch": epochs}
         return {**line, **found.metrics, **scores}
 
     def evaluator(self, recipe: Recipe) -> TrainingEvaluator:

@@ -160,11 +160,19 @@ def _move(staging: Path, folder: Path) -> None:
         raise
 
 
+NO_LINK = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
+"""Errors of file systems without hard links, of files of another user, and of a file with too many links."""
+
+
 def _keep(path: Path, kept: Path) -> None:
-    """A second name for what stands at a place, which stays there; a copy where the file system has no second names."""
+    """A hard link to what stands at a place, which stays there; a copy where the system makes no such link."""
     try:
         os.link(path, kept, follow_symlinks=False)
-    except (OSError, NotImplementedError):
+    except NotImplementedError:  # this system cannot link a symbolic link itself
+        shutil.copy2(path, kept, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in NO_LINK:
+            raise
         shutil.copy2(path, kept, follow_symlinks=False)
 
 
