@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -77,8 +77,9 @@ def _padded(templates: Sequence[Template]) -> list[Template]:
             if isinstance(child, Container):
                 plain = Container(child.name, tuple((key, item) for key, item in child.items if not isinstance(item, SE)))
                 alike.setdefault(skeleton(plain), []).append(i)
-        for members in alike.values():
-            found = [dict(_container(templates[i].children[name]).items) for i in members]
+        items_of = {i: dict(_container(templates[i].children[name]).items) for same in alike.values() for i in same}
+        for members in (part for same in alike.values() for part in _in_one_order(same, items_of)):
+            found = [items_of[i] for i in members]
             blocks = dict.fromkeys(key for items in found for key, item in items.items() if isinstance(item, SE))
             if len({tuple(items) for items in found}) > 1:
                 order = _order(found)
@@ -87,6 +88,21 @@ def _padded(templates: Sequence[Template]) -> list[Template]:
                     child = replace(_container(templates[i].children[name]), items=filled)
                     templates[i] = replace(templates[i], children={**templates[i].children, name: child})
     return templates
+
+
+def _in_one_order(members: Sequence[int], items_of: Mapping[int, dict[str, Any]]) -> list[list[int]]:
+    """Members in groups within which names have one order: an SE block ``0_se`` may stand before ``0`` in one, behind it in another."""
+    groups: list[list[int]] = []
+    for i in members:
+        for group in groups:
+            found = [items_of[j] for j in (*group, i)]
+            order = _order(found)
+            if all(list(items) == [name for name in order if name in items] for items in found):
+                group.append(i)
+                break
+        else:
+            groups.append([i])
+    return groups
 
 
 def _container(value: Expression) -> Container:
