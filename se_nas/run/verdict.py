@@ -14,6 +14,9 @@ from se_nas.space.architecture import REFERENCES, Architecture
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+UNSEEN = ("elementwise", "reductions", "bytes")
+"""Costs that no verdict tells."""
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -113,7 +116,7 @@ def judge(confirmation: Mapping[str, Any], trials: Sequence[Trial], measured: Ob
     costs: dict[str, Mapping[str, float]] = {name: {} for name in architectures}
     for trial in trials:
         name = names[trial.architecture.id]
-        costs[name] = {key: trial.costs[key] for key in ("params", "macs") if key in trial.costs}
+        costs[name] = {key: trial.costs[key] for key in trial.costs if key not in UNSEEN}
         if trial.complete:
             scores[name][trial.seed] = trial.metrics[test_metric if test else measured.name]
     failed = dict.fromkeys(names[trial.architecture.id] for trial in trials if not trial.complete)
