@@ -34,7 +34,7 @@ from se_nas.space.codes import Codes, Coding, draw_codes
 from se_nas.space.costtable import Costs, CostTable
 from se_nas.space.dimensions import Dimensions
 from se_nas.space.extra import Choice, check_choice, check_extra, check_names, choices, first_choice, other_values, words
-from se_nas.space.feasible import FeasibleSet, FeasibleUnion, Prefix
+from se_nas.space.feasible import FeasibleList, FeasibleSet, FeasibleUnion, Prefix
 from se_nas.space.group import make_group, narrowed, set_blocks
 from se_nas.space.own import CarriesOwn
 from se_nas.space.spacefile import load_space
@@ -372,7 +372,7 @@ class SearchSpace(CarriesOwn):
         return feasible_sets(self.variants, self._tables, self.budgets)
 
     @cached_property
-    def _feasible(self) -> FeasibleSet | FeasibleUnion:
+    def _feasible(self) -> FeasibleSet | FeasibleUnion | FeasibleList:
         return FeasibleUnion(self._sets) if self.coding.open else self._sets[()]
 
     def _forget(self, *cached: str) -> None:
