@@ -22,7 +22,7 @@ from se_nas.evaluate.training import TrainingEvaluator
 from se_nas.goals.objective import parse_objectives
 from se_nas.report.logs import with_logs
 from se_nas.run.environment import describe_environment
-from se_nas.run.evaluator import make_evaluator
+from se_nas.run.evaluator import as_evaluated, make_evaluator, validation_images
 from se_nas.run.finalists import begin_confirmation
 from se_nas.run.observer import Observer
 from se_nas.run.run import START, Run
@@ -52,8 +52,8 @@ def search(
     Args:
         space: what to search, its budgets included.
         out: the run's directory, new or empty; by default a new one below ``runs/``.
-        evaluator: what gives an architecture its metrics, in place of training on ``data``: a function, or ``"paper"`` for
-            estimates from the SENet paper's tables.
+        evaluator: what gives an architecture its metrics, in place of training on ``data``: a function, ``"paper"`` for
+            estimates from the SENet paper's tables, or ``"table:PATH"`` for a file of trainings that are done.
         observer: hears what happens; silent by default.
         settings: ``data``, ``epochs``, ``trials`` and all others of docs/settings.md; None stands for the default.
 
@@ -96,6 +96,7 @@ def start(
     objectives = parse_objectives(settings.objectives, space.units)
     space, kind = with_identity(space, settings), settings.evaluator if evaluator is None else "own"
     evaluator = evaluator or make_evaluator(space, settings)
+    space, settings = as_evaluated(space, settings, evaluator)
     origin = check_start(evaluator, settings)
     engine = create_engine(evaluator, settings)
     observer = with_logs(observer or Observer(), settings.log)
@@ -108,7 +109,7 @@ def start(
         "search": _resolved(settings, evaluator),
         "budgets": [vars(budget) for budget in space.budgets],
         "evaluator": kind,
-        "validation_images": len(evaluator.data.val.labels) if isinstance(evaluator, TrainingEvaluator) else None,
+        "validation_images": validation_images(evaluator),
         "normalisation": _normalisation(evaluator),
         "backbone": _describe_backbone(space),
         "environment": describe_environment(),
@@ -158,6 +159,7 @@ def resume(
             fix = f"its trials run outside of se-nas: take the next one with se-nas ask {path}"
         raise InputError("this run had an evaluator of its own", fix, str(path))
     evaluator = evaluator or make_evaluator(space, settings, run)
+    space, settings = as_evaluated(space, settings, evaluator)
     engine = create_engine(evaluator, settings)
     observer = with_logs(observer, settings.log)
     with run.lock():
@@ -214,8 +216,8 @@ def confirm(
     run.use(space)
     if run.config.get("evaluator") == "own" and evaluator is None:
         raise InputError("this run had an evaluator of its own", "go on from Python: se_nas.confirm(path, evaluator=...)", str(path))
-    if run.config.get("evaluator") == "paper":
-        raise InputError("the paper's estimates are what they are: there is nothing to confirm", "search with training", "confirm")
+    if run.config.get("evaluator") == "paper" or settings.table:
+        raise InputError(f"evaluator {settings.evaluator} trains nothing: there is nothing to confirm", "search with training", "confirm")
     evaluator = evaluator or make_evaluator(space, settings, run)
     with run.lock():
         run.config = Run.open(path).config  # as it is now

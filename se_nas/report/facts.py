@@ -10,6 +10,7 @@ from typing import Any
 from se_nas.goals.hypervolume import hypervolume
 from se_nas.run.front import Entry, Front
 from se_nas.run.run import Run
+from se_nas.run.settings import TABLE
 from se_nas.run.trial import Trial
 from se_nas.space.architecture import REFERENCES
 from se_nas.space.budget import METRICS
@@ -73,7 +74,10 @@ class Facts:
         data = str(self.run.config["search"].get("data"))
         kind, colon, path = data.partition(":")
         told = f"{kind} {PurePath(path).name}" if colon and kind == "folder" else data  # a title is no place for a machine's paths
-        what = where.get(str(self.run.config.get("evaluator")), f"on {told}")
+        evaluator = str(self.run.config.get("evaluator"))
+        if evaluator.startswith(TABLE):
+            return f"{self.backbone.get('name') or 'network'} as the table {PurePath(evaluator).name} holds it (nothing was trained)"
+        what = where.get(evaluator, f"on {told}")
         return f"{self.backbone.get('name') or 'network'} {what}"
 
     @property

@@ -15,7 +15,7 @@ from se_nas.space.budget import METRICS, Budget, parse_budgets
 from se_nas.space.codes import Codes, Coding
 from se_nas.space.costtable import Costs, CostTable
 from se_nas.space.extra import Choice, first_choice
-from se_nas.space.feasible import FeasibleSet, FeasibleUnion, Prefix
+from se_nas.space.feasible import FeasibleList, FeasibleSet, FeasibleUnion, Prefix
 from se_nas.space.group import Group
 from se_nas.space.named import FullCost, NamedCost, Table, make_cost
 from se_nas.space.own import CarriesOwn
@@ -155,7 +155,7 @@ class CostedSpace(CarriesOwn):
         return feasible_sets(self.tables, self.budgets)
 
     @cached_property
-    def _feasible(self) -> FeasibleSet | FeasibleUnion:
+    def _feasible(self) -> FeasibleSet | FeasibleUnion | FeasibleList:
         return FeasibleUnion(self._sets) if self.coding.open else self._sets[()]
 
     def _forget(self, *cached: str) -> None:
