@@ -314,10 +314,11 @@ class Fuzz:
         }
 
     def begin(self) -> None:
-        """A run of six trials."""
+        """A run of six trials, with test scores as earlier versions wrote them."""
         from se_nas.run.run import Run
 
         assert command_line(["search", str(self.space), "--trials", "6", "--out", str(self.whole), "--quiet"]) == 0
+        (self.whole / "test.json").write_text(json.dumps({str(number): {"test_accuracy": 0.5} for number in range(6)}))
         (self.folder / "architecture.json").write_text(json.dumps(Run.open(self.whole).trials[1].architecture.to_json()))
 
     def renew(self) -> None:

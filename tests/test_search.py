@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 
 import pytest
 from conftest import ROOT, digits_space
@@ -158,7 +159,44 @@ def wait_for_lines(ledger, lines: int, process: subprocess.Popen[str]) -> None:
         time.sleep(0.01)
 
 
+class Waiting(Table):
+    """Waits in its third trial, for a kill."""
+
+    def __call__(self, architecture: Architecture, seed: int, fidelity: Mapping[str, int], device: str, report: Report) -> Evaluation:
+        if len(self.asked) == 2:
+            time.sleep(600)
+        return super().__call__(architecture, seed, fidelity, device, report)
+
+
+def killed(play: Callable[[], object], ledger: Path, lines: int) -> None:
+    """Play in a forked process, and kill it when the ledger has so many lines."""
+    child = os.fork()
+    if child == 0:
+        try:
+            play()
+        finally:
+            os._exit(1)
+    while not ledger.exists() or ledger.read_bytes().count(b"\n") < lines:
+        assert not os.waitpid(child, os.WNOHANG)[0], "it ended by itself"
+        time.sleep(0.005)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
 def test_kill_9_loses_no_finished_trial(tmp_path) -> None:
+    """Killed in its third, fifth and seventh trial; the same trials as without the kills."""
+    arguments = {"trials": 8, "strategy": "nsga2", "repeats": 2}
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    se_nas.search(digits_space(), evaluator=Table(), out=whole, **arguments)
+    killed(lambda: se_nas.search(digits_space(), evaluator=Waiting(), out=run, **arguments), run / "trials.jsonl", 2)
+    for lines in (4, 6):
+        killed(lambda: se_nas.resume(run, evaluator=Waiting()), run / "trials.jsonl", lines)
+        assert len(Run.open(run).trials) == lines
+    assert proposals(se_nas.resume(run, evaluator=Table())) == proposals(Run.open(whole))
+
+
+@pytest.mark.slow
+def test_kill_9_of_real_training(tmp_path) -> None:
     """The real thing: real training, killed twice, resumed to the end; the same trials as without the kills."""
     whole, run = tmp_path / "whole", tmp_path / "run"
     subprocess.run(search_command(whole), check=True, cwd=ROOT)

@@ -79,21 +79,27 @@ def test_a_space_that_ends_early(tmp_path, lookup: Lookup) -> None:
     assert run.config["ended"] == "exhausted"
 
 
-def bad_search(tmp_path, behaviours: dict[int, str], **arguments: object) -> tuple[dict[int, Trial], Lookup]:
-    """A search of 8 trials, those of some numbers being bad; its trials by number."""
-    chosen = {
-        t.number: t.architecture
-        for t in se_nas.search(digits_space(), trials=8, strategy="random", evaluator=Lookup(tmp_path / "0"), out=tmp_path / "whole").trials
-    }
+def bad_search(tmp_path, behaviours: dict[int, str], size: int = 8, **arguments: object) -> tuple[dict[int, Trial], Lookup]:
+    """A search of some trials, those of some numbers being bad; its trials by number."""
+    whole = se_nas.search(digits_space(), trials=size, strategy="random", evaluator=Lookup(tmp_path / "0"), out=tmp_path / "whole")
+    chosen = {t.number: t.architecture for t in whole.trials}
     lookup = Lookup(tmp_path / "calls", {chosen[number].id: behaviour for number, behaviour in behaviours.items()})
-    run = se_nas.search(digits_space(), trials=8, strategy="random", evaluator=lookup, out=tmp_path / "run", engine="ray", **arguments)
+    run = se_nas.search(digits_space(), trials=size, strategy="random", evaluator=lookup, out=tmp_path / "run", engine="ray", **arguments)
     trials = {t.number: t for t in run.trials}
     assert {number: t.architecture for number, t in trials.items()} == chosen
     return trials, lookup
 
 
-def test_faults_cost_no_more_than_their_trial(tmp_path) -> None:
-    """What raises, gives no number, runs out of memory or hangs is recorded as failed, once; a killed worker's trial is run again."""
+def test_a_fault_costs_no_more_than_its_trial(tmp_path) -> None:
+    """What raises or gives no number is recorded as failed, once."""
+    trials, lookup = bad_search(tmp_path, {2: "raise", 4: "nan"}, workers=1, size=5)
+    assert {t.number: t.error for t in trials.values() if not t.complete} == {2: "ValueError: shapes differ", 4: "accuracy is nan"}
+    assert {number: lookup.count[t.architecture.id] for number, t in trials.items()} == dict.fromkeys(range(5), 1)
+
+
+@pytest.mark.slow
+def test_faults_of_every_kind(tmp_path) -> None:
+    """What diverges, runs out of memory or hangs is recorded as failed, once; a killed worker's trial is run again."""
     faults = {2: "raise", 3: "diverge", 4: "nan", 5: "hang", 6: "memory", 7: "die once"}
     trials, lookup = bad_search(
         tmp_path, faults, workers=2, trial_timeout=6

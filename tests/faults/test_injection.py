@@ -1,4 +1,7 @@
-"""A kill, and a full disk, at every single file operation of a run's life: nothing on record is lost, and it goes on."""
+"""A kill, and a full disk, at every single file operation of a run's life: nothing on record is lost, and it goes on.
+
+The quick tests take every seventh operation of a resume.
+"""
 
 from __future__ import annotations
 
@@ -89,8 +92,9 @@ def test_a_search_that_begins_warm(fault: Callable[[], None], whole: Run, warm: 
     assert every_operation(tmp_path, lambda folder: search(folder / "run", **settings), fault, check) > 40
 
 
+@pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("fault", [kill, fail()], ids=["kill", "full disk"])
-def test_a_resume(fault: Callable[[], None], tmp_path: Path) -> None:
+def test_a_resume(fault: Callable[[], None], every: int, tmp_path: Path) -> None:
     def play(folder: Path) -> None:
         se_nas.resume(folder / "run", space=SPACE, evaluator=gains, trials=TRIALS)
 
@@ -98,9 +102,9 @@ def test_a_resume(fault: Callable[[], None], tmp_path: Path) -> None:
         search(folder / "run", trials=1)
 
     expected = told(search(tmp_path / "whole"))
-    at = 0
+    at = 1 - every
     while True:
-        at += 1
+        at += every
         folder = tmp_path / f"at-{at}"
         folder.mkdir()
         begun(folder)
