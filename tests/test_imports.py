@@ -33,6 +33,7 @@ FLOORS = [
     ["oneshot", "profiling"],
     ["engines", "integrations"],
     ["api"],
+    ["trust"],
     ["cli"],
     ["__main__"],
 ]

@@ -226,6 +226,7 @@ def _use(space: SearchSpace, architecture: Architecture, files: Mapping[str, str
         "hubconf.py": f'`torch.hub.load("this folder", "{hub_name(space)}", source="local")`',
         "timm_model.py": f'`import timm_model; timm.create_model("{timm_name(space, architecture)}"{argument})`',
         "model.pt2": '`torch.export.load("model.pt2").module()`',
+        "channels.json": "what each SE block does on the validation images; `importance` of its channels is a signal for pruning",
         "model.onnx": '`onnxruntime.InferenceSession("model.onnx")`',
     }
     found = [f"- `{name}`: {line}" + (f"; {text(files[name])}" if files[name] else "") for name, line in lines.items() if name in files]

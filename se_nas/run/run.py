@@ -43,6 +43,7 @@ class Run:
     - ``trials.jsonl``: the ledger.
     - ``start.safetensors``: the trained weights that every trial begins with, if the search has a start.
     - ``weights/``: weights of the front and the references.
+    - ``explained/``: what the SE blocks of some trials' networks do.
     - ``effects.json``: what each choice brings, with the number of ledger lines that this was computed from.
 
     Attributes:

@@ -20,7 +20,8 @@ SHIPPED = sorted((ROOT / "search_spaces").glob("*.yaml"))
 
 SMALL = {"digits_resnet8", "cifar10_resnet20"}
 LARGE = {"imagenet_inception_resnet_v2", "imagenet_vgg16_bn"}
-COUNTED = [pytest.param(path, 20 if path.stem in SMALL else 2, id=path.stem) for path in SHIPPED if path.stem not in LARGE]
+DEEP = {*LARGE, "cifar10_resnet110", "imagenet_densenet121"}
+COUNTED = [pytest.param(path, 20 if path.stem in SMALL else 2, id=path.stem) for path in SHIPPED if path.stem not in DEEP]
 COUNTED += [pytest.param(path, 200, id=f"{path.stem} at length", marks=pytest.mark.slow) for path in SHIPPED]
 
 
@@ -36,7 +37,7 @@ def test_costs_equal_an_independent_count(path, number: int) -> None:
     assert all(space.is_feasible(space.sample(rng)) for _ in range(number))
 
 
-TRAINED = [pytest.param(path, id=path.stem, marks=pytest.mark.slow if path.stem in LARGE else ()) for path in SHIPPED]
+TRAINED = [pytest.param(path, id=path.stem, marks=pytest.mark.slow if path.stem in DEEP else ()) for path in SHIPPED]
 
 
 @pytest.mark.parametrize("path", TRAINED)
