@@ -21,7 +21,7 @@ import torch
 from se_nas.errors import InputError
 from se_nas.latency.fingerprint import processor
 from se_nas.latency.fit import Error, error, fit
-from se_nas.latency.profile import FITTED, Profile, read_profile
+from se_nas.latency.profile import FITTED, HOW, Profile, read_profile
 from se_nas.profiling.profile import profile, time_networks
 from se_nas.profiling.rounds import least
 from se_nas.profiling.runtimes import How
@@ -94,7 +94,7 @@ def picks(found: Profile, space: SearchSpace, number: int, budget: str = "<= +2%
     tight = space.with_profile(found, foreign=True).with_budgets({"latency": budget})
     drawn = [tight.decode(row) for row in tight.sample_many(0, 1000)]
     chosen = [space.reference("plain"), *list(dict.fromkeys(drawn))[:number]]
-    how = How(**{name: found.how[name] for name in ("device", "runtime", "batch", "threads", "layout", "precision")})
+    how = How(**{name: found.how[name] for name in HOW})
     times, _ = time_networks(space, chosen, how, int(found.how["rounds"]), 1, lambda text: None)
     whole, halves = least(times)
     over = whole[1:] / whole[0] - 1

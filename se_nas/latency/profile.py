@@ -32,6 +32,9 @@ FIRST = "# A latency profile of se-nas. The last line of this file is three dots
 LAST = "...\n"
 FIX = "measure it again: se-nas profile SPACE -o FILE"
 
+HOW = ("device", "runtime", "batch", "threads", "layout", "precision")
+"""How networks are run: what `se_nas.profiling.runtimes.How` takes."""
+
 FITTED, HELD_OUT = "fitted", "held out"
 """Roles of measured networks. The first of those that are fitted is the plain one."""
 
@@ -186,7 +189,9 @@ class Profile:
         said = [f"predicted from {self.title}"]
         said += [f"measured elsewhere: {', '.join(elsewhere)}"] if elsewhere else []
         said += [f"extrapolated beyond what was measured in {', '.join(beyond)}"] if beyond else []
-        return {"unit": "s", "plain": self.plain, "adds": adds, "tie": self.interval, "about": "; ".join(said)}
+        how = {name: self.how[name] for name in HOW} if self.machine else {}
+        origin = {"machine": dict(self.machine), "how": how} if self.machine else {}
+        return {"unit": "s", "plain": self.plain, "adds": adds, "tie": self.interval, "about": "; ".join(said), "origin": origin}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import torch
 from se_nas.errors import InputError
 from se_nas.latency.fingerprint import fingerprint
 from se_nas.latency.fit import choose_networks, error
-from se_nas.latency.profile import FITTED, HELD_OUT, Check, Measured, Profile, amounts, check_network, make_profile, read_profile
+from se_nas.latency.profile import FITTED, HELD_OUT, HOW, Check, Measured, Profile, amounts, check_network, make_profile, read_profile
 from se_nas.latency.terms import term_names
 from se_nas.profiling.rounds import LEAST, least, run_rounds
 from se_nas.profiling.runtimes import How, held_still, make_once
@@ -131,7 +131,7 @@ def check_profile(space: SearchSpace, path: str | Path, rounds: int = 15, networ
     check_network(old.space, space, str(path))
     if not old.machine:
         raise InputError("a plain table says of no device how to measure there", "check a profile of se-nas profile", str(path))
-    how = How(**{name: old.how[name] for name in ("device", "runtime", "batch", "threads", "layout", "precision")})
+    how = How(**{name: old.how[name] for name in HOW})
     held = [each for each in old.networks if each.role == HELD_OUT] or list(old.networks[1:])
     chosen = [space.reference("plain"), *(Architecture.from_json(each.architecture) for each in held[:networks])]
     times, _ = time_networks(space, chosen, how, rounds, 0, tell)

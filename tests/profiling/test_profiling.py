@@ -15,10 +15,12 @@ from conftest import digits_space
 import se_nas
 from se_nas.cli import main
 from se_nas.errors import InputError
+from se_nas.evaluate import Evaluation
 from se_nas.latency.profile import FITTED, HELD_OUT, read_profile
 from se_nas.profiling.profile import check_profile, choose_architectures
 from se_nas.profiling.rounds import least, run_rounds
 from se_nas.profiling.runtimes import How, make_once
+from se_nas.run.latency import Latencies
 from se_nas.space.space import SearchSpace
 
 QUICK: dict[str, Any] = {"networks": 8, "held_out": 4, "rounds": 4}
@@ -164,13 +166,30 @@ def test_the_command_line(file: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     assert {row["latency"] > 0 for row in rows.values()} == {True} and "most latency allowed" in rows
     assert main(["cost", "space.yaml", "--profile", str(file)]) == 0
     assert "latency: predicted from eager on" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_search_with_a_profile_measures_its_front(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("space.yaml").write_text(yaml.safe_dump({**SPACE, "budgets": {"latency": "<= +900%"}}))
     command = ["search", "space.yaml", "--profile", str(file), "--evaluator", "training", "--trials", "3", "--epochs", "1", "--out", "run"]
     command += ["--objective", "accuracy", "--objective", "latency", "--budget", "latency<=+800%", "--train", "batch_size=256", "--quiet"]
     assert main(command) == 0
     run = se_nas.Run.open("run")
     space = digits_space().with_profile(file)
     assert [trial.costs["latency"] for trial in run.trials] == [space.cost(t.architecture).latency for t in run.trials]  # type: ignore[attr-defined]
-    assert main(["show", "run"]) == 0 and "Latency: predicted from eager on" in capsys.readouterr().out
+    assert main(["show", "run"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "Latency: predicted from eager on" in out and "Measured after the search, plain takes" in out
+    assert run.latencies and {entry.architecture.id for entry in run.front.front} <= run.latencies.seconds.keys()
+    assert main(["show", "run", "--json"]) == 0
+    assert all(row["latency_measured"] > 0 for row in json.loads(capsys.readouterr().out)["front"])
+    assert main(["export", "run", "--no-proof", "-o", "best"]) == 0
+    assert "latency measured" in Path("best/README.md").read_text() and "predicted from eager" in Path("best/README.md").read_text()
+    Path("run/latency.json").write_text("{")
+    assert se_nas.Run.open("run").latencies is None
 
 
 @pytest.mark.parametrize(
@@ -195,3 +214,16 @@ def test_bad_commands_are_one_line(
     assert main(command.format(file=file).split()) == 2
     said = capsys.readouterr().err
     assert message in said and said.count("\n") == 1
+
+
+def test_a_budget_that_a_measured_network_breaks_is_said(
+    file: Path, space: SearchSpace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = space.with_profile(file).with_budgets({"latency": "<= +500%"})
+    asked: dict[str, Any] = {"evaluator": lambda *_: Evaluation({"accuracy": 0.5}), "trials": 3, "objectives": ["accuracy", "latency"]}
+    run = se_nas.search(known, out=tmp_path / "run", **asked)
+    (entry,) = run.front.front
+    plain = run.front.references["plain"].values["latency"]
+    Latencies(1.0, {entry.architecture.id: 7.0}, 0.1, plain).write(run.path)
+    assert main(["show", str(run.path)]) == 0
+    assert f"over the budget: trial {entry.number} (+600 %)" in " ".join(capsys.readouterr().out.split())
