@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from se_nas.api import confirm, export, export_trial, new, resume, search
+    from se_nas.api import export, export_trial, new, resume, search
     from se_nas.backbones import register_backbone
     from se_nas.engines.outside import ask, tell
     from se_nas.errors import InputError, TrialFailed
@@ -48,7 +48,7 @@ _HOMES = {
     "Trial": "run.trial",
     "TrialFailed": "errors",
     "ask": "engines.outside",
-    "confirm": "api",
+    "confirm": "trust",
     "create_strategy": "strategies",
     "explain": "evaluate.excitation",
     "export": "api",
