@@ -78,6 +78,48 @@ def block_keys(codes: Ints) -> Ints:
     return keys
 
 
+CHANNELS, SIDES = (32, 16, 24, 40, 80, 112, 192), (112, 56, 28, 14, 14, 7, 7)
+"""Of each block: channels that go in, and the side of the image in it, of MnasNet at 224 px."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Throughput predicted from a few measured networks, as `se_nas.latency` predicts: a few physical terms, none below 0.
+
+    Attributes:
+        seconds: for each unit of a term, shape (terms,).
+        exact: costs that are known: parameters and MACs.
+    """
+
+    seconds: Floats
+    exact: tuple[Additive, Additive]
+
+    @classmethod
+    def of(cls, table: Table, number: int) -> Profile:
+        """Fitted to so many networks of the table, chosen by D-optimality."""
+        from se_nas.latency.fit import choose_networks, fit
+
+        measured = np.flatnonzero(np.isfinite(table.columns["throughput_a100"]))
+        exact = (table.additive("params_m"), table.additive("macs_m"))
+        rows = cls(np.zeros(0), exact).terms(table.codes[measured])
+        chosen = choose_networks(rows, number, [0])
+        return cls(fit(rows[chosen], 1 / table.columns["throughput_a100"][measured][chosen]), exact)
+
+    def terms(self, codes: Ints) -> Floats:
+        """A constant, parameters, MACs, layers, elements in them, layers with SE, elements that SE reads; shape (n, 7)."""
+        expansion, _, layers, se = np.moveaxis(np.asarray(codes, np.int64).reshape(-1, 7, 4), 2, 0)
+        layers = layers + 1
+        elements = np.array(VALUES["e"])[expansion] * layers * np.array(CHANNELS) * np.square(SIDES)
+        columns = [layers.sum(1), elements.sum(1), (layers * se).sum(1), (elements * se).sum(1)]
+        return np.column_stack([np.ones(len(codes)), *(cost.rows(codes) for cost in self.exact), *columns])
+
+    def __call__(self, architecture: Mapping[str, int]) -> float:
+        return float(self.rows(encode([architecture]))[0])
+
+    def rows(self, codes: Ints) -> Floats:
+        return np.asarray(1 / (self.terms(codes) @ self.seconds))
+
+
 @dataclass(frozen=True)
 class Additive:
     """An exact cost: of a mapping, or of an array of codes.
