@@ -23,7 +23,7 @@ from se_nas.latency.fingerprint import processor
 from se_nas.latency.fit import Error, error, fit
 from se_nas.latency.profile import FITTED, HOW, Profile, read_profile
 from se_nas.profiling.profile import profile, time_networks
-from se_nas.profiling.rounds import least
+from se_nas.profiling.rounds import undisturbed
 from se_nas.profiling.runtimes import How
 from se_nas.space.architecture import Architecture
 from se_nas.space.space import SearchSpace
@@ -96,7 +96,7 @@ def picks(found: Profile, space: SearchSpace, number: int, budget: str = "<= +2%
     chosen = [space.reference("plain"), *list(dict.fromkeys(drawn))[:number]]
     how = How(**{name: found.how[name] for name in HOW})
     times, _ = time_networks(space, chosen, how, int(found.how["rounds"]), 1, lambda text: None)
-    whole, halves = least(times)
+    whole, halves = undisturbed(times)
     over = whole[1:] / whole[0] - 1
     floor = float(np.mean(np.abs(halves[1:, 0] - halves[1:, 1]) / halves[1:, 1]))
     within = int((over <= 0.02 + floor).sum())

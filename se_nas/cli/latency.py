@@ -19,7 +19,7 @@ NUMBERS = {
     "threads": (1, "CPU threads"),
     "networks": (0, "how many to fit the model to (default: 12, or more where there are more coefficients)"),
     "held-out": (8, "how many others to hold it against"),
-    "rounds": (30, "how often each is timed; the least time counts"),
+    "rounds": (30, "how often each is timed"),
     "seed": (0, "of what is drawn"),
 }
 

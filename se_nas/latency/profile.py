@@ -81,8 +81,8 @@ class Measured:
     Attributes:
         architecture: as JSON.
         role: `FITTED` or `HELD_OUT`.
-        seconds: least of all rounds.
-        halves: least of every other round, twice. () if nobody knows.
+        seconds: when little disturbs it.
+        halves: the same of every other round, twice. () if nobody knows.
     """
 
     architecture: Mapping[str, Any]

@@ -9,7 +9,7 @@ import numpy as np
 
 from se_nas.latency.fingerprint import differences, fingerprint
 from se_nas.profiling.profile import time_networks
-from se_nas.profiling.rounds import least
+from se_nas.profiling.rounds import undisturbed
 from se_nas.profiling.runtimes import How
 from se_nas.run.latency import Latencies
 from se_nas.space.budget import LATENCY
@@ -41,7 +41,7 @@ def measure_front(run: Run, space: SearchSpace, tell: Callable[[str], None] = la
     references = [entry.architecture for entry in front.references.values()]
     chosen = list(dict.fromkeys([space.reference("plain"), *(entry.architecture for entry in entries), *references]))
     times, _ = time_networks(space, chosen, how, ROUNDS, 0, tell)
-    whole, halves = least(times)
+    whole, halves = undisturbed(times)
     floor = float(np.mean(np.abs(halves[:, 0] - halves[:, 1]) / halves[:, 1]))
     seconds = {architecture.id: float(each) for architecture, each in zip(chosen, whole, strict=True)}
     found = Latencies(float(whole[0]), seconds, floor, float(cost.value(cost.adds.plain)))

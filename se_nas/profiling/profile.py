@@ -16,7 +16,7 @@ from se_nas.latency.fingerprint import fingerprint
 from se_nas.latency.fit import choose_networks, error
 from se_nas.latency.profile import FITTED, HELD_OUT, HOW, Check, Measured, Profile, amounts, check_network, make_profile, read_profile
 from se_nas.latency.terms import term_names
-from se_nas.profiling.rounds import LEAST, least, run_rounds
+from se_nas.profiling.rounds import LEAST, run_rounds, undisturbed
 from se_nas.profiling.runtimes import How, held_still, make_once
 from se_nas.space.architecture import Architecture
 from se_nas.space.space import SearchSpace
@@ -55,7 +55,7 @@ def profile(
         networks: how many to fit the model to: the plain one, the densest, and others that tell most. 0: 12, or more where
             there are more coefficients.
         held_out: how many others to hold the model against.
-        rounds: how often each is timed; the least time counts.
+        rounds: how often each is timed; the lower quarter counts.
         seed: of what is drawn.
         tell: hears what happens.
 
@@ -79,7 +79,7 @@ def profile(
     start = time.perf_counter()
     times, stopped = time_networks(space, chosen, how, rounds, seed, tell)
     took = time.perf_counter() - start
-    whole, halves = least(times)
+    whole, halves = undisturbed(times)
     measured = [
         (architecture, Measured(architecture.to_json(), role, float(seconds), tuple(map(float, two))))
         for architecture, role, seconds, two in zip(chosen, roles, whole, halves, strict=True)
@@ -112,11 +112,11 @@ def choose_architectures(space: SearchSpace, networks: int, held_out: int, seed:
 
 def time_networks(space: SearchSpace, architectures: list[Architecture], how: How, rounds: int, seed: int, tell: Tell) -> tuple[Any, bool]:
     """Seconds of each network in each round, see `se_nas.profiling.rounds.run_rounds`."""
-    calls = []
+    calls, shared = [], dict[Any, Any]()
     with held_still(how):
         for number, architecture in enumerate(architectures, 1):
             tell(f"network {number} of {len(architectures)} is made")
-            calls.append(make_once(space, architecture, how))
+            calls.append(make_once(space, architecture, how, shared))
         with torch.inference_mode():
             return run_rounds(calls, rounds, seed, lambda done, left: tell(f"round {done} of {rounds}, {left:.0f} s left"))
 
@@ -135,7 +135,7 @@ def check_profile(space: SearchSpace, path: str | Path, rounds: int = 15, networ
     held = [each for each in old.networks if each.role == HELD_OUT] or list(old.networks[1:])
     chosen = [space.reference("plain"), *(Architecture.from_json(each.architecture) for each in held[:networks])]
     times, _ = time_networks(space, chosen, how, rounds, 0, tell)
-    now, _ = least(times)
+    now, _ = undisturbed(times)
     said = np.array([sum(old.seconds[name] * amount for name, amount in amounts(space, each).items()) for each in chosen])
     scaled = said * now[0] / old.networks[0].seconds
     pairs = tuple(zip(said[1:].tolist(), now[1:].tolist(), strict=True))
