@@ -91,7 +91,7 @@ def start(
 ) -> Run:
     """`search` with its settings resolved; ``about`` is added to ``run.yaml``."""
     settings = replace(settings, strategy=full_name(settings.strategy, settings.engine))
-    objectives = parse_objectives(settings.objectives)
+    objectives = parse_objectives(settings.objectives, space.units)
     space, kind = with_identity(space, settings), settings.evaluator if evaluator is None else "own"
     evaluator = evaluator or make_evaluator(space, settings)
     space, settings = as_evaluated(space, settings, evaluator)
@@ -164,9 +164,8 @@ def resume(
         run.config = Run.open(path).config  # as it is now: another search may have gone on with it meanwhile
         begin(run, evaluator, settings, None, scoring_device(settings.to_dict()), observer)
         finished = run.trials
-        plan = Plan(
-            space, settings, parse_objectives(settings.objectives), finished, run.earlier.read(), taken={t.number for t in run.confirmed}
-        )
+        objectives, taken = parse_objectives(settings.objectives, space.units), {trial.number for trial in run.confirmed}
+        plan = Plan(space, settings, objectives, finished, run.earlier.read(), taken=taken)
         if not plan.replayed:
             observer.note("the strategy no longer proposes what the ledger holds (another version of a library?); going on from here")
         run.config["search"] = settings.to_dict()
@@ -265,6 +264,7 @@ def _describe_backbone(space: SearchSpace) -> dict[str, Any]:
         "params": space.plain_cost.params,
         "trainable_params": space.trainable,
         "macs": space.plain_cost.macs,
+        **({"costs": {name: getattr(space.plain_cost, name) for name in space.costs}} if space.costs else {}),
         "left_out": list(map(str, space.left_out)),
         "narrowed": list(space.narrowed),
         "groups": {

@@ -23,7 +23,6 @@ from se_nas.report.words import amount, clean, duration, escaped, flatten, headi
 from se_nas.run.explained import read_explanations
 from se_nas.run.run import Run
 from se_nas.run.trial import Trial
-from se_nas.space.budget import METRICS
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
@@ -107,7 +106,7 @@ def _sentence(text: str) -> str:
 
 
 def _figures(facts: Facts) -> str:
-    charts = [chart for cost in METRICS if (chart := cost_chart(facts, cost))]
+    charts = [chart for cost in facts.metrics if (chart := cost_chart(facts, cost))]
     if not charts:
         return ""
     marks = [("trial", "a trial"), ("front", "on the front"), ("plain", "plain"), ("paper", "paper")]
@@ -181,7 +180,7 @@ def _all_trials(facts: Facts) -> str:
         Column("role", tuple(clean(trial.role) for trial in trials), words=True),
         Column("seed", tuple(str(trial.seed) for trial in trials)),
         *(Column(heading(name), tuple(metric(trial, dict(trial.metrics), name) for trial in trials)) for name in metrics),
-        *(Column(heading(name), tuple(metric(trial, dict(trial.costs), name) for trial in trials)) for name in METRICS),
+        *(Column(heading(name), tuple(metric(trial, dict(trial.costs), name) for trial in trials)) for name in facts.metrics),
         Column("time", tuple(duration(trial.seconds) for trial in trials)),
         Column("architecture", tuple(_told(facts, trial) for trial in trials), words=True),
     ]

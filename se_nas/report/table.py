@@ -23,7 +23,6 @@ from se_nas.run.asked import read_asked
 from se_nas.run.front import Entry
 from se_nas.run.run import Run
 from se_nas.space.architecture import REFERENCES
-from se_nas.space.budget import METRICS
 
 GAP = 2
 """Blanks between columns."""
@@ -150,7 +149,7 @@ def _row(facts: Facts, entry: Entry) -> dict[str, Any]:
         known = facts.gain(entry, name) is not None
         compared[f"gain_over_{name}"] = _number(facts.gain(entry, name))
         compared[f"tied_with_{name}"] = facts.tied(entry, name) if known and facts.front.noise else None
-    over = {f"{cost}_over_plain": _number(facts.over_plain(entry.values, cost)) for cost in METRICS}
+    over = {f"{cost}_over_plain": _number(facts.over_plain(entry.values, cost)) for cost in facts.metrics}
     return {
         "trial": entry.number,
         "id": entry.architecture.id,

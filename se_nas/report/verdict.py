@@ -13,7 +13,6 @@ from se_nas.run.race import Race
 from se_nas.run.run import Run
 from se_nas.run.trial import Trial
 from se_nas.run.verdict import Confirmed, Difference, Verdict
-from se_nas.space.budget import METRICS
 
 
 def verdict_sentences(facts: Facts, verdict: Verdict | None, around: str = "±") -> list[str]:
@@ -84,7 +83,7 @@ class _Words:
         return f"{100 * value:.2f}" if self._share else significant(value, 2)
 
     def _costs(self, costs: Mapping[str, float]) -> list[str]:
-        ratios = {cost: self._facts.over_plain(costs, cost) for cost in METRICS}
+        ratios = {cost: self._facts.over_plain(costs, cost) for cost in self._facts.metrics}
         said = [f"{heading(cost)} {percent(ratio)}" for cost, ratio in ratios.items() if ratio is not None]
         return [", ".join(said)] if said else []
 

@@ -108,7 +108,7 @@ class Front:
 def make_front(
     trials: Sequence[Trial],
     objectives: Sequence[Objective],
-    limits: Mapping[str, int],
+    limits: Mapping[str, float],
     fidelity: Mapping[str, int],
     validation_images: int | None = None,
     trade: Trade = PARETO,
@@ -128,7 +128,7 @@ def make_front(
         if trial.complete and trial.fidelity == fidelity and all(o.name in trial.values for o in objectives):
             by_architecture.setdefault(trial.architecture, []).append(trial)
     entries = tuple(_entry(group) for group in by_architecture.values())
-    feasible = [entry for entry in entries if all(entry.values[metric] <= limit for metric, limit in limits.items())]
+    feasible = [entry for entry in entries if all(entry.values.get(metric, math.inf) <= limit for metric, limit in limits.items())]
     best = [feasible[i] for i in pareto([entry.values for entry in feasible], objectives)]
     best.sort(key=lambda entry: (entry.values.get("params", 0), entry.values.get("macs", 0), entry.number))
     references = {trial.role: entry for entry in entries for trial in entry.trials if trial.role != "proposal"}

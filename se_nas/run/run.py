@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from se_nas.errors import InputError
 from se_nas.files import OWN, held, make_directory, refused, remove_empty, sweep, write_whole
-from se_nas.goals.objective import parse_objectives
+from se_nas.goals.objective import Objective, parse_objectives
 from se_nas.goals.trade import resolve_trade
 from se_nas.reading import load_json
 from se_nas.run.config import FIX, SCHEMA, config_text, load_config
@@ -182,6 +182,24 @@ class Run:
         return judge(asked, self.confirmed, measured) if asked and measured else None
 
     @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """The search's objectives."""
+        return parse_objectives(self.config["search"]["objectives"], {name: cost["unit"] for name, cost in self.costs.items()})
+
+    @property
+    def costs(self) -> dict[str, dict[str, Any]]:
+        """What there is to know of the further costs without their tables: name -> ``unit``, ``tie`` and ``about``."""
+        tables = (self.config.get("space") or {}).get("costs") or {}
+        nothing = {"unit": "", "tie": 0.0, "about": ""}
+        return {name: {key: table.get(key, value) for key, value in nothing.items()} for name, table in tables.items()}
+
+    @property
+    def backbone(self) -> dict[str, Any]:
+        """Name, costs and groups of the plain backbone, as far as ``run.yaml`` holds them."""
+        about = self.config.get("backbone") or {}
+        return {**(about.get("costs") or {}), **about}
+
+    @property
     def front(self) -> Front:
         """The front of the finished trials."""
         return self.front_of(self.trials)
@@ -189,9 +207,9 @@ class Run:
     def front_of(self, trials: list[Trial]) -> Front:
         """The front of these trials, under the run's objectives, budgets and fidelity."""
         limits = {budget["metric"]: budget["limit"] for budget in self.config["budgets"]}
-        objectives = parse_objectives(self.config["search"]["objectives"])
+        objectives = self.objectives
         fidelity = {"epochs": self.config["search"]["epochs"]}
-        trade = resolve_trade(self.config["search"], objectives, self.config.get("backbone") or {}, len(limits))
+        trade = resolve_trade(self.config["search"], objectives, self.backbone, len(limits))
         return make_front(trials, objectives, limits, fidelity, self.config.get("validation_images"), trade)
 
     def effects(self) -> Effects | None:

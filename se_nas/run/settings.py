@@ -70,7 +70,7 @@ class SearchSettings:
     )
     objectives: tuple[str, ...] = setting(
         ("accuracy", "params"),
-        "what to make better: accuracy, loss, params or macs; the first decides what is best",
+        "what to make better: accuracy, loss, params, macs, or latency with a profile; the first decides what is best",
         GOALS,
         flag="objective",
     )
@@ -113,7 +113,7 @@ class SearchSettings:
     cost_weight: float = setting(
         0, "of the mean cost in a one-shot search's loss; 1 unit is what the dearest architecture adds", STRATEGY, least=0
     )
-    cost_metric: str = setting("params", "which cost that is", STRATEGY, choices=("params", "macs"))
+    cost_metric: str = setting("params", "which cost that is: params, macs, or latency with a profile", STRATEGY, metavar="COST")
     cost_target: str = setting(
         "", "mean cost that is free, such as +2% or 1.2M", STRATEGY, metavar="LIMIT", otherwise="the plain backbone's cost"
     )

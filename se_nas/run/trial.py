@@ -34,7 +34,7 @@ class Trial:
         status: ``complete``, ``failed``, or ``stopped`` (early, by a scheduler). A stopped trial's fidelity says how far it came,
             ``{"epochs": 3, "of": 10}``; its metrics are those at that point.
         metrics: measured metrics (accuracy is a fraction, on the validation split); empty if failed.
-        costs: known costs: the fields of `se_nas.se.cost.Cost`.
+        costs: known costs: the fields of `se_nas.se.cost.Cost`, and further ones by name.
         after: number of trials that the strategy had been told when it proposed this one. Replay needs it.
         error: why it failed; None if it did not.
         worker: where it ran.
@@ -49,7 +49,7 @@ class Trial:
     fidelity: Mapping[str, int]
     status: str
     metrics: Mapping[str, float]
-    costs: Mapping[str, int]
+    costs: Mapping[str, float]
     after: int
     error: str | None = None
     worker: str = ""

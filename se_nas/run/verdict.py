@@ -15,6 +15,9 @@ from se_nas.space.architecture import REFERENCES, Architecture
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+UNSEEN = ("elementwise", "reductions", "bytes")
+"""Costs that no verdict tells."""
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -115,7 +118,7 @@ def judge(confirmation: Mapping[str, Any], trials: Sequence[Trial], measured: Ob
     test = on_test_split(trials, measured)
     costs: dict[str, Mapping[str, float]] = {name: {} for name in architectures}
     for trial in trials:
-        costs[names[trial.architecture.id]] = {key: trial.costs[key] for key in ("params", "macs") if key in trial.costs}
+        costs[names[trial.architecture.id]] = {key: trial.costs[key] for key in trial.costs if key not in UNSEEN}
     known = scores(confirmation, trials, measured)
     failed = dict.fromkeys(names[trial.architecture.id] for trial in trials if not trial.complete)
     race = race_so_far(confirmation, trials, measured) if confirmation.get("race") else None
