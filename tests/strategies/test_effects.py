@@ -46,8 +46,9 @@ def widths(found: Effects) -> list[float]:
 
 
 def test_its_trials_are_foreseen_to_tell_more() -> None:
-    space = SearchSpace("resnet20", (3, 8, 8), reduction=[2, 4, 8, 16], squeeze=["avg", "max"], budgets={"params": "<= +4%"})
-    designed, random = (dict(foresee(space).widths[name]) for name in ("effects", "random"))
+    space = digits_space(reduction=[2, 4, 8, 16], squeeze=["avg", "max", "std"], budgets={"params": "<= +8%"})
+    widths = foresee(space).widths
+    designed, random = dict(widths["effects"]), dict(widths["random"])
     assert all(designed[size] < 0.85 * random[size] for size in (24, 48, 96, 192))
     asked = create_strategy("effects", space, OBJECTIVES).ask(20)
     assert all(map(space.is_feasible, asked)) and len(set(asked)) == 20
