@@ -63,6 +63,30 @@ def cost_command(args: argparse.Namespace) -> None:
         show_costs(space)
 
 
+def plan_command(args: argparse.Namespace) -> None:
+    """Say how many trials tell how much of what SE brings at each site."""
+    from rich.console import Console
+
+    from se_nas.report.outlook import outlook_columns, outlook_sentence
+    from se_nas.report.text_table import text_table
+    from se_nas.report.words import wrapped
+    from se_nas.space.budget import split_budget
+    from se_nas.space.space import SearchSpace
+    from se_nas.strategies.foresight import foresee
+
+    for name in ("noise", "width"):
+        if (value := getattr(args, name)) is not None and not 0 < value < float("inf"):
+            raise InputError(f"{value:g} is not a width", "give a number above 0", f"--{name}")
+    space = SearchSpace.from_yaml(args.space).with_budgets(dict(map(split_budget, args.budget)))
+    found = foresee(space, args.noise or 1.0)
+    console = Console()
+    print(f"half of the 95 % interval of what SE brings at a typical one of {found.sites} sites,")
+    print("in the unit of --noise:" if args.noise else "in standard deviations of a trial (say --noise):")
+    console.print("", text_table(outlook_columns(found), console.width), "", sep="\n")
+    if args.width:
+        print("\n".join(wrapped(outlook_sentence(found, args.width), console.width)))
+
+
 def show_front(path: Path) -> None:
     from rich.console import Console
 
