@@ -137,6 +137,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--seeds", type=int, metavar="N", help="fresh seeds of each, at least 2 (default: 5; of a race, at most: 10)")
     sub.add_argument("--epochs", type=int, metavar="N", help="of each training (default: as in the search)")
     sub.add_argument("--paying", action="store_true", default=None, help="also the best without SE at sites where it is not known to pay")
+    sub.add_argument("--start", metavar="START", help="scratch, trained, PATH.safetensors or train (default: as in the search)")
+    sub.add_argument("--normalise", metavar="HOW", help="of another start: how its images are normalised, as of se-nas search")
     sub.add_argument("--race", action="store_true", default=None, help="stop training whoever is told to be worse than the leader")
     sub.add_argument("--quiet", action="store_true", help="show nothing but errors")
     rows = (row for name, row in settings_of(SearchSettings).items() if name in changeable() and name != "trials")
