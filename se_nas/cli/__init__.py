@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from se_nas.cli.latency import add_profile, add_profile_flags, profile_command
 from se_nas.cli.looking import (
     check_command,
     cost_command,
@@ -98,12 +99,17 @@ def _parser() -> argparse.ArgumentParser:
         "cost", cost_command, "show exact parameters, MACs and SE operations of a space's references and extremes", "SPACE", space
     )
     sub.add_argument("--json", action="store_true", help="print JSON")
+    add_profile(sub)
+
+    text = "measure how long networks of a space take on a device, for --profile of other commands; or whether a profile still holds"
+    add_profile_flags(command("profile", profile_command, text, "SPACE", space, "-o FILE "))
 
     text = "say how many trials tell what SE brings at each site, before any is run"
     sub = command("plan", plan_command, text, "SPACE", space)
     sub.add_argument("--width", type=float, metavar="W", help="half of a 95 %% interval that would do, in the unit of --noise")
     sub.add_argument("--noise", type=float, metavar="N", help="standard deviation of a trial, as se-nas reliability measures it")
     sub.add_argument("--budget", action="append", metavar="LIMIT", default=[], help="as of se-nas search; may be given again")
+    add_profile(sub)
 
     sub = command("search", search_command, "search a space and show the front; flags override the file's search section", "SPACE", space)
     groups = _add_search_flags(sub)
@@ -183,8 +189,10 @@ def _add_search_flags(sub: argparse.ArgumentParser) -> dict[str, Any]:
         action="append",
         metavar="LIMIT",
         default=[],
-        help="a hard limit: 'params<=+5%%' of the plain backbone, or 'macs<=42M'; may be given again (default: the file's)",
+        help="a hard limit: 'params<=+5%%' of the plain backbone, 'macs<=42M', or, with a profile, 'latency<=+3%%'; "
+        "may be given again (default: the file's)",
     )
+    add_profile(groups["goals"])
     add_flags(groups, settings_of(SearchSettings).values())
     groups["output"].add_argument("--out", metavar="DIR", help="directory of the run, new or empty (default: a new one below runs/)")
     return groups

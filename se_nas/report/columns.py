@@ -10,6 +10,7 @@ from se_nas.report.words import amount, count, gain, heading, is_share, percent,
 from se_nas.run.effects import Effects
 from se_nas.run.front import Entry
 from se_nas.space.architecture import REFERENCES
+from se_nas.space.budget import LATENCY
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ def front_columns(
     for cost in facts.metrics:
         if cost not in objectives:
             columns.append(column(heading(cost), _value(cost)))
+        if cost == LATENCY and facts.run.latencies:
+            columns.append(column(f"{heading(cost)}\nmeasured", _measured(facts)))
         if cost in facts.backbone:
             columns.append(column(f"{heading(cost)}\nover\nplain", _share(facts, cost, tie)))
     columns += [column(f"test\n{heading(name.removeprefix('test_'))}", _test(facts, name)) for name in _test_metrics(facts)]
@@ -86,6 +89,12 @@ def gain_cell(facts: Facts, entry: Entry, reference: str, tie: str) -> str:
 
 def _value(metric: str) -> Callable[[Entry], str]:
     return lambda entry: amount(metric, entry.values[metric]) if metric in entry.values else ""
+
+
+def _measured(facts: Facts) -> Callable[[Entry], str]:
+    """The latency as it was measured after the search."""
+    known = facts.run.latencies.seconds if facts.run.latencies else {}
+    return lambda entry: amount(LATENCY, known[entry.architecture.id]) if entry.architecture.id in known else ""
 
 
 def _predicted(metric: str, effects: Effects, around: str) -> Callable[[Entry], str]:

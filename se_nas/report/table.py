@@ -161,6 +161,7 @@ def _row(facts: Facts, entry: Entry) -> dict[str, Any]:
         "weighted_value": _number(facts.front.trade.value(facts.front.objectives, entry.values)),
         **compared,
         **over,
+        **({"latency_measured": measured.seconds.get(entry.architecture.id)} if (measured := facts.run.latencies) else {}),
     }
 
 
