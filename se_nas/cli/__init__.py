@@ -109,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--width", type=float, metavar="W", help="half of a 95 %% interval that would do, in the unit of --noise")
     sub.add_argument("--noise", type=float, metavar="N", help="standard deviation of a trial, as se-nas reliability measures it")
     sub.add_argument("--budget", action="append", metavar="LIMIT", default=[], help="as of se-nas search; may be given again")
+    add_profile(sub)
 
     sub = command("search", search_command, "search a space and show the front; flags override the file's search section", "SPACE", space)
     groups = _add_search_flags(sub)
@@ -142,6 +143,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--seeds", type=int, metavar="N", help="fresh seeds of each, at least 2 (default: 5; of a race, at most: 10)")
     sub.add_argument("--epochs", type=int, metavar="N", help="of each training (default: as in the search)")
     sub.add_argument("--paying", action="store_true", default=None, help="also the best without SE at sites where it is not known to pay")
+    sub.add_argument("--start", metavar="START", help="scratch, trained, PATH.safetensors or train (default: as in the search)")
+    sub.add_argument("--normalise", metavar="HOW", help="of another start: how its images are normalised, as of se-nas search")
     sub.add_argument("--race", action="store_true", default=None, help="stop training whoever is told to be worse than the leader")
     sub.add_argument("--quiet", action="store_true", help="show nothing but errors")
     rows = (row for name, row in settings_of(SearchSettings).items() if name in changeable() and name != "trials")

@@ -1,4 +1,4 @@
-"""The commands that only look, and write what was found: check, sites, cost, show, export, report."""
+"""The commands that only look, and write what was found: check, sites, cost, plan, show, explain, export, report."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ def plan_command(args: argparse.Namespace) -> None:
     from se_nas.report.text_table import text_table
     from se_nas.report.words import wrapped
     from se_nas.space.budget import split_budget
-    from se_nas.space.space import SearchSpace
+    from se_nas.space.spacefile import load_space
     from se_nas.strategies.foresight import foresee
 
     for name in ("noise", "width"):
         if (value := getattr(args, name)) is not None and not 0 < value < float("inf"):
             raise InputError(f"{value:g} is not a width", "give a number above 0", f"--{name}")
-    space = SearchSpace.from_yaml(args.space).with_budgets(dict(map(split_budget, args.budget)))
+    space = make_space(load_space(args.space)[0], args).with_budgets(dict(map(split_budget, args.budget)))
     found = foresee(space, args.noise or 1.0)
     console = Console()
     print(f"half of the 95 % interval of what SE brings at a typical one of {found.sites} sites,")

@@ -12,7 +12,7 @@ from se_nas.strategies.domain.base import Domain, Floats, Ints
 POOL = 100
 """Feasible architectures drawn for each proposal; the best of them is improved choice by choice."""
 
-WHOLE = 4096
+WHOLE = 8192
 """A space with at most so many feasible architectures is looked at as a whole."""
 
 MOST = 2000
