@@ -96,7 +96,8 @@ def table_problem(name: str, path: Path, cache: Path, noise: float = 0.0, bare: 
     if name in PROFILES:
         costs[name] = Profile.of(table, PROFILES[name])
     if name in PROFILES:
-        about += f" (of all networks: off by {100 * _off(costs[name], table):.0f} %)"
+        off, ranks = _held_against(costs[name], table)
+        about += f" (of all networks: off by {100 * off:.0f} %, rank correlation {ranks:.3f})"
     held_out = f"accuracy R2 {accuracy.held_out:.3f}" + ("" if known else f", log throughput R2 {cost.held_out:.3f}")
     return Problem(
         name=f"accuracy x {name}" + (f", noise {noise:g}" if noise else "") + (", bare" if bare else ""),
@@ -114,11 +115,13 @@ def table_problem(name: str, path: Path, cache: Path, noise: float = 0.0, bare: 
     )
 
 
-def _off(profile: Profile, table: Table) -> float:
-    """Mean relative error of a profile on the networks of the table."""
-    true = table.columns["throughput_a100"]
-    measured = np.isfinite(true)
-    return float(np.mean(np.abs(profile.rows(table.codes[measured]) / true[measured] - 1)))
+def _held_against(profile: Profile, table: Table) -> tuple[float, float]:
+    """Mean relative error of a profile on the networks of the table, and the rank correlation."""
+    from scipy.stats import spearmanr
+
+    measured = np.isfinite(table.columns["throughput_a100"])
+    true, said = table.columns["throughput_a100"][measured], profile.rows(table.codes[measured])
+    return float(np.mean(np.abs(said / true - 1))), float(spearmanr(said, true)[0])
 
 
 def noisy(true: Callable[[Sequence[Any]], list[dict[str, float]]], noise: float) -> Callable[..., list[dict[str, float]]]:

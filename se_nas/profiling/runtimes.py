@@ -109,7 +109,8 @@ def _sharing(network: nn.Module, shared: Shared) -> nn.Module:
     """The network, its tensors replaced by equal ones of other networks. Within a network, equal tensors stay apart."""
     met: Counter[Any] = Counter()
     for tensor in (*network.parameters(), *network.buffers()):
-        content = hashlib.sha1(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy(), usedforsecurity=False).digest()
+        data = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        content = hashlib.sha1(data, usedforsecurity=False).digest()
         key = (tensor.shape, tensor.stride(), content)
         met[key] += 1
         tensor.data = shared.setdefault((*key, met[key]), tensor.data)
