@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,8 @@ from se_nas.goals.trade import resolve_trade
 from se_nas.reading import load_json
 from se_nas.run.config import FIX, SCHEMA, config_text, load_config
 from se_nas.run.effects import LEAST, Effects, read_effects
-from se_nas.run.front import Front, make_front
+from se_nas.run.front import Front
+from se_nas.run.growing import GrowingFront
 from se_nas.run.ledger import Ledger
 from se_nas.run.trial import CONFIRM, Trial, is_finite
 from se_nas.run.verdict import Verdict, judge
@@ -185,13 +186,20 @@ class Run:
         """The front of the finished trials."""
         return self.front_of(self.trials)
 
-    def front_of(self, trials: list[Trial]) -> Front:
+    def front_of(self, trials: Iterable[Trial]) -> Front:
         """The front of these trials, under the run's objectives, budgets and fidelity."""
+        return self.growing_front(trials).front
+
+    def growing_front(self, trials: Iterable[Trial] = ()) -> GrowingFront:
+        """The front of these trials, to which more can be added."""
         limits = {budget["metric"]: budget["limit"] for budget in self.config["budgets"]}
         objectives = parse_objectives(self.config["search"]["objectives"])
         fidelity = {"epochs": self.config["search"]["epochs"]}
         trade = resolve_trade(self.config["search"], objectives, self.config.get("backbone") or {}, len(limits))
-        return make_front(trials, objectives, limits, fidelity, self.config.get("validation_images"), trade)
+        growing = GrowingFront(objectives, limits, fidelity, self.config.get("validation_images"), trade)
+        for trial in trials:
+            growing.add(trial)
+        return growing
 
     def effects(self) -> Effects | None:
         """What each choice brings, from all complete trials of the run's fidelity.
@@ -263,6 +271,11 @@ class Run:
         from se_nas.run.weights import load_weights
 
         return load_weights(self.weights_path(number))
+
+    def drop_weights(self, numbers: Iterable[int]) -> None:
+        """Delete the weights of these trials, as far as there are any."""
+        for number in numbers:
+            self.weights_path(number).unlink(missing_ok=True)
 
     def keep_weights(self, numbers: set[int]) -> None:
         """Delete the weights of all trials but these. Files with other names than weights have stay."""

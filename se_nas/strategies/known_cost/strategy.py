@@ -13,7 +13,6 @@ Sources:
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -27,7 +26,7 @@ from se_nas.strategies.known_cost.features import Features
 from se_nas.strategies.known_cost.improvement import expected_improvement, moves, worth_again
 from se_nas.strategies.known_cost.screen import Screen
 from se_nas.strategies.known_cost.surrogate import Surrogate
-from se_nas.strategies.ranking import fronts
+from se_nas.strategies.ranking import first_front
 
 FIRST = 10
 """Number of trials before the first model."""
@@ -104,11 +103,11 @@ class KnownCostStrategy(Strategy):
         number = len(self.seen)
         if number < self._first or len(codes) < min(self._first, 4):
             return self._spread(number)
-        if self._short is None or self._short[0] != self._told:
+        if self._short is None or self._short[0] != self._times:
             self._learn()
             self._believe()
             pool = self._candidates(codes, losses, rng)
-            self._short = (self._told, self.best(pool, SHORT))
+            self._short = (self._times, self.best(pool, SHORT))
         short = self._short[1]
         short = short[[not self.is_seen(row) for row in short]] if len(short) else short
         if not len(short):
@@ -155,11 +154,11 @@ class KnownCostStrategy(Strategy):
         self._axes = [self._axis(i, losses[:, i]) for i in range(len(self.objectives))]
         self._values = np.stack([self._turned(i, codes, losses[:, i]) for i in range(len(self._axes))], 1)
         self._gains = np.stack([axis.gain(losses[:, i]) for i, axis in enumerate(self._axes)], 1)
-        step = (_last_step(len(self._order)), *(axis.log for axis in self._axes))
+        step = (_last_step(len(self.told)), *(axis.log for axis in self._axes))
         if step != self._learned_from:
             self._learned_from = step
             for i, model in self._models.items():
-                codes, losses, trials = self.finished_after(step[0])
+                codes, losses, trials = self.told.after(step[0])
                 model.least = self._least(i, losses)
                 model.learn(self._features.rows(codes, 1 / trials), self._turned(i, codes, losses[:, i]), self._noise(i, step[0]))
         for i, model in self._models.items():
@@ -181,21 +180,18 @@ class KnownCostStrategy(Strategy):
 
     def _noise(self, i: int, results: int) -> float | None:
         """Standard deviation of a trial, pooled over architectures that were told more than once; None if there are none."""
-        squares, freedom = 0.0, 0
-        for key, number in Counter(self._order[:results]).items():
-            values = self._axes[i].turn(np.array(self._losses[key])[:number, i])
-            squares, freedom = squares + float(((values - values.mean()) ** 2).sum()), freedom + number - 1
+        squares, freedom = self.told.spread(self._axes[i].turn(self.told.losses(results)[:, i]), results)
         return float(np.sqrt(squares / freedom)) if freedom else None
 
     def may_repeat(self, codes: Ints) -> bool:
         key = codes.tobytes()
-        return key not in self._pending and 0 < len(self._losses.get(key, ())) < self._repeats
+        return key not in self._pending and 0 < self.told.number(key) < self._repeats
 
     def _again(self, short: Ints) -> Ints | None:
         """The member of the front whose repeat is worth more than the best new architecture; None if there is none."""
         if self._repeats < 2:
             return None
-        results = len(self._order)
+        results = len(self.told)
         noise = [0.0 if o.known else self._noise(i, results) for i, o in enumerate(self.objectives)]
         if any(n is None for n in noise) or not any(noise):
             return None
@@ -290,7 +286,7 @@ class KnownCostStrategy(Strategy):
             pool = self.domain.every
         else:
             quarter = min(self._pool, WORK // len(codes)) // 4
-            parents = codes[fronts(losses) == 0]
+            parents = codes[first_front(losses)]
             bred = self._breed(parents, rng, 2 * quarter)
             pool = np.concatenate([self._features.tilted(rng, quarter), self.domain.sample(rng, quarter), bred])
         places = {row.tobytes(): place for place, row in enumerate(pool)}
