@@ -21,8 +21,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(variable, "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
@@ -131,6 +131,10 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
+def row(name: str, values: Sequence[float], decimals: int = 3) -> list[str]:
+    return [name, *(f"{value:.{decimals}f}" for value in values)]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=("record", "ask", "look"), help="one part alone")
@@ -139,20 +143,15 @@ def main() -> int:
     parser.add_argument("--strategies", nargs="+", choices=STRATEGIES, default=list(STRATEGIES))
     parser.add_argument("--repeats", type=int, default=5, help="asks at each size")
     args = parser.parse_args()
+    asked = [name for name in args.strategies if name != "grid"]  # goes through a list
     space, sizes = make_space(), [f"{size:,} trials" for size in args.sizes]
     with tempfile.TemporaryDirectory(prefix="se-nas-growth-") as name:
         parts: dict[str, Callable[[], tuple[list[str], list[list[str]]]]] = {
-            "record": lambda: (
-                ["recording", *sizes],
-                [["ms of a no-op trial", *(f"{value:.1f}" for value in recording(space, args.sizes, Path(name)))]],
-            ),
-            "ask": lambda: (
-                ["seconds of an ask", *sizes],
-                [[each, *(f"{value:.3f}" for value in asks(space, each, args.sizes, args.repeats))] for each in args.strategies if each != "grid"],
-            ),
+            "record": lambda: (["recording", *sizes], [row("ms of a no-op trial", recording(space, args.sizes, Path(name)), 1)]),
+            "ask": lambda: (["seconds of an ask", *sizes], [row(each, asks(space, each, args.sizes, args.repeats)) for each in asked]),
             "look": lambda: (
                 ["looking", "`show`, s", "`report`, s", "its size, MB"],
-                [[f"{size:,} trials", *(f"{value:.2f}" for value in looking(space, size, Path(name)))] for size in args.looked],
+                [row(f"{size:,} trials", looking(space, size, Path(name)), 2) for size in args.looked],
             ),
         }
         for part in [args.part] if args.part else parts:

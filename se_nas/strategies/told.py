@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from se_nas.strategies.domain.base import Floats, Ints, Key
 
-
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
@@ -47,6 +46,9 @@ class Told:
     Args:
         genes: of an architecture's codes.
         objectives: number of losses.
+
+    Attributes:
+        repeated: number of results up to the last that was a further trial of an architecture.
     """
 
     def __init__(self, genes: int, objectives: int) -> None:
@@ -54,6 +56,7 @@ class Told:
         self._codes, self._within = Column((genes,), np.int64), Column((), np.bool_)
         self._place, self._losses = Column((), np.int64), Column((objectives,), np.float64)
         self._number: list[int] = []
+        self.repeated = 0
 
     def __len__(self) -> int:
         return len(self._place)
@@ -76,6 +79,8 @@ class Told:
         self._number[place] += 1
         self._place.append(place)
         self._losses.append(losses)
+        if self._number[place] > 1:
+            self.repeated = len(self._place)
 
     def number(self, key: Key) -> int:
         """Successful trials of an architecture."""

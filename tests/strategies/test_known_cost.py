@@ -158,8 +158,8 @@ def test_another_trial_is_worth_most_where_least_is_sure() -> None:
     assert (moves(deviations, [1.0, 0.0])[0] < deviations[0]).all()
     place, worth = worth_again(means, moves(deviations, [0.5, 0.0]), np.arange(4))
     assert place == 1 and worth > 0
-    assert worth_again(means, moves(deviations, [0.5, 0.0]), np.array([3])) == (-1, 0.0)  # it is not on the front
-    assert worth_again(means, moves(deviations, [0.5, 0.0]), np.array([0]))[1] < worth
+    assert worth_again(means, moves([np.array([2.0]), None], [0.5, 0.0]), np.array([3])) == (-1, 0.0)  # it is not on the front
+    assert worth_again(means, moves([np.array([0.1]), None], [0.5, 0.0]), np.array([0]))[1] < worth
 
 
 def test_a_prior_is_believed_where_nothing_is_known() -> None:

@@ -23,6 +23,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Hyperparameter, Kernel
 
 from se_nas.strategies.domain.base import Floats
+from se_nas.strategies.known_cost.factor import BLOCK, JITTER, Factor
 from se_nas.strategies.known_cost.features import Layout
 
 MAX_FIT = 200
@@ -37,8 +38,8 @@ PRIOR_WIDTH = 1.0
 NEAR_CHOICES, NEAR_COSTS = 20.0, 4.5
 """Length scales: the distances between choices and between costs are divided by these."""
 
-JITTER = 1e-8
-"""Added to the diagonal of the covariance, so that it can be inverted."""
+CHUNK = 256
+"""Rows of a covariance that are computed together."""
 
 
 class ArchitectureKernel(Kernel):  # type: ignore[misc]
@@ -77,6 +78,21 @@ class ArchitectureKernel(Kernel):  # type: ignore[misc]
 
     def components(self, X: Floats, Y: Floats) -> list[Floats]:
         return [COMPONENTS[kind](X, Y, self.layout) for kind in self.kinds]
+
+    def covariance(self, X: Floats, Y: Floats, lower: bool = False) -> Floats:
+        """Covariances without noise, shape (rows of X, rows of Y). Computed by rows, for the cache's sake.
+
+        Args:
+            X: rows.
+            Y: rows.
+            lower: leave what is above the diagonal undefined.
+        """
+        found = np.empty((len(X), len(Y)))
+        for start in range(0, len(X), CHUNK):
+            some = slice(start, start + CHUNK)
+            end = min(len(Y), start + CHUNK) if lower else len(Y)
+            found[some, :end] = sum(w * part for w, part in zip(self.weights, self.components(X[some], Y[:end]), strict=False))
+        return found
 
     def diag(self, X: Floats) -> Floats:
         return np.asarray(sum(w * DIAGONALS[kind](X, self.layout) for w, kind in zip(self.weights, self.kinds, strict=False)))
@@ -127,7 +143,7 @@ class Surrogate:
         kinds: names of the covariance's components, in `COMPONENTS`. Those on costs are left out if the rows have no costs.
 
     Attributes:
-        rows: the rows that it is conditioned on.
+        alpha: coefficients of the mean, shape (n,): a row's standardised mean is its covariances with `rows` times these.
         shift, scale: values are standardised as ``(value - shift) / scale``.
         least: smallest ``scale``.
     """
@@ -141,6 +157,8 @@ class Surrogate:
         self.layout, self._kinds = layout, tuple(kind for kind in kinds if kind not in absent)
         self._weights = np.array([1.0] * len(self._kinds) + [NOISE])
         self._prior = np.log(self._weights)
+        self._factor: Factor | None = None
+        self._first = 0
 
     @property
     def noise(self) -> float:
@@ -168,12 +186,40 @@ class Surrogate:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a weight at its bound does no harm
             process.fit(rows, standardised)
-        self._weights = process.kernel_.weights
+        self._weights, self._factor = process.kernel_.weights, None
 
-    def condition(self, rows: Floats, values: Floats) -> None:
-        """Condition the process on these values, shape (n,), of these rows, shape (n, features)."""
-        self.rows, standardised = rows, self._standardised(values)
-        self._process = GaussianProcessRegressor(self._kernel(), alpha=JITTER, optimizer=None).fit(rows, standardised)
+    def condition(self, rows: Floats, values: Floats, first: int | None = None) -> None:
+        """Condition the process on these values, shape (n,), of these rows, shape (n, features).
+
+        What was factored before is used again. How rows were factored decides the last digits, so it must not depend on when this
+        was called: the first are factored together, the others in blocks.
+
+        Args:
+            rows: of trials.
+            values: of trials.
+            first: how many are the first; all by default.
+        """
+        first = len(rows) if first is None else first
+        factor = self._factor
+        if factor is None or self._first != first or len(factor.rows) > len(rows) or (factor.rows != rows[: len(factor.rows)]).any():
+            factor, self._first = Factor(self._kernel(), rows[:first]), first
+        while (done := len(factor.rows)) + BLOCK <= len(rows):
+            factor = factor.extended(rows[done : done + BLOCK])
+        self._factor, self._all = factor, factor.extended(rows[done:])
+        self._settle(values)
+
+    def believe(self, rows: Floats, values: Floats) -> None:
+        """Take further rows for trials until the next `condition`.
+
+        Args:
+            rows: the further ones alone, shape (m, features).
+            values: of all trials and of the further rows, shape (n + m,).
+        """
+        self._all = self._all.extended(rows)
+        self._settle(values)
+
+    def _settle(self, values: Floats) -> None:
+        self.alpha = self._all.solved(self._all.solved(self._standardised(values)), back=True)
 
     @property
     def weights(self) -> dict[str, float]:
@@ -181,18 +227,31 @@ class Surrogate:
         return dict(zip((*self._kinds, "noise"), self._weights.tolist(), strict=True))
 
     @property
-    def alpha(self) -> Floats:
-        """Coefficients of the mean, shape (n,): a row's standardised mean is its covariances with `rows` times these."""
-        return np.asarray(self._process.alpha_)
+    def rows(self) -> Floats:
+        """The rows that it is conditioned on."""
+        return self._all.rows
 
-    def covariance(self) -> Floats:
-        """Covariance of the rows, standardised and without noise, shape (n, n)."""
-        return np.asarray(self._kernel()(self.rows, self.rows))
+    def covariance(self, X: Floats, Y: Floats) -> Floats:
+        """Covariances of rows, standardised and without noise."""
+        return self._kernel().covariance(X, Y)
+
+    def variances(self, rows: Floats) -> Floats:
+        """Their diagonal, shape (n,)."""
+        return self._kernel().diag(rows)
 
     def predict(self, rows: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation (without a trial's noise), shape (n,) each."""
-        mean, deviation = self._process.predict(rows, return_std=True)
-        return mean * self.scale + self.shift, np.maximum(deviation, 1e-6) * self.scale
+        covariance = self.covariance(rows, self.rows)
+        explained = self._all.solved(covariance.T)
+        deviation = np.sqrt(np.maximum(self.variances(rows) - np.einsum("ij,ij->j", explained, explained), 1e-12))
+        return (covariance @ self.alpha) * self.scale + self.shift, deviation * self.scale
+
+    def means(self, rows: Floats) -> Floats:
+        """The means alone, shape (n,): much less work."""
+        return (self.covariance(rows, self.rows) @ self.alpha) * self.scale + self.shift
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_factor": None, "_all": None}  # large, and made again
 
     def _standardised(self, values: Floats) -> Floats:
         self.shift, self.scale = float(values.mean()), max(float(values.std()), self.least) or 1.0
