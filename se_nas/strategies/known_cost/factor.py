@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 
 from se_nas.strategies.domain.base import Floats
-
-if TYPE_CHECKING:
-    from se_nas.strategies.known_cost.surrogate import ArchitectureKernel
+from se_nas.strategies.known_cost.kernel import ArchitectureKernel
 
 BLOCK = 32
 """Trials that are added to a factor together."""

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from se_nas.strategies.domain.base import Floats, Ints
-from se_nas.strategies.known_cost.surrogate import NEAR_CHOICES, NEAR_COSTS, Surrogate
+from se_nas.strategies.known_cost.kernel import NEAR_CHOICES, NEAR_COSTS
+from se_nas.strategies.known_cost.surrogate import Surrogate
 
 Singles = npt.NDArray[np.float32]
 

@@ -113,7 +113,7 @@ class KnownCostStrategy(Strategy):
         if self._short is None or self._short[0] != self._times:
             self._learn()
             self._believe()
-            short, scores = self._best(self._candidates(codes, losses, rng), SHORT)
+            short, scores = self.best(self._candidates(codes, losses, rng), SHORT)
             self._short = (self._times, short)
         else:
             self._believe()
@@ -277,12 +277,8 @@ class KnownCostStrategy(Strategy):
         chunks = (codes[start : start + CHUNK] for start in range(0, len(codes), CHUNK))
         return np.concatenate([expected_improvement(*self._predict(c), self._front) for c in chunks])
 
-    def best(self, codes: Ints, n: int) -> Ints:
-        """The n candidates with the largest `score`, best first, shape (n or fewer, genes)."""
-        return self._best(codes, n)[0]
-
-    def _best(self, codes: Ints, n: int) -> tuple[Ints, Floats]:
-        """`best`, with the scores.
+    def best(self, codes: Ints, n: int) -> tuple[Ints, Floats]:
+        """The n candidates with the largest `score`, best first, shape (n or fewer, genes), and their scores.
 
         A fast upper bound (`se_nas.strategies.known_cost.screen`) is computed for all; the exact score, only for those that may be
         among the best.
