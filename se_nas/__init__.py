@@ -9,11 +9,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from se_nas.api import confirm, export, export_trial, new, resume, search
+    from se_nas.api import export, export_trial, new, resume, search
     from se_nas.backbones import register_backbone
     from se_nas.engines.outside import ask, tell
     from se_nas.errors import InputError, TrialFailed
     from se_nas.evaluate import Evaluation
+    from se_nas.evaluate.excitation import explain
     from se_nas.goals.objective import Objective
     from se_nas.goals.trade import Trade
     from se_nas.network.blocks import register_block
@@ -47,8 +48,9 @@ _HOMES = {
     "Trial": "run.trial",
     "TrialFailed": "errors",
     "ask": "engines.outside",
-    "confirm": "api",
+    "confirm": "trust",
     "create_strategy": "strategies",
+    "explain": "evaluate.excitation",
     "export": "api",
     "export_trial": "api",
     "new": "api",
@@ -81,6 +83,7 @@ __all__ = [
     "ask",
     "confirm",
     "create_strategy",
+    "explain",
     "export",
     "export_trial",
     "new",

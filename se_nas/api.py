@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from se_nas.engines import Engine, create_engine
-from se_nas.engines.confirmation import Confirmation, Score
 from se_nas.engines.nni_names import full_name
 from se_nas.engines.outside import nobody
 from se_nas.engines.plan import Plan
@@ -22,10 +21,9 @@ from se_nas.evaluate.training import TrainingEvaluator
 from se_nas.goals.objective import parse_objectives
 from se_nas.report.logs import with_logs
 from se_nas.run.environment import describe_environment
-from se_nas.run.evaluator import make_evaluator
-from se_nas.run.finalists import begin_confirmation
+from se_nas.run.evaluator import as_evaluated, make_evaluator, validation_images
 from se_nas.run.observer import Observer
-from se_nas.run.run import START, Run
+from se_nas.run.run import Run
 from se_nas.run.settings import SearchSettings, changeable, resolve_settings
 from se_nas.run.start import begin, check_start, with_identity
 from se_nas.run.warmstart import read_earlier
@@ -52,8 +50,8 @@ def search(
     Args:
         space: what to search, its budgets included.
         out: the run's directory, new or empty; by default a new one below ``runs/``.
-        evaluator: what gives an architecture its metrics, in place of training on ``data``: a function, or ``"paper"`` for
-            estimates from the SENet paper's tables.
+        evaluator: what gives an architecture its metrics, in place of training on ``data``: a function, ``"paper"`` for
+            estimates from the SENet paper's tables, or ``"table:PATH"`` for a file of trainings that are done.
         observer: hears what happens; silent by default.
         settings: ``data``, ``epochs``, ``trials`` and all others of docs/settings.md; None stands for the default.
 
@@ -93,9 +91,10 @@ def start(
 ) -> Run:
     """`search` with its settings resolved; ``about`` is added to ``run.yaml``."""
     settings = replace(settings, strategy=full_name(settings.strategy, settings.engine))
-    objectives = parse_objectives(settings.objectives)
+    objectives = parse_objectives(settings.objectives, space.units)
     space, kind = with_identity(space, settings), settings.evaluator if evaluator is None else "own"
     evaluator = evaluator or make_evaluator(space, settings)
+    space, settings = as_evaluated(space, settings, evaluator)
     origin = check_start(evaluator, settings)
     engine = create_engine(evaluator, settings)
     observer = with_logs(observer or Observer(), settings.log)
@@ -108,7 +107,7 @@ def start(
         "search": _resolved(settings, evaluator),
         "budgets": [vars(budget) for budget in space.budgets],
         "evaluator": kind,
-        "validation_images": len(evaluator.data.val.labels) if isinstance(evaluator, TrainingEvaluator) else None,
+        "validation_images": validation_images(evaluator),
         "normalisation": _normalisation(evaluator),
         "backbone": _describe_backbone(space),
         "environment": describe_environment(),
@@ -116,7 +115,7 @@ def start(
     run = Run.create(out, config, earlier)
     run.use(space)
     with run.lock():
-        begin(run, evaluator, settings, origin, _scoring_device(settings.to_dict()), observer)
+        begin(run, evaluator, settings, origin, scoring_device(settings.to_dict()), observer)
         return _go(run, plan, evaluator, engine, observer)
 
 
@@ -158,131 +157,20 @@ def resume(
             fix = f"its trials run outside of se-nas: take the next one with se-nas ask {path}"
         raise InputError("this run had an evaluator of its own", fix, str(path))
     evaluator = evaluator or make_evaluator(space, settings, run)
+    space, settings = as_evaluated(space, settings, evaluator)
     engine = create_engine(evaluator, settings)
     observer = with_logs(observer, settings.log)
     with run.lock():
         run.config = Run.open(path).config  # as it is now: another search may have gone on with it meanwhile
-        begin(run, evaluator, settings, None, _scoring_device(settings.to_dict()), observer)
+        begin(run, evaluator, settings, None, scoring_device(settings.to_dict()), observer)
         finished = run.trials
-        plan = Plan(
-            space, settings, parse_objectives(settings.objectives), finished, run.earlier.read(), taken={t.number for t in run.confirmed}
-        )
+        objectives, taken = parse_objectives(settings.objectives, space.units), {trial.number for trial in run.confirmed}
+        plan = Plan(space, settings, objectives, finished, run.earlier.read(), taken=taken)
         if not plan.replayed:
             observer.note("the strategy no longer proposes what the ledger holds (another version of a library?); going on from here")
         run.config["search"] = settings.to_dict()
         run.save_config()
         return _go(run, plan, evaluator, engine, observer)
-
-
-def confirm(
-    path: str | Path,
-    *,
-    top: int | None = None,
-    seeds: int | None = None,
-    epochs: int | None = None,
-    paying: bool | None = None,
-    space: SearchSpace | None = None,
-    evaluator: Evaluator | None = None,
-    observer: Observer | None = None,
-    **changes: Any,
-) -> Run:
-    """Train a search's finalists and both references anew, and say which are better: ``run.verdict()``.
-
-    Every seed is fresh, and all architectures have it: what is compared is the difference within a seed. The test split is
-    scored here and nowhere else. A confirmation that was stopped goes on; one that is done takes more seeds, but no others.
-
-    Args:
-        path: the run's directory.
-        top: most finalists (3): the architecture that all trials together predict to be best, and the front's best.
-        seeds: number of fresh seeds (5), at least 2.
-        epochs: of each training (those of the search).
-        paying: also confirm the best without SE at sites where it is not known to pay.
-        space: as in `resume`.
-        evaluator: as in `resume`.
-        observer: hears what happens.
-        changes: to where trials run, as in `resume`.
-
-    Raises:
-        InputError: if there is nothing to confirm, or what is asked differs from what was begun.
-    """
-    run = Run.open(path)
-    for name in changes:
-        known(name, changeable(), "argument")
-    asked = {"top": top, "seeds": seeds, "epochs": epochs, "paying": paying}
-    section = {**run.config["search"], "strategy": "random", "scheduler": "none", "warm_start": "", "prior": "", "front_seeds": 1}
-    settings = resolve_settings(section, f"{run.path / 'run.yaml'}, search", changes)
-    space = with_identity(space or run.space, settings)
-    run.use(space)
-    if run.config.get("evaluator") == "own" and evaluator is None:
-        raise InputError("this run had an evaluator of its own", "go on from Python: se_nas.confirm(path, evaluator=...)", str(path))
-    if run.config.get("evaluator") == "paper":
-        raise InputError("the paper's estimates are what they are: there is nothing to confirm", "search with training", "confirm")
-    evaluator = evaluator or make_evaluator(space, settings, run)
-    with run.lock():
-        run.config = Run.open(path).config  # as it is now
-        run.config["confirm"] = confirmation = begin_confirmation(run, space, asked)
-        engine = create_engine(evaluator, replace(settings, epochs=confirmation["epochs"]))
-        plan = Confirmation(space, confirmation, run.confirmed, run.front.trade, _scorer(evaluator, settings))
-        run.save_config()
-        observer = observer or Observer()
-        observer.confirmation_started(run)
-        engine(run, plan, observer)
-        observer.confirmation_finished(run)
-    return run
-
-
-def reliability(
-    space: SearchSpace,
-    settings: SearchSettings,
-    out: str | Path,
-    architectures: int = 8,
-    seeds: int = 2,
-    truth: int = 0,
-    observer: Observer | None = None,
-) -> tuple[Run, Run | None]:
-    """Try a handful of architectures with several seeds each, and perhaps as long as they will be trained in the end.
-
-    The architectures are both references and others drawn at random. They are runs like any other, which go on where they were
-    stopped: ``out``, and below it ``truth``.
-
-    Args:
-        space: of the search that is to come.
-        settings: of it; its strategy and number of trials are not used.
-        out: a directory, new or with an earlier call's runs.
-        architectures: how many.
-        seeds: of each.
-        truth: epochs of the trainings that count in the end; 0 for none.
-        observer: hears what happens.
-
-    Raises:
-        InputError: for too few architectures or seeds, and as `start` does.
-    """
-    for name, value, least in (("architectures", architectures, 4), ("seeds", seeds, 2)):
-        if value < least:
-            raise InputError(f"{value} is below {least}", f"take {least} or more", name)
-    asked = replace(
-        settings,
-        strategy="random",
-        repeats=seeds,
-        front_seeds=seeds,
-        trials=seeds * architectures,
-        scheduler="none",
-        keep_weights="none",
-        prior="",
-        warm_start="",
-    )
-    out = Path(out)
-
-    def one(path: Path, wanted: SearchSettings) -> Run:
-        if (path / "run.yaml").exists():
-            return resume(path, observer=observer, space=space, trials=wanted.trials)
-        return start(space, wanted, path, observer=observer)
-
-    quick = one(out, asked)
-    if not truth:
-        return quick, None
-    begun = settings.start if settings.start == "scratch" else str(quick.path / START)
-    return quick, one(out / "truth", replace(asked, epochs=truth, start=begun, start_epochs=0))
 
 
 def export(
@@ -359,17 +247,9 @@ def _normalisation(evaluator: Evaluator) -> dict[str, list[float]] | None:
     return {"mean": list(evaluator.data.mean), "std": list(evaluator.data.std)}
 
 
-def _scoring_device(section: Mapping[str, Any]) -> str:
+def scoring_device(section: Mapping[str, Any]) -> str:
     """This process's own: trials may have run where it has no GPU, or not seen the one that it has."""
     return choose_device(section["device"] if section["engine"] == "local" else "auto")
-
-
-def _scorer(evaluator: Evaluator, settings: SearchSettings) -> Score | None:
-    """Scores on the test split, in this process."""
-    if not isinstance(evaluator, TrainingEvaluator) or evaluator.data.test is None:
-        return None
-    device = _scoring_device(settings.to_dict())
-    return lambda architecture, weights: evaluator.score(architecture, weights, device)
 
 
 def default_directory(name: str) -> Path:
@@ -384,6 +264,7 @@ def _describe_backbone(space: SearchSpace) -> dict[str, Any]:
         "params": space.plain_cost.params,
         "trainable_params": space.trainable,
         "macs": space.plain_cost.macs,
+        **({"costs": {name: getattr(space.plain_cost, name) for name in space.costs}} if space.costs else {}),
         "left_out": list(map(str, space.left_out)),
         "narrowed": list(space.narrowed),
         "groups": {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import shutil
 from collections.abc import Mapping
@@ -137,3 +139,38 @@ def test_the_best_predicted_and_the_lean_one() -> None:
     whole = Architecture.of(dict.fromkeys(names, SESpec(8)))
     assert [spec is not None for _, spec in only_paying(whole, effects)] == [True, False, True]
     assert only_paying(Architecture.of(dict.fromkeys(names)), effects) is None and only_paying(whole, None) is None
+
+
+def test_a_race_trains_less_and_ends_with_the_best(tmp_path: Path) -> None:
+    run = searched(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        se_nas.confirm(run.path, top=1, seeds=6, race=True, evaluator=Truth(5))
+    stopped = se_nas.confirm(run.path, evaluator=Truth())
+    shutil.rmtree(run.path)
+    whole = se_nas.confirm(searched(tmp_path).path, top=1, seeds=6, race=True, evaluator=Truth())
+    verdict = whole.verdict()
+    assert verdict.complete and verdict.race.over and len(whole.confirmed) < 3 * 6
+    best = max(verdict.rows, key=lambda row: sum(0.01 + 0.02 * (spec.reduction == 4) for _, spec in row.architecture if spec))
+    assert verdict.race.left == (best.name,) and all(row.over_plain.low > 0 for row in verdict.finalists)
+    assert sum(len(row.scores) for row in verdict.rows) == len(whole.confirmed)  # one worker begins nothing in vain
+    assert [(t.number, t.seed) for t in stopped.confirmed] == [(t.number, t.seed) for t in whole.confirmed]
+    with pytest.raises(se_nas.InputError, match="begun with 6 seeds at most"):
+        se_nas.confirm(whole.path, seeds=8, evaluator=Truth())
+    with pytest.raises(se_nas.InputError, match="begun with race True"):
+        se_nas.confirm(whole.path, race=False, evaluator=Truth())
+    text = " ".join(shown(whole.path).split())
+    assert f"The race is decided after {len(whole.confirmed)} of 18 trainings: {best.name} is the best" in text
+
+
+def shown(path: Path) -> str:
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        assert main(["show", str(path)]) == 0
+    return out.getvalue()
+
+
+def test_a_race_of_equals_ends_in_a_tie(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = se_nas.confirm(searched(tmp_path).path, top=2, seeds=4, race=True, evaluator=Truth())  # two finalists are as good
+    verdict = run.verdict()
+    assert verdict.complete and not verdict.race.over and len(verdict.race.left) == 2
+    assert main(["show", str(run.path)]) == 0
+    assert f"{' and '.join(verdict.race.left)} are not told apart" in " ".join(capsys.readouterr().out.split())

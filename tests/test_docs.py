@@ -32,8 +32,8 @@ from se_nas.space.space import SearchSpace
 from se_nas.space.spacefile import SPACE_KEYS, load_space
 from se_nas.strategies import STRATEGIES
 
-SLOW = {"docs/detection.md", "docs/export.md", "docs/nni.md", "docs/nni_oneshot.md", "docs/ray.md"}
-"""Pages that start workers, supernets or proofs."""
+SLOW = {f"docs/{name}.md" for name in ("confirm", "detection", "evaluation", "export", "nni", "nni_oneshot", "ray")}
+"""Pages that train much, or start workers, supernets or proofs."""
 
 ELSEWHERE = {"docs/ray.md": "tests/integrations/test_ray.py"}
 """Pages whose Python needs a cluster of its own, and where it runs."""

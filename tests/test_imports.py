@@ -32,6 +32,7 @@ FLOORS = [
     ["oneshot"],
     ["engines", "integrations"],
     ["api"],
+    ["trust"],
     ["cli"],
     ["__main__"],
 ]

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from se_nas.cli.looking import check_command, cost_command, export_command, report_command, show_command, sites_command
+from se_nas.cli.looking import check_command, cost_command, explain_command, export_command, report_command, show_command, sites_command
 from se_nas.cli.outside import add_ask_flags, add_tell_flags, ask_command, tell_command
 from se_nas.cli.searching import confirm_command, new_command, reliability_command, resume_command, search_command
 from se_nas.cli.signals import interruptible
@@ -119,14 +119,21 @@ def _parser() -> argparse.ArgumentParser:
     text = "train the finalists and both references anew with fresh seeds, and say which are better, on the test split"
     sub = command("confirm", confirm_command, text, "RUN", run)
     sub.add_argument("--top", type=int, metavar="N", help="most finalists: the best predicted and the front's best (default: 3)")
-    sub.add_argument("--seeds", type=int, metavar="N", help="fresh seeds of each, at least 2 (default: 5)")
+    sub.add_argument("--seeds", type=int, metavar="N", help="fresh seeds of each, at least 2 (default: 5; of a race, at most: 10)")
     sub.add_argument("--epochs", type=int, metavar="N", help="of each training (default: as in the search)")
     sub.add_argument("--paying", action="store_true", default=None, help="also the best without SE at sites where it is not known to pay")
+    sub.add_argument("--race", action="store_true", default=None, help="stop training whoever is told to be worse than the leader")
     sub.add_argument("--quiet", action="store_true", help="show nothing but errors")
     rows = (row for name, row in settings_of(SearchSettings).items() if name in changeable() and name != "trials")
     add_flags({section: sub for section in SECTIONS}, rows, "as it was")
 
     sub = command("show", show_command, "show a run's front, with both references and their gains and costs", "RUN", run)
+    sub.add_argument("--json", action="store_true", help="print JSON")
+
+    text = "say what the SE blocks of a trial's network do: gates by class and depth, blocks that can go, channels that matter"
+    sub = command("explain", explain_command, text, "RUN", run)
+    sub.add_argument("--trial", default="best", metavar="N", help="number of a trial with weights (default: best)")
+    sub.add_argument("--images", type=int, default=2000, metavar="N", help="most validation images (default: 2000)")
     sub.add_argument("--json", action="store_true", help="print JSON")
 
     text = "write architectures as PyTorch code that runs without se-nas, proven to be the searched ones, and their weights"

@@ -113,6 +113,31 @@ def export_command(args: argparse.Namespace) -> None:
             print(f"proven in {one.proof.seconds:.0f} s: run apart, it is the searched network")
 
 
+def explain_command(args: argparse.Namespace) -> None:
+    """Say what the SE blocks of a trial's network do."""
+    from rich.console import Console
+
+    from se_nas.exporter.explained import explain_trial
+    from se_nas.exporter.trial import find_trial
+    from se_nas.report.excitation import explanation_columns, explanation_sentences
+    from se_nas.report.text_table import text_table
+    from se_nas.report.words import wrapped
+    from se_nas.run.explained import explanation_path
+    from se_nas.run.run import Run
+
+    run = Run.open(args.run)
+    trial = find_trial(run, args.trial)
+    found = explain_trial(run, trial, args.images)
+    if args.json:
+        print(json.dumps(found.to_json(), indent=1))
+        return
+    console = Console()
+    console.print("", text_table(explanation_columns(found), console.width), "", sep="\n")
+    for text in explanation_sentences(found):
+        print("\n".join(wrapped(text, console.width)))
+    print(f"\nimportance of each channel: {explanation_path(run, trial.number)}")
+
+
 def report_command(args: argparse.Namespace) -> None:
     """Write a run's report."""
     from se_nas.report.html import write_report

@@ -60,10 +60,10 @@ def new_command(args: argparse.Namespace) -> None:
 
 def reliability_command(args: argparse.Namespace) -> None:
     """Say how far single trials of a space can be trusted."""
-    from se_nas.api import reliability
     from se_nas.report.live import make_view
     from se_nas.report.reliability import show_reliability
     from se_nas.report.words import wrapped
+    from se_nas.trust import reliability
 
     space, settings, out = _asked(args, new=False)
     runs = reliability(space, settings, out, args.architectures, args.seeds, args.truth, make_view(args.quiet))
@@ -92,10 +92,10 @@ def confirm_command(args: argparse.Namespace) -> None:
     Run.open(args.run)
 
     def go(view: Any) -> None:
-        from se_nas.api import confirm
+        from se_nas.trust import confirm
 
         where = {name: getattr(args, name) for name in changeable() if name != "trials"}
-        confirm(args.run, top=args.top, seeds=args.seeds, epochs=args.epochs, paying=args.paying, observer=view, **where)
+        confirm(args.run, top=args.top, seeds=args.seeds, epochs=args.epochs, paying=args.paying, race=args.race, observer=view, **where)
 
     _watch(Path(args.run), args.quiet, go, "confirm")
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from se_nas.engines.plan import Job, Plan
 from se_nas.errors import InputError
-from se_nas.goals.trade import Trade
+from se_nas.run.front import Front
 from se_nas.run.trial import CONFIRM, Trial
+from se_nas.run.verdict import race_so_far
 from se_nas.space.architecture import Architecture
 from se_nas.space.space import SearchSpace
 
@@ -24,19 +25,28 @@ Score = Callable[[Architecture, Mapping[str, "Tensor"]], Mapping[str, float]]
 class Confirmation(Plan):
     """Hands out finalists in place of a strategy's proposals. A seed is a block: every architecture has it, plain first.
 
+    In a race, those that have left it are not trained again, and it ends when it is decided. Workers that would wait for a
+    seed to be whole begin the next one.
+
     Args:
         space: of the search.
         confirmation: ``architectures`` (name -> JSON), ``seeds``, ``epochs``, and ``first``, the number of the first trial.
         trials: those with role `CONFIRM` in the ledger.
-        trade: of the search.
+        front: of the search; its first measured objective is what is compared.
         score: scores a finished trial on the test split; None if there is none.
     """
 
     def __init__(
-        self, space: SearchSpace, confirmation: Mapping[str, Any], trials: Sequence[Trial], trade: Trade, score: Score | None
+        self,
+        space: SearchSpace,
+        confirmation: Mapping[str, Any],
+        trials: Sequence[Trial],
+        front: Front,
+        score: Score | None,
     ) -> None:
-        self.space, self.trade, self.replayed, self._score = space, trade, True, score
+        self.space, self.trade, self.replayed, self._score = space, front.trade, True, score
         self.keep = "all" if score else None
+        self._confirmation, self._trials, self._measured = confirmation, list(trials), front.measured
         fidelity, after = {"epochs": int(confirmation["epochs"])}, 0
         architectures = [Architecture.from_json(data) for data in confirmation["architectures"].values()]
         done, number = {trial.number for trial in trials}, int(confirmation["first"])
@@ -47,6 +57,7 @@ class Confirmation(Plan):
                     costs = space.cost(architecture)._asdict()
                     self._jobs.append(Job(number, CONFIRM, architecture, seed, fidelity, costs, after))
                 number += 1
+        self._leave()
 
     @property
     def left(self) -> int:
@@ -80,4 +91,12 @@ class Confirmation(Plan):
         return replace(trial, metrics={**trial.metrics, **self._score(trial.architecture, weights)})
 
     def finished(self, trial: Trial) -> None:
-        """Nothing learns from it."""
+        """In a race, those that are told to be worse than the leader leave."""
+        self._trials.append(trial)
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._measured and self._confirmation.get("race"):
+            race = race_so_far(self._confirmation, self._trials, self._measured)
+            names = {Architecture.from_json(data): name for name, data in self._confirmation["architectures"].items()}
+            self._jobs = deque(job for job in self._jobs if not race.over and names[job.architecture] in race.left)

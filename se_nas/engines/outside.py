@@ -84,7 +84,7 @@ def ask(path: str | Path, *, lease: float = LEASE, trials: int | None = None, sp
             job = Job.from_json(overdue[0].job)
         elif len(finished) + len(out) < settings.trials:
             space = with_identity(space or run.space, settings)
-            objectives = parse_objectives(settings.objectives)
+            objectives = parse_objectives(settings.objectives, space.units)
             jobs, confirmed = [Job.from_json(each.job) for each in out], {trial.number for trial in run.confirmed}
             job = Plan(space, settings, objectives, finished, run.earlier.read(), jobs, confirmed).next()
         if trials is not None:
@@ -125,7 +125,7 @@ def tell(
         InputError: if the trial is not out, was told something else, or a metric is missing or not a number.
     """
     with _turn(path) as run:
-        objectives = parse_objectives(run.config["search"]["objectives"])
+        objectives = run.objectives
         numbers = _numbers(metrics or {}, [] if failed is not None else [o.name for o in objectives if not o.known])
         status, error = "complete", None
         try:

@@ -31,7 +31,7 @@ class Job:
     architecture: Architecture
     seed: int
     fidelity: Mapping[str, int]
-    costs: Mapping[str, int]
+    costs: Mapping[str, float]
     after: int
 
     def to_json(self) -> dict[str, Any]:

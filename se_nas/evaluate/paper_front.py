@@ -30,9 +30,10 @@ def paper_front(space: SearchSpace, metrics: tuple[str, ...] = METRICS) -> Ints:
     """
     evaluator = PaperEvaluator(space)
     gains = evaluator.gains
-    costs = [np.array([[getattr(group.cost(option), name) for name in METRICS] for option in group.options]) for group in space.groups]
-    objectives = [METRICS.index(name) for name in {*metrics, *(budget.metric for budget in space.budgets)}]
-    codes, gained, spent = np.zeros((1, 0), np.int64), np.zeros((1, gains[0].shape[1])), np.zeros((1, len(METRICS)), np.int64)
+    (table,) = space.tables.values()
+    costs, names = table.options, table.metrics
+    objectives = [names.index(name) for name in {*metrics, *(budget.metric for budget in space.budgets)}]
+    codes, gained, spent = np.zeros((1, 0), np.int64), np.zeros((1, gains[0].shape[1])), np.zeros((1, len(names)), np.int64)
     for group, (adds, takes) in enumerate(zip(gains, costs, strict=True)):
         codes = np.column_stack([np.repeat(codes, len(adds), 0), np.tile(np.arange(len(adds)), len(codes))])
         gained = (gained[:, None] + adds).reshape(-1, gained.shape[1])
@@ -41,11 +42,10 @@ def paper_front(space: SearchSpace, metrics: tuple[str, ...] = METRICS) -> Ints:
         cases = _corners(np.sum(still, 0) if still else np.zeros((2, gained.shape[1])))
         kept = _unbeaten(np.column_stack([*(evaluator.errors(gained + case) for case in cases), spent[:, objectives]]))
         codes, gained, spent = codes[kept], gained[kept], spent[kept]
-    limits = {METRICS.index(budget.metric): budget.limit for budget in space.budgets}
-    plain = np.array([getattr(space.plain_cost, name) for name in METRICS])
-    within = np.all([plain[column] + spent[:, column] <= limit for column, limit in limits.items()] or [np.ones(len(codes), bool)], 0)
+    limits = {names.index(budget.metric): table.left(budget) for budget in space.budgets}
+    within = np.all([spent[:, column] <= limit for column, limit in limits.items()] or [np.ones(len(codes), bool)], 0)
     codes, gained, spent = codes[within], gained[within], spent[within]
-    last = _unbeaten(np.column_stack([evaluator.errors(gained), spent[:, [METRICS.index(name) for name in metrics]]]))
+    last = _unbeaten(np.column_stack([evaluator.errors(gained), spent[:, [names.index(name) for name in metrics]]]))
     codes, spent = codes[last], spent[last]
     return np.asarray(codes[np.lexsort(spent.T[::-1])])
 

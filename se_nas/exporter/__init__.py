@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import traceback
 import types
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from se_nas.errors import InputError
+from se_nas.evaluate.explanation import Explanation
 from se_nas.exporter import deploy, fallback
 from se_nas.exporter.beside.entries import hubconf, timm_model
 from se_nas.exporter.beside.programs import onnx_file, program_file
@@ -59,6 +61,7 @@ def export(
     weights: Mapping[str, Tensor] | None = None,
     about: Mapping[str, object] | None = None,
     options: ExportOptions | None = None,
+    explanation: Explanation | None = None,
 ) -> Exported:
     """Write a network as Python source that needs torch only, and its weights as safetensors; prove that it is the searched network.
 
@@ -70,6 +73,7 @@ def export(
         weights: ``state_dict`` of the network that ``space.build(architecture)`` makes.
         about: further facts for the docstring, the JSON and the README, such as ``{"val accuracy": "97.8 %"}``.
         options: what else to write, and whether to overwrite an earlier export.
+        explanation: what the SE blocks of this network do; a folder gets it as ``channels.json``.
 
     Raises:
         InputError: if the network cannot be written as source, the proof fails, the weights are not the network's, or the
@@ -87,6 +91,7 @@ def export(
         place.hub: options.hub,
         place.timm: options.timm,
         place.card: True,
+        place.channels: explanation is not None and not options.deploy,
     }
     names = [name for name, written in wanted.items() if name and written]
     check_free(target, names, options.force)
@@ -118,6 +123,8 @@ def export(
     for entry, write, asked in ((place.hub, hubconf, options.hub), (place.timm, timm_model, options.timm)):
         if entry and asked:
             files[entry] = write(space, architecture, weights is not None).encode()
+    if place.channels in names and explanation:
+        files[place.channels] = (json.dumps(explanation.to_json(), indent=1) + "\n").encode()
     if place.about and place.card:
         files[place.about] = record_file(
             record(space, architecture, network, about, proof, options.deploy) | {"space": without_folders(whole.to_dict())}

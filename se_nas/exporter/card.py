@@ -68,7 +68,20 @@ def _facts(space: SearchSpace, architecture: Architecture, network: nn.Module) -
         "input": "x".join(map(str, space.input_size)),
         "parameters": f"{count_parameters(network):,}",
         "MACs": f"{space.cost(architecture).macs:,} an image",
+        **{name: told for name, told, _, _ in further_rows(space, architecture)},
     }
+
+
+def further_rows(space: SearchSpace, architecture: Architecture) -> list[tuple[str, str, str, str]]:
+    """Of each further cost that is known of an architecture: name, value, the plain backbone's, and what is added."""
+    values, rows = space.cost(architecture)._asdict(), []
+    for name, named in space.costs.items():
+        if name in values:
+            own, plain = values[name], getattr(space.plain_cost, name)
+            unit, size = ("ms", 1e3) if named.unit == "s" else (named.unit, 1.0)
+            told, its = (f"{value * size:.4g} {unit}".rstrip() for value in (own, plain))
+            rows.append((name, told, its, f"{own / plain - 1:+.2%}" if plain else ""))
+    return rows
 
 
 def docstring(title: str, space: SearchSpace, architecture: Architecture, network: nn.Module, about: Mapping[str, str]) -> str:
@@ -183,9 +196,11 @@ def readme(
                     [
                         ("parameters", f"{cost.params:,}", f"{plain.params:,}", f"{cost.params / plain.params - 1:+.2%}"),
                         ("MACs an image", f"{cost.macs:,}", f"{plain.macs:,}", f"{cost.macs / plain.macs - 1:+.2%}"),
+                        *further_rows(space, architecture),
                     ],
                 ),
                 "One MAC is one multiply-accumulate of a convolution or linear layer, those of the SE blocks included."
+                + "".join(f" {name.capitalize()}: {text(each.about)}." for name, each in space.costs.items() if each.about)
                 + (f" The inference form has {count_parameters(network):,} parameters: its batch norms are folded." if inference else ""),
                 "## Where it came from",
                 _table(("", ""), list(about.items())) if about else "It is no trial of a run, and has no scores.",
@@ -211,6 +226,7 @@ def _use(space: SearchSpace, architecture: Architecture, files: Mapping[str, str
         "hubconf.py": f'`torch.hub.load("this folder", "{hub_name(space)}", source="local")`',
         "timm_model.py": f'`import timm_model; timm.create_model("{timm_name(space, architecture)}"{argument})`',
         "model.pt2": '`torch.export.load("model.pt2").module()`',
+        "channels.json": "what each SE block does on the validation images; `importance` of its channels is a signal for pruning",
         "model.onnx": '`onnxruntime.InferenceSession("model.onnx")`',
     }
     found = [f"- `{name}`: {line}" + (f"; {text(files[name])}" if files[name] else "") for name, line in lines.items() if name in files]

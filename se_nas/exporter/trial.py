@@ -12,6 +12,7 @@ from se_nas.exporter.card import without_folders
 from se_nas.exporter.contract import ExportOptions
 from se_nas.exporter.generator.template import printable
 from se_nas.exporter.write import check_free, staged
+from se_nas.run.explained import read_explanations
 from se_nas.run.run import Run
 from se_nas.run.trial import CONFIRM, Trial
 from se_nas.space.space import SearchSpace
@@ -24,7 +25,9 @@ def export_one(run: Run, space: SearchSpace, trial: Trial, target: Path, untrain
     Raises:
         InputError: if its weights were not kept and are not left out.
     """
-    return export(space, trial.architecture, target, None if untrained else _weights(run, trial), _about(run, trial), options)
+    weights = None if untrained else weights_of(run, trial)
+    explanation = read_explanations(run).get(trial.number) if weights else None
+    return export(space, trial.architecture, target, weights, _about(run, trial), options, explanation)
 
 
 def export_front(run: Run, space: SearchSpace, target: Path, untrained: bool, options: ExportOptions) -> list[Exported]:
@@ -70,7 +73,7 @@ def find_trial(run: Run, name: str) -> Trial:
     return trials[name]
 
 
-def _weights(run: Run, trial: Trial) -> dict[str, Tensor]:
+def weights_of(run: Run, trial: Trial) -> dict[str, Tensor]:
     path, weights = run.weights_path(trial.number), run.load_weights(trial.number)
     if weights is None:
         own = run.config.get("evaluator") == "own"

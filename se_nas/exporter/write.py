@@ -38,18 +38,19 @@ class Destination:
     card: str | None = None
     hub: str | None = None
     timm: str | None = None
+    channels: str | None = None
 
     @classmethod
     def of(cls, target: Path) -> Destination:
         if target.suffix == ".py":
             return cls(target.parent, target.name, *(f"{target.stem}.{kind}" for kind in ("safetensors", "onnx", "pt2")))
         names = ("model.py", "weights.safetensors", "model.onnx", "model.pt2", "architecture.json", "README.md", "hubconf.py")
-        return cls(target, *names, "timm_model.py")
+        return cls(target, *names, "timm_model.py", "channels.json")
 
     @property
     def names(self) -> list[str]:
         """All files that there may be."""
-        every = (self.module, self.weights, self.onnx, self.program, self.about, self.card, self.hub, self.timm)
+        every = (self.module, self.weights, self.onnx, self.program, self.about, self.card, self.hub, self.timm, self.channels)
         return [name for name in every if name]
 
 

@@ -9,6 +9,7 @@ from numbers import Real
 from operator import gt
 
 from se_nas.errors import InputError
+from se_nas.space.budget import LATENCY, PROFILE
 from se_nas.text import shown
 
 
@@ -102,22 +103,32 @@ STANDARD = {
 }
 
 
-def parse_objectives(names: Sequence[str]) -> tuple[Objective, ...]:
-    """The objectives with these names: a name in `STANDARD`, or ``max:NAME`` or ``min:NAME`` for a metric of your own evaluator.
+def parse_objectives(names: Sequence[str], units: Mapping[str, str] | None = None) -> tuple[Objective, ...]:
+    """The objectives with these names.
+
+    Args:
+        names: each a name in `STANDARD`, a further cost of the space, or ``max:NAME`` or ``min:NAME`` for a metric of your own
+            evaluator.
+        units: further cost of the space -> its unit.
 
     Raises:
         InputError: for an unknown name, a repeated name, or an empty list.
     """
+    known = {**STANDARD, **{name: Objective(name, "min", known=True, unit=unit) for name, unit in (units or {}).items()}}
     parsed = []
     for text in names:
         direction, _, own = text.rpartition(":")
-        if own not in STANDARD and not direction:
+        if own not in known and not direction:
+            if own == LATENCY:
+                raise InputError("nothing is known of the latency", PROFILE, "objectives")
             raise InputError(
                 f"unknown objective {shown(text)}",
-                f"take one of {', '.join(STANDARD)}, or max:NAME or min:NAME for a metric of your evaluator",
+                f"take one of {', '.join(known)}, or max:NAME or min:NAME for a metric of your evaluator",
                 "objectives",
             )
-        parsed.append(Objective(own, direction) if direction else STANDARD[own])
+        if direction and own in (units or {}):
+            raise InputError(f"{own} is a cost of the space", f"name it without {direction}:, or call your metric otherwise", "objectives")
+        parsed.append(Objective(own, direction) if direction else known[own])
     if not parsed:
         raise InputError("no objective", "name at least one, accuracy for instance", "objectives")
     if len({objective.name for objective in parsed}) < len(parsed):

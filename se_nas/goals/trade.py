@@ -82,7 +82,7 @@ class Trade:
 PARETO = Trade()
 
 
-def resolve_trade(section: Mapping[str, Any], objectives: Sequence[Objective], plain: Mapping[str, float], budgets: int) -> Trade:
+def resolve_trade(section: Mapping[str, Any], objectives: Sequence[Objective], plain: Mapping[str, Any], budgets: int) -> Trade:
     """The trade of a search.
 
     Args:
@@ -107,8 +107,9 @@ def resolve_trade(section: Mapping[str, Any], objectives: Sequence[Objective], p
     if odd := [o.name for o in objectives[1:] if plain.get(o.name, 1) == 0]:
         raise InputError(f"the plain backbone has 0 {odd[0]}, so there is no ratio to it", "weigh params or macs", "trade")
     found = {o.name: float(plain[o.name]) for o in objectives[1:] if plain.get(o.name)}
+    units = {o.name: o.unit for o in objectives}
     for name, text in targets.items():
-        found[str(name)] = parse_amount(text, plain.get(name), f"targets.{name}")
+        found[str(name)] = parse_amount(text, plain.get(name), f"targets.{name}", units.get(name, ""))
         if not found[str(name)] > 0:
             raise InputError(f"{text} is not above 0", "write the cost that you aim at", f"targets.{name}")
     trade = Trade(kind, found, float(weight))

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import TrialState
 
-from se_nas.goals.objective import parse_objectives
 from se_nas.integrations.proposals import suggest_values
 from se_nas.run.run import Run
 from se_nas.space.architecture import Architecture
@@ -56,10 +55,12 @@ def suggest(trial: optuna.Trial, space: SearchSpace, *, prefix: str = "", prune:
     cost = space.cost(architecture)
     excess = [getattr(cost, budget.metric) / budget.limit - 1 for budget in space.budgets]
     own = f"{ATTRIBUTE}{prefix}"
-    for name, value in {"id": architecture.id, "params": cost.params, "macs": cost.macs, "excess": excess}.items():
+    costs = {name: getattr(cost, name) for name in space.metrics}
+    for name, value in {"id": architecture.id, **costs, "excess": excess}.items():
         trial.set_user_attr(own + name, value)
     if prune and any(over > 0 for over in excess):
-        raise optuna.TrialPruned(f"{cost.params:,} parameters and {cost.macs:,} MACs: over {' or '.join(map(str, space.budgets))}")
+        told = [f"{cost.params:,} parameters", f"{cost.macs:,} MACs", *(f"{name} {costs[name]:.6g}" for name in space.costs)]
+        raise optuna.TrialPruned(f"{', '.join(told)}: over {' or '.join(map(str, space.budgets))}")
     return architecture
 
 
@@ -80,7 +81,7 @@ def to_study(run: Run, storage: str | None = None, name: str | None = None) -> o
     Raises:
         optuna.exceptions.DuplicatedStudyError: if the storage has a study of this name.
     """
-    objectives = parse_objectives(run.config["search"]["objectives"])
+    objectives = run.objectives
     study = optuna.create_study(
         directions=["maximize" if o.direction == "max" else "minimize" for o in objectives],
         storage=storage,

@@ -116,7 +116,7 @@ class SeSearcher(Searcher):
 
         if type(repeats) is not int or repeats < 1:
             raise InputError(f"{repeats!r} is not a number of trials", "take 1 or more", "repeats")
-        self._objectives = parse_objectives(objectives)
+        self._objectives = parse_objectives(objectives, space.units)
         measured = [o for o in self._objectives if not o.known]
         only = measured[0] if len(measured) == 1 else None  # a Repeater asks for it
         super().__init__(metric=only.name if only else None, mode=only.direction if only else None)

@@ -13,20 +13,20 @@ from torch import Tensor
 
 from se_nas.errors import InputError, known
 from se_nas.se.spec import FIELDS, SESpec
-from se_nas.space.budget import METRICS, parse_budget
+from se_nas.space.budget import LATENCY, PROFILE, parse_budget
 from se_nas.space.group import Group
 from se_nas.space.space import SearchSpace
 
 
 class ExpectedCost:
-    """Computes the expected parameters or MACs from a table for each group: the cost of each combination of its values.
+    """Computes the expected parameters, MACs or further cost from a table for each group: the cost of each combination of its values.
 
     Groups are chosen independently, and so are the fields of a group. So the expectation is a sum over groups, each the
     group's table weighted by products of probabilities. Nothing is approximated.
 
     Args:
         space: the search space. Probabilities are given by its dimensions.
-        metric: ``params`` or ``macs``.
+        metric: ``params``, ``macs`` or a further cost of the space.
         target: cost that is free, written like a budget (``+2%``, ``1.2M``); empty for that of the plain backbone.
 
     Raises:
@@ -34,21 +34,28 @@ class ExpectedCost:
     """
 
     def __init__(self, space: SearchSpace, metric: str = "params", target: str = "") -> None:
-        known(metric, METRICS, "cost_metric")
+        if metric == LATENCY and metric not in space.costs:
+            raise InputError("nothing is known of the latency", PROFILE, "cost_metric")
+        known(metric, space.metrics, "cost_metric")
+        table, named = next(iter(space.tables.values())), space.costs.get(metric)
+        adds = [column[:, table.metrics.index(metric)] for column in table.options]
+        worth = [named.value(steps) if named else steps for steps in adds]
         self.space, self.metric = space, metric
-        self._costs = [torch.tensor([getattr(group.cost(spec), metric) for spec in _specs(group)]).double() for group in space.groups]
         self._options = [torch.tensor([group.options.index(group.canonical(spec)) for spec in _specs(group)]) for group in space.groups]
-        self.plain = int(getattr(space.plain_cost, metric))
-        self.dearest = int(getattr(space.cost(space.dearest(metric)), metric))
+        self._costs = [torch.tensor(costs).double()[options] for costs, options in zip(worth, self._options, strict=True)]
+        self.plain: float = getattr(space.plain_cost, metric)
+        self.dearest: float = getattr(space.cost(space.dearest(metric)), metric)
+        more = self.dearest - self.plain
+        self._scale = more if named and more > 0 else max(1, more)
         self.target = self.plain
         if target:
             try:
-                self.target = parse_budget(metric, target, self.plain).limit
+                self.target = parse_budget(metric, target, self.plain, named.unit if named else None).limit
             except InputError as error:
                 raise InputError(error.problem.replace("budget", "target"), error.fix, "cost_target") from None
 
     def mean(self, probabilities: Mapping[str, Tensor]) -> Tensor:
-        """The expected parameters or MACs, a float64 scalar.
+        """The expected cost, a float64 scalar.
 
         Args:
             probabilities: dimension of the space -> probabilities of its values, shape (values,).
@@ -58,7 +65,7 @@ class ExpectedCost:
 
     def excess(self, cost: Tensor | float) -> Tensor | float:
         """How far a cost is over the target. 0: not over it; 1: over it by what the dearest architecture adds to the plain backbone."""
-        over = (cost - self.target) / max(1, self.dearest - self.plain)
+        over = (cost - self.target) / self._scale
         return over.clamp(min=0) if isinstance(over, Tensor) else max(0.0, over)
 
     def worth(self, probabilities: Mapping[str, Tensor]) -> list[npt.NDArray[np.float64]]:

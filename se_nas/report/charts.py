@@ -10,8 +10,9 @@ from se_nas.goals.objective import Objective, pareto
 from se_nas.report.columns import label
 from se_nas.report.facts import Facts
 from se_nas.report.svg import Axis, Dot, nice_ticks, scatter, span
-from se_nas.report.words import amount, amount_of, clean, count, heading, is_share, summary
+from se_nas.report.words import amount, amount_of, clean, heading, is_share, summary
 from se_nas.run.front import Entry
+from se_nas.space.budget import LATENCY
 
 _UNITS = {"params": "parameters", "macs": "MACs"}
 
@@ -55,7 +56,8 @@ def outliers(facts: Facts) -> int:
     if measured is None or not facts.front.entries:
         return 0
     typical = _typical(facts, measured, facts.front.entries)
-    return sum(not min(typical) <= entry.values[measured.name] <= max(typical) for entry in facts.front.entries)
+    low, high = min(typical), max(typical)
+    return sum(not low <= entry.values[measured.name] <= high for entry in facts.front.entries)
 
 
 def _marked(facts: Facts) -> set[int]:
@@ -95,8 +97,10 @@ def _dot(facts: Facts, entry: Entry, measured: Objective, cost: str, named: bool
 def _cost_axis(facts: Facts, cost: str, values: Sequence[float]) -> Axis:
     low, high = span(values)
     size, letter = next(((size, letter) for size, letter in [(1e9, "G "), (1e6, "M ")] if high >= size), (1.0, ""))
+    if cost == LATENCY:
+        size, letter = 1e-3, "ms of "
     plain = facts.backbone.get(cost)
-    title = f"{letter}{_UNITS.get(cost, clean(cost))}" + (f" (plain: {count(plain)})" if plain else "")
+    title = f"{letter}{_UNITS.get(cost, clean(cost))}" + (f" (plain: {amount(cost, plain)})" if plain else "")
     return Axis(title, low, high, _namer(low, high, 1 / size))
 
 

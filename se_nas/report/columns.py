@@ -9,7 +9,6 @@ from se_nas.report.facts import Facts
 from se_nas.report.words import amount, count, gain, heading, is_share, percent, summary
 from se_nas.run.front import Entry
 from se_nas.space.architecture import REFERENCES
-from se_nas.space.budget import METRICS
 
 
 @dataclass(frozen=True)
@@ -50,11 +49,11 @@ def front_columns(facts: Facts, entries: Sequence[Entry], tie: str = "≈") -> l
     if facts.front.trade.kind == "weighted":
         columns.append(column("weighted\nvalue", lambda entry: count(facts.front.trade.value(facts.front.objectives, entry.values) or 0.0)))
     columns += [gained(name) for name in REFERENCES if facts.front.measured and name in facts.front.references]
-    for cost in METRICS:
+    for cost in facts.metrics:
         if cost not in objectives:
             columns.append(column(heading(cost), _value(cost)))
         if cost in facts.backbone:
-            columns.append(column(f"{heading(cost)}\nover\nplain", _share(facts, cost)))
+            columns.append(column(f"{heading(cost)}\nover\nplain", _share(facts, cost, tie)))
     columns += [column(f"test\n{heading(name.removeprefix('test_'))}", _test(facts, name)) for name in _test_metrics(facts)]
     if any(len(entry.trials) > 1 for entry in entries):
         columns.append(column("seeds", lambda entry: str(len(entry.trials))))
@@ -80,10 +79,10 @@ def _value(metric: str) -> Callable[[Entry], str]:
     return lambda entry: amount(metric, entry.values[metric]) if metric in entry.values else ""
 
 
-def _share(facts: Facts, cost: str) -> Callable[[Entry], str]:
+def _share(facts: Facts, cost: str, tie: str) -> Callable[[Entry], str]:
     def cell(entry: Entry) -> str:
         ratio = facts.over_plain(entry.values, cost)
-        return "" if ratio is None else percent(ratio)
+        return "" if ratio is None else percent(ratio) + (f" {tie}" if ratio and facts.ties_plain(entry.values, cost) else "")
 
     return cell
 

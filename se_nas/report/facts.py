@@ -8,10 +8,13 @@ from pathlib import PurePath
 from typing import Any
 
 from se_nas.goals.hypervolume import hypervolume
+from se_nas.run.effects import Effects
 from se_nas.run.front import Entry, Front
 from se_nas.run.run import Run
+from se_nas.run.settings import TABLE
 from se_nas.run.trial import Trial
 from se_nas.space.architecture import REFERENCES
+from se_nas.space.budget import METRICS
 
 LEAST_ADDED = 100_000
 """Least that an architecture must cost more than another for its gain to be told for each million."""
@@ -43,6 +46,11 @@ class Facts:
         return replace(self, trials=[*self.trials, trial], front=front)
 
     @property
+    def effects(self) -> Effects | None:
+        """What each choice brings."""
+        return self.run.effects(self.front, len(self.trials))
+
+    @property
     def planned(self) -> int:
         return int(self.run.config["search"]["trials"])
 
@@ -72,13 +80,21 @@ class Facts:
         data = str(self.run.config["search"].get("data"))
         kind, colon, path = data.partition(":")
         told = f"{kind} {PurePath(path).name}" if colon and kind == "folder" else data  # a title is no place for a machine's paths
-        what = where.get(str(self.run.config.get("evaluator")), f"on {told}")
+        evaluator = str(self.run.config.get("evaluator"))
+        if evaluator.startswith(TABLE):
+            return f"{self.backbone.get('name') or 'network'} as the table {PurePath(evaluator).name} holds it (nothing was trained)"
+        what = where.get(evaluator, f"on {told}")
         return f"{self.backbone.get('name') or 'network'} {what}"
 
     @property
     def backbone(self) -> Mapping[str, Any]:
         """Name, costs and groups of the plain backbone, as far as ``run.yaml`` holds them."""
-        return self.run.config.get("backbone") or {}
+        return self.run.backbone
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The costs that every view shows: params, macs and the further ones by name."""
+        return (*METRICS, *self.run.costs)
 
     @property
     def rows(self) -> list[Entry]:
@@ -134,6 +150,11 @@ class Facts:
         plain = self.backbone.get(cost)
         return values[cost] / plain - 1 if plain and cost in values else None
 
+    def ties_plain(self, values: Mapping[str, float], cost: str) -> bool:
+        """Whether a further cost differs from the plain backbone's by less than its table may be off."""
+        plain, known = self.backbone.get(cost), self.run.costs.get(cost)
+        return bool(plain and known and cost in values and abs(values[cost] - plain) <= known["tie"])
+
     def exceeded(self, entry: Entry) -> list[Mapping[str, Any]]:
         """The budgets that an architecture exceeds."""
-        return [budget for budget in self.run.config["budgets"] if entry.values[budget["metric"]] > budget["limit"]]
+        return [budget for budget in self.run.config["budgets"] if entry.values.get(budget["metric"], 0) > budget["limit"]]

@@ -7,7 +7,7 @@ from itertools import groupby
 
 from se_nas.report.columns import label
 from se_nas.report.facts import Facts
-from se_nas.report.words import amount, clean, escaped, percent, setting
+from se_nas.report.words import amount, clean, escaped, heading, percent, setting
 from se_nas.run.front import Entry
 from se_nas.se.spec import SESpec
 
@@ -61,7 +61,7 @@ def _head(facts: Facts, front: Sequence[Entry], lead: int) -> str:
     lines = [("trial", [label(facts, entry) for entry in front])]
     if measured:
         lines.append((clean(measured.name), [amount(measured.name, entry.values[measured.name]) for entry in front]))
-    for cost, name in [("params", "params over plain"), ("macs", "MACs over plain")]:
+    for cost, name in [(cost, f"{heading(cost)} over plain") for cost in facts.metrics]:
         ratios = [facts.over_plain(entry.values, cost) for entry in front]
         if all(ratio is not None for ratio in ratios):
             lines.append((name, [percent(ratio) for ratio in ratios if ratio is not None]))

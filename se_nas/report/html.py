@@ -11,6 +11,7 @@ from se_nas.files import opened, refused, sweep, write_whole
 from se_nas.report.charts import cost_chart, noise_band, outliers
 from se_nas.report.columns import Column, front_columns
 from se_nas.report.effects import effect_sentences, effects_chart
+from se_nas.report.excitation import excitation_charts, explanation_columns, explanation_sentences
 from se_nas.report.facts import Facts
 from se_nas.report.grid import choices_grid
 from se_nas.report.reliability import ledger_sentences, supernet_sentences
@@ -18,9 +19,9 @@ from se_nas.report.sentences import commands, failures, findings, noise, progres
 from se_nas.report.svg import mark
 from se_nas.report.verdict import verdict_sentences
 from se_nas.report.words import amount, clean, duration, escaped, flatten, heading, is_share, summary
+from se_nas.run.explained import read_explanations
 from se_nas.run.run import Run
 from se_nas.run.trial import Trial
-from se_nas.space.budget import METRICS
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
@@ -57,7 +58,7 @@ def page(facts: Facts) -> str:
     """The whole document as HTML."""
     style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
     title = f"SE search: {facts.subject}"
-    parts = (_verdict, _effects, _summary, _figures, _front, _choices, _on, _made)
+    parts = (_verdict, _effects, _summary, _figures, _front, _choices, _excitation, _on, _made)
     body = "\n".join([_header(facts, title), *(part(facts) for part in parts)])
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{MADE_BY}\n'
@@ -104,7 +105,7 @@ def _sentence(text: str) -> str:
 
 
 def _figures(facts: Facts) -> str:
-    charts = [chart for cost in METRICS if (chart := cost_chart(facts, cost))]
+    charts = [chart for cost in facts.metrics if (chart := cost_chart(facts, cost))]
     if not charts:
         return ""
     marks = [("trial", "a trial"), ("front", "on the front"), ("plain", "plain"), ("paper", "paper")]
@@ -117,12 +118,28 @@ def _figures(facts: Facts) -> str:
 
 
 def _effects(facts: Facts) -> str:
-    effects = facts.run.effects()
+    effects = facts.effects
     lines = "".join(map(_sentence, effect_sentences(facts, effects)))
     chart = effects_chart(facts, effects)
     note = "Dots are estimates, lines 95 % intervals, from the input on; grey: not told from 0."
     figure = f"<figure>{chart}</figure><p class='quiet'>{note}</p>" if chart else ""
     return _section("What each choice brings", f"<ul class='summary'>{lines}</ul>{figure}" if lines else "")
+
+
+def _excitation(facts: Facts) -> str:
+    """What the SE blocks of explained trials do."""
+    note = (
+        "Each channel's gate, those with the smallest mean first: blue the mean over all images with its standard deviation between "
+        "images, grey each class. At 1 (dashed) a block changes nothing."
+    )
+    sections = []
+    for number, found in read_explanations(facts.run).items():
+        lines = "".join(map(_sentence, explanation_sentences(found)))
+        figures = "".join(f"<figure>{chart}</figure>" for chart in excitation_charts(found))
+        table = _table(explanation_columns(found), [""] * len(found.blocks))
+        body = f"<ul class='summary'>{lines}</ul><div class='small'>{figures}</div><p class='quiet'>{note}</p>{table}"
+        sections.append(_section(f"What the SE blocks of trial {number} do", body))
+    return "".join(sections)
 
 
 def _front(facts: Facts) -> str:
@@ -155,7 +172,7 @@ def _all_trials(facts: Facts) -> str:
         Column("role", tuple(clean(trial.role) for trial in trials), words=True),
         Column("seed", tuple(str(trial.seed) for trial in trials)),
         *(Column(heading(name), tuple(metric(trial, dict(trial.metrics), name) for trial in trials)) for name in metrics),
-        *(Column(heading(name), tuple(metric(trial, dict(trial.costs), name) for trial in trials)) for name in METRICS),
+        *(Column(heading(name), tuple(metric(trial, dict(trial.costs), name) for trial in trials)) for name in facts.metrics),
         Column("time", tuple(duration(trial.seconds) for trial in trials)),
         Column("architecture", tuple(_told(facts, trial) for trial in trials), words=True),
     ]

@@ -84,7 +84,7 @@ class _Running:
     number: int
     role: str
     description: str
-    costs: Mapping[str, int]
+    costs: Mapping[str, float]
     epoch: int = 0
     epochs: int = 1
     loss: float | None = None
@@ -120,7 +120,7 @@ class LiveView(ConfirmationLines):
         self._finished_before = len(self._facts.trials)
         self._live.start()
 
-    def trial_started(self, number: int, role: str, architecture: Architecture, costs: Mapping[str, int]) -> None:
+    def trial_started(self, number: int, role: str, architecture: Architecture, costs: Mapping[str, float]) -> None:
         share = self._facts.share if self._facts else "site"
         self._running[number] = _Running(number, role, summary(architecture, share), costs)
 

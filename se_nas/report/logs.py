@@ -141,7 +141,7 @@ class Logged(Observer):
         self._view.search_started(run, total)
         self._each(lambda log: log.search_started(run, total))
 
-    def trial_started(self, number: int, role: str, architecture: Architecture, costs: Mapping[str, int]) -> None:
+    def trial_started(self, number: int, role: str, architecture: Architecture, costs: Mapping[str, float]) -> None:
         self._view.trial_started(number, role, architecture, costs)
         self._each(lambda log: log.trial_started(number, role, architecture, costs))
 

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from se_nas.report.facts import Facts
-from se_nas.report.words import amount, amount_of, clean, count, duration, gain, heading, is_share, percent, summary
+from se_nas.report.words import amount, amount_of, clean, duration, gain, heading, is_share, percent, summary
 from se_nas.run.front import Entry
 from se_nas.run.trial import Trial
 from se_nas.space.architecture import REFERENCES
@@ -32,6 +32,7 @@ def findings(facts: Facts) -> list[str]:
         *_per_million(facts, best),
         *_references(facts),
         *_test(facts, best),
+        *_further(facts),
         *(clean(line) for key in ("left_out", "narrowed") for line in (facts.run.config.get("backbone") or {}).get(key, [])),
     ]
     return found
@@ -76,7 +77,7 @@ def commands(facts: Facts) -> list[str]:
 def costs(facts: Facts, entry: Entry) -> str:
     """Costs in words: ``282,490 parameters (+4.7 %) and 40.56 M MACs (+0.03 %)``."""
     parts = []
-    for cost in METRICS:
+    for cost in facts.metrics:
         if cost in entry.values:
             ratio = facts.over_plain(entry.values, cost)
             parts.append(amount_of(cost, entry.values[cost]) + (f" ({percent(ratio)})" if ratio is not None else ""))
@@ -106,7 +107,7 @@ def stopped_at(trial: Trial) -> str:
 
 def overheads(facts: Facts, values: Mapping[str, float]) -> list[str]:
     """Costs relative to plain: ``params +1.2 %``, ``MACs +0.005 %``."""
-    ratios = {cost: facts.over_plain(values, cost) for cost in METRICS}
+    ratios = {cost: facts.over_plain(values, cost) for cost in facts.metrics}
     return [f"{heading(cost)} {percent(ratio)}" for cost, ratio in ratios.items() if ratio is not None]
 
 
@@ -150,7 +151,9 @@ def best_by(facts: Facts) -> str:
     """What "best" means: ``accuracy``, ``accuracy x (params / 75,002)^-0.07``, ``accuracy within the budgets (params <= +5%)``."""
     trade, first = facts.front.trade, heading(facts.front.objectives[0].name)
     if trade.kind == "weighted":
-        return " x ".join([first, *(f"({heading(name)} / {count(target)})^{trade.weight:g}" for name, target in trade.targets.items())])
+        return " x ".join(
+            [first, *(f"({heading(name)} / {amount(name, target)})^{trade.weight:g}" for name, target in trade.targets.items())]
+        )
     if trade.kind == "constrained":
         limits = ", ".join(clean(f"{budget['metric']} {budget['text']}") for budget in facts.run.config["budgets"])
         return f"{first} within the budgets ({limits})"
@@ -184,6 +187,16 @@ def _per_million(facts: Facts, best: Entry) -> list[str]:
     return [f"The best gains {', '.join(parts)}" + (" (points)." if is_share(measured.name) else ".")] if parts else []
 
 
+def _further(facts: Facts) -> list[str]:
+    """Where each further cost is from, and which of its differences are none."""
+    said = []
+    for name, cost in facts.run.costs.items():
+        if cost["about"] or cost["tie"]:
+            tie = f"differences up to {amount(name, cost['tie'])} are ties" if cost["tie"] else ""
+            said.append(f"{clean(name).capitalize()}: {'; '.join(filter(None, [clean(cost['about']), tie]))}.")
+    return said
+
+
 def volume(facts: Facts) -> str:
     """The hypervolume of the front, with its reference point. Empty until both references are trained."""
     if facts.worst is None or facts.volume is None or len(facts.front.objectives) < 2:
@@ -198,7 +211,10 @@ def _references(facts: Facts) -> list[str]:
         entry = facts.front.references.get(role)
         if entry is None:
             continue
-        over = [f"{heading(b['metric'])} {count(entry.values[b['metric']])} > {count(b['limit'])}" for b in facts.exceeded(entry)]
+        over = [
+            f"{heading(b['metric'])} {amount(b['metric'], entry.values[b['metric']])} > {amount(b['metric'], b['limit'])}"
+            for b in facts.exceeded(entry)
+        ]
         if over:
             said.append(f"The reference {role} (trial {entry.number}) is over budget ({', '.join(over)}).")
         elif any(entry is other for other in facts.front.front):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 
 from rich import box
@@ -10,8 +11,10 @@ from rich.table import Table
 
 from se_nas.report.columns import Column
 from se_nas.report.text_table import text_table
-from se_nas.report.words import percent
+from se_nas.report.words import amount, flat, percent
 from se_nas.se.cost import Cost
+from se_nas.space.budget import LATENCY, METRICS, Budget
+from se_nas.space.named import NamedCost
 from se_nas.space.space import SearchSpace
 
 
@@ -38,7 +41,7 @@ def show_space(space: SearchSpace) -> None:
     if space.trainable != space.plain_cost.params:
         console.print(f"parameters are all of them, frozen or not; trainable in the backbone: {space.trainable:,}")
     for budget in space.budgets:
-        console.print(f"budget: {budget} of the plain backbone, that is {budget.limit:,}" if "%" in budget.text else f"budget: {budget}")
+        console.print(f"budget: {budget} of the plain backbone, that is {_limit(budget)}" if "%" in budget.text else f"budget: {budget}")
     if space.budgets:
         least = "" if space.feasible_exact else "at least "
         console.print(f"within the budgets: {least}{_amount(space.feasible_size)} ({100 * space.feasible_size / space.size:.3g} %)")
@@ -57,6 +60,10 @@ def cost_rows(space: SearchSpace) -> dict[str, Cost]:
     if space.budgets:
         architectures["cheapest allowed"] = space.cheapest(within_budgets=True)
         architectures["dearest allowed"] = space.dearest(within_budgets=True)
+    for name in space.costs:
+        architectures |= {f"least {name}": space.cheapest(name), f"most {name}": space.dearest(name)}
+        if space.budgets:
+            architectures[f"most {name} allowed"] = space.dearest(name, within_budgets=True)
     return {name: space.cost(architecture) for name, architecture in architectures.items()}
 
 
@@ -77,6 +84,21 @@ def show_costs(space: SearchSpace) -> None:
     console.print(counted)
     console.print("What the SE blocks do beside MACs, one image: operations, and bytes of float32 read and written")
     console.print(unseen)
+    for name, further in space.costs.items():
+        console.print(f"{name}: {further.about or 'a cost of the space'}", markup=False, highlight=False)
+        console.print(_further(name, further, rows))
+
+
+def _further(name: str, further: NamedCost, rows: Mapping[str, Cost]) -> Table:
+    """A further cost of these architectures, with how far it may be off."""
+    table, plain = _narrow_table(), rows["backbone"]._asdict()[name]
+    for heading in ("", f"{name} ({further.unit})" if further.unit and name != LATENCY else name, "more", *(["about"] * bool(further.tie))):
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=bool(heading))
+    for row, cost in rows.items():
+        value = cost._asdict().get(name)
+        off = [f"+-{flat(amount(name, further.tie))}"] if further.tie else []
+        table.add_row(row, *(["not known"] if value is None else [flat(amount(name, value)), flat(_more(value, plain)), *off]))
+    return table
 
 
 def _narrow_table() -> Table:
@@ -84,11 +106,15 @@ def _narrow_table() -> Table:
     return Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1))
 
 
+def _limit(budget: Budget) -> str:
+    return f"{budget.limit:,}" if budget.metric in METRICS else flat(amount(budget.metric, budget.limit))
+
+
 def _amount(number: int) -> str:
     return f"{number:,}" if number < 10**15 else f"{Decimal(number):.2e}"
 
 
-def _more(value: int, base: int) -> str:
+def _more(value: float, base: float) -> str:
     return "" if value == base else percent(value / base - 1)
 
 

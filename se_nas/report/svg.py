@@ -184,6 +184,47 @@ def intervals(rows: Sequence[Interval], x: Axis, cost: str, write: Callable[[flo
     return f'<svg viewBox="0 0 {WIDTH} {_n(bottom + 44)}" role="img" aria-label="{html.escape(label)}">\n{body}\n</svg>'
 
 
+@dataclass(frozen=True)
+class Curve:
+    """A line of `curves`: its values from left to right, its CSS class, and the text shown on hover."""
+
+    values: Sequence[float]
+    kind: str
+    title: str
+
+
+def curves(rows: Sequence[Curve], band: tuple[Sequence[float], Sequence[float]], y: Axis, title: str, label: str) -> str:
+    """A small chart of curves over numbered places, with a shaded band and a line at 1.
+
+    Args:
+        rows: later ones are drawn over earlier ones.
+        band: lower and upper ends at each place.
+        y: vertical axis.
+        title: stands above.
+        label: what the chart shows, for screen readers.
+    """
+    width, height, left, bottom = 220.0, 150.0, 30.0, 132.0
+    number = max(2, len(band[0]))
+
+    def at(place: int, value: float) -> str:
+        return f"{_n(left + (width - left - 6) * place / (number - 1))} {_n(bottom - (bottom - 24) * _between(value, y))}"
+
+    def path(values: Sequence[float]) -> str:
+        many = list(values) * (2 if len(values) == 1 else 1)  # a single channel is a line too
+        return "M" + "L".join(at(place, value) for place, value in enumerate(many))
+
+    low, high = (list(end) * (2 if len(end) == 1 else 1) for end in band)
+    back = "L".join(at(place, low[place]) for place in reversed(range(len(low))))
+    parts = [_text(0, 12, title, "start", "axis"), f'<path class="spread" d="{path(high)}L{back}Z"/>']
+    for value in nice_ticks(y.low, y.high, 2):
+        up = bottom - (bottom - 24) * _between(value, y)
+        parts += [_line(left, up, width - 6, up, "one" if value == 1 else "grid"), _text(left - 5, up + 4, f"{value:g}", "end")]
+    parts += [f'<path class="{row.kind}" d="{path(row.values)}"><title>{html.escape(row.title)}</title></path>' for row in rows]
+    parts.append(_text((left + width) / 2, height - 4, "channels", "middle"))
+    body = "\n".join(parts)
+    return f'<svg viewBox="0 0 {_n(width)} {_n(height)}" role="img" aria-label="{html.escape(label)}">\n{body}\n</svg>'
+
+
 def mark(kind: str) -> str:
     """The shape of a kind of point, for a legend."""
     return f'<svg class="mark" viewBox="0 0 14 14" aria-hidden="true">{_shape(kind, 7, 7)}</svg>'

@@ -22,7 +22,6 @@ from se_nas.run.asked import read_asked
 from se_nas.run.front import Entry
 from se_nas.run.run import Run
 from se_nas.space.architecture import REFERENCES
-from se_nas.space.budget import METRICS
 
 GAP = 2
 """Blanks between columns."""
@@ -59,7 +58,7 @@ def show(run: Run, console: Console) -> None:
     say(noise(facts, tie), "dim")
     for text in (*ledger_sentences(facts), *supernet_sentences(facts)):
         say(text)
-    for text in effect_sentences(facts, run.effects(), plus):
+    for text in effect_sentences(facts, facts.effects, plus):
         say(text)
     for text in failures(facts):
         say(text, "red")
@@ -122,7 +121,7 @@ def as_json(run: Run) -> dict[str, Any]:
         "best": best.number if best else None,
         "hypervolume": {"value": facts.volume, "reference_point": facts.worst} if facts.volume is not None else None,
         "front": [_row(facts, entry) for entry in front.front],
-        "effects": effects.to_json() if (effects := run.effects()) else None,
+        "effects": effects.to_json() if (effects := facts.effects) else None,
         "out": [
             {"trial": out.number, "role": out.job["role"], "architecture": out.job["architecture"], "times": out.times}
             for out in read_asked(run.path, (trial.number for trial in facts.trials))
@@ -146,7 +145,7 @@ def _row(facts: Facts, entry: Entry) -> dict[str, Any]:
         known = facts.gain(entry, name) is not None
         compared[f"gain_over_{name}"] = _number(facts.gain(entry, name))
         compared[f"tied_with_{name}"] = facts.tied(entry, name) if known and facts.front.noise else None
-    over = {f"{cost}_over_plain": _number(facts.over_plain(entry.values, cost)) for cost in METRICS}
+    over = {f"{cost}_over_plain": _number(facts.over_plain(entry.values, cost)) for cost in facts.metrics}
     return {
         "trial": entry.number,
         "id": entry.architecture.id,

@@ -9,10 +9,10 @@ from se_nas.goals.objective import Objective
 from se_nas.report.facts import Facts
 from se_nas.report.words import NBSP, amount, clean, duration, heading, is_share, percent, significant
 from se_nas.run.observer import Observer
+from se_nas.run.race import Race
 from se_nas.run.run import Run
 from se_nas.run.trial import Trial
 from se_nas.run.verdict import Confirmed, Difference, Verdict
-from se_nas.space.budget import METRICS
 
 
 def verdict_sentences(facts: Facts, verdict: Verdict | None, around: str = "±") -> list[str]:
@@ -41,13 +41,28 @@ def verdict_sentences(facts: Facts, verdict: Verdict | None, around: str = "±")
             said.append(f"No finalist is better than {reference} by more than noise.")
         said += [f"Worse than {reference}: {'; '.join(worse)}."] if worse else []
         said += [f"Not told apart from {reference}: {'; '.join(open_)}."] if open_ else []
-    state = "" if verdict.complete else f"; unfinished, {verdict.planned} seeds are planned"
+    most = "at most " if verdict.race else ""
+    state = "" if verdict.complete else f"; unfinished, {most}{verdict.planned} seeds are planned"
+    correction = "for the number of looks and of finalists" if verdict.race else "Dunnett's correction for the number of finalists"
     how = (
         f"Confirmed on {split}: {len(verdict.seeds)} fresh seeds of {verdict.epochs} epochs, differences within a seed, "
-        f"95 % intervals that hold together (Dunnett's correction for the number of finalists){state}."
+        f"95 % intervals that hold together ({correction}){state}."
     )
     failed = [f"Failed in the confirmation: {', '.join(map(clean, verdict.failed))}."] if verdict.failed else []
-    return [how, *said, *failed]
+    return [how, *(_race_sentences(verdict, verdict.race) if verdict.race else []), *said, *failed]
+
+
+def _race_sentences(verdict: Verdict, race: Race) -> list[str]:
+    trained = sum(len(row.scores) for row in verdict.rows)
+    saved = f"{trained} of {len(verdict.rows) * verdict.planned} trainings"
+    if race.over and race.left:
+        return [f"The race is decided after {saved}: {clean(race.left[0])} is the best (another one is in at most 5 of 100 races)."]
+    if not verdict.complete or not race.left:
+        return []
+    cheapest = min((row for row in verdict.rows if row.name in race.left), key=lambda row: tuple(row.costs.values()))
+    *most, last = map(clean, race.left)
+    names = f"{', '.join(most)} and {last}"
+    return [f"The race ends in a tie after {saved}: {names} are not told apart; {clean(cheapest.name)} is the cheapest of them."]
 
 
 class _Words:
@@ -68,7 +83,7 @@ class _Words:
         return f"{100 * value:.2f}" if self._share else significant(value, 2)
 
     def _costs(self, costs: Mapping[str, float]) -> list[str]:
-        ratios = {cost: self._facts.over_plain(costs, cost) for cost in METRICS}
+        ratios = {cost: self._facts.over_plain(costs, cost) for cost in self._facts.metrics}
         said = [f"{heading(cost)} {percent(ratio)}" for cost, ratio in ratios.items() if ratio is not None]
         return [", ".join(said)] if said else []
 
@@ -84,7 +99,9 @@ class ConfirmationLines(Observer):
         self._ended = len(run.confirmed)
         names, seeds = list(asked["architectures"]), asked["seeds"]
         before = f", {self._ended} of them finished before" if self._ended else ""
-        self.line(f"{len(names) * len(seeds)} trainings of {asked['epochs']} epochs{before}: {', '.join(names)}, {len(seeds)} seeds each")
+        most = "at most " if asked.get("race") else ""
+        many = f"{most}{len(names) * len(seeds)} trainings of {asked['epochs']} epochs"
+        self.line(f"{many}{before}: {', '.join(names)}, {most}{len(seeds)} seeds each")
 
     def line(self, text: str) -> None:
         """Print one line."""

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from se_nas.goals.objective import STANDARD, Objective
 from se_nas.se.spec import SESpec
 from se_nas.space.architecture import Architecture
+from se_nas.space.budget import LATENCY
 from se_nas.space.extra import words as extra_words
 
 NAMES = {"params": "params", "macs": "MACs"}
@@ -60,9 +61,11 @@ def is_share(metric: str) -> bool:
 
 
 def amount(metric: str, number: float) -> str:
-    """A metric's value: accuracy in percent, others as they are."""
+    """A metric's value: accuracy in percent, a latency in milliseconds or so, others as they are."""
     if not math.isfinite(number):
         return str(number)
+    if metric == LATENCY:
+        return time(number)
     return f"{100 * number:.1f}{NBSP}%" if is_share(metric) else count(number)
 
 
@@ -70,6 +73,13 @@ def amount_of(metric: str, number: float) -> str:
     """A value with its name or unit: ``97.8 % accuracy``, ``269,722 parameters``."""
     unit = STANDARD[metric].unit if metric in STANDARD else ""
     return f"{amount(metric, number)}{NBSP}{unit or clean(metric)}"
+
+
+def time(seconds: float) -> str:
+    """A short time in four digits: ``12.35 ms``, ``830.1 us``."""
+    size, unit = next(((size, unit) for size, unit in [(1.0, "s"), (1e-3, "ms")] if abs(seconds) >= size * 0.99995), (1e-6, "us"))
+    digits = len(str(int(abs(seconds / size) + 0.00005)))
+    return f"{seconds / size:.{max(0, 4 - digits)}f}{NBSP}{unit}" if seconds else f"0{NBSP}ms"
 
 
 def gain(objective: Objective, difference: float, signed: bool = True) -> str:

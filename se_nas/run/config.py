@@ -80,8 +80,9 @@ def load_config(path: Path) -> dict[str, Any]:
             check_type(name, config[name], types, str(path))
     _check_search(config["search"], f"{path}, search")
     _check_space(config.get("space") or {}, f"{path}, space")
+    metrics = (*METRICS, *((config.get("space") or {}).get("costs") or ()))
     for budget in config["budgets"]:
-        if not isinstance(budget, dict) or budget.get("metric") not in METRICS or not is_finite(budget.get("limit")):
+        if not isinstance(budget, dict) or budget.get("metric") not in metrics or not is_finite(budget.get("limit")):
             raise InputError(f"{shown(budget)} is not a budget", FIX, f"{path}, budgets")
         check_type("text", budget.setdefault("text", f"<= {budget['limit']}"), (str,), f"{path}, budgets")
     _check_backbone(config.get("backbone") or {}, f"{path}, backbone")
@@ -113,6 +114,10 @@ def _check_space(section: Mapping[str, Any], source: str) -> None:
     for name, values in (section.get("extra") or {}).items():
         if not isinstance(values, list) or not values or any(isinstance(value, (list, dict)) for value in values):
             raise InputError(f"{shown(values)} are no values", FIX, f"{source}, extra, {shown(name)}")
+    for name, table in (section.get("costs") or {}).items():
+        told = isinstance(name, str) and isinstance(table, dict)
+        if not told or not all(isinstance(table.get(key, ""), str) for key in ("unit", "about")) or not is_finite(table.get("tie", 0)):
+            raise InputError(f"{shown(name)} is damaged", FIX, f"{source}, costs")
 
 
 def _check_backbone(about: Mapping[str, Any], source: str) -> None:
@@ -124,6 +129,8 @@ def _check_backbone(about: Mapping[str, Any], source: str) -> None:
 
     for name in ("params", "macs"):
         refuse_unless(about.get(name) is None or is_finite(about[name]), name)
+    further = about.get("costs") or {}
+    refuse_unless(isinstance(further, dict) and all(map(is_finite, further.values())), "costs")
     for name in ("left_out", "narrowed"):
         refuse_unless(isinstance(about.get(name, []), list), name)
     groups = about.get("groups", {})

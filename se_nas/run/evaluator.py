@@ -8,6 +8,7 @@ from se_nas.evaluate import Evaluator
 from se_nas.evaluate.data import load_data
 from se_nas.evaluate.normalisation import find_normalisation
 from se_nas.evaluate.paper import PaperEvaluator
+from se_nas.evaluate.table import TableEvaluator
 from se_nas.evaluate.training import TrainingEvaluator
 from se_nas.run.run import Run
 from se_nas.run.settings import SearchSettings
@@ -16,7 +17,7 @@ from se_nas.space.space import SearchSpace
 
 
 def make_evaluator(space: SearchSpace, settings: SearchSettings, run: Run | None = None) -> Evaluator:
-    """Training on the settings' data, or with ``evaluator: paper`` estimates from the SENet paper's tables.
+    """Training on the settings' data, estimates from the SENet paper's tables (``paper``), or a table (``table:PATH``).
 
     Args:
         space: the architectures' space.
@@ -24,10 +25,12 @@ def make_evaluator(space: SearchSpace, settings: SearchSettings, run: Run | None
         run: whose normalisation and start to take, once it has them.
 
     Raises:
-        InputError: if the data, or its normalisation, cannot be had.
+        InputError: if the data or its normalisation cannot be had, or a table is none.
     """
     if settings.evaluator == "paper":
         return PaperEvaluator(space)
+    if settings.table:
+        return TableEvaluator(space, settings.table, settings.seed, max(settings.repeats, settings.front_seeds))
     known = run.config.get("normalisation") if run else None
     found = (tuple(known["mean"]), tuple(known["std"])) if known else find_normalisation(settings.normalise, space, settings.start)
     data = load_data(settings.data, space.input_size, settings.data_root)
@@ -35,3 +38,17 @@ def make_evaluator(space: SearchSpace, settings: SearchSettings, run: Run | None
         data = replace(data, mean=found[0], std=found[1])
     start = read_start(run) if run and "start" in run.config else None
     return TrainingEvaluator(space, data, settings.train, settings.threads, start)
+
+
+def as_evaluated(space: SearchSpace, settings: SearchSettings, evaluator: Evaluator) -> tuple[SearchSpace, SearchSettings]:
+    """What of a space the evaluator has metrics of, and the settings with the epochs that it has: of a table, what it holds."""
+    if not isinstance(evaluator, TableEvaluator):
+        return space, settings
+    return evaluator.space, replace(settings, epochs=evaluator.table.epochs)
+
+
+def validation_images(evaluator: Evaluator) -> int | None:
+    """How many images an accuracy is the mean of; None if that is unknown."""
+    if isinstance(evaluator, TableEvaluator):
+        return evaluator.table.validation_images
+    return len(evaluator.data.val.labels) if isinstance(evaluator, TrainingEvaluator) else None

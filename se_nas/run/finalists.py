@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from se_nas.space.group import Group
     from se_nas.space.space import SearchSpace
 
-DEFAULTS = {"top": 3, "seeds": 5, "paying": False}
+DEFAULTS = {"top": 3, "seeds": 5, "paying": False, "race": False}
 """Of a confirmation; its epochs are those of the search."""
+RACE_SEEDS = 10
 
 PREDICTED, PAYING = "best predicted", "no site that does not pay"
 
@@ -27,7 +28,7 @@ def begin_confirmation(run: Run, space: SearchSpace, asked: Mapping[str, Any]) -
     Args:
         run: the search.
         space: its space.
-        asked: ``top``, ``seeds``, ``epochs`` and ``paying``; None is the default, or what was begun.
+        asked: ``top``, ``seeds``, ``epochs``, ``paying`` and ``race``; None is the default, or what was begun.
 
     Raises:
         InputError: for numbers that cannot be, or that differ from what was begun: choosing anew after a look at the test
@@ -39,15 +40,19 @@ def begin_confirmation(run: Run, space: SearchSpace, asked: Mapping[str, Any]) -
         if name in given and (type(given[name]) is not int or given[name] < least):
             raise InputError(f"{given[name]!r} is not a whole number from {least}", "give such a number", f"confirm, {name}")
     if begun:
-        for name in ("top", "epochs", "paying"):
+        begun = {**DEFAULTS, **begun}
+        for name in ("top", "epochs", "paying", "race"):
             if given.get(name, begun[name]) != begun[name]:
                 problem = f"this run's confirmation was begun with {name} {begun[name]}: the test split has been looked at"
                 raise InputError(problem, "go on with that, or confirm another search", f"confirm, {name}")
         count = given.get("seeds", len(begun["seeds"]))
         if count < len(begun["seeds"]):
             raise InputError(f"{len(begun['seeds'])} seeds were begun", "give as many or more", "confirm, seeds")
+        if begun["race"] and count > len(begun["seeds"]):
+            raise InputError(f"this race was begun with {len(begun['seeds'])} seeds at most", "confirm another search", "confirm, seeds")
         return {**begun, "seeds": [begun["seeds"][0] + index for index in range(count)]}
-    plan = {**DEFAULTS, "epochs": run.config["search"]["epochs"], **given}
+    seeds = RACE_SEEDS if given.get("race") else DEFAULTS["seeds"]
+    plan = {**DEFAULTS, "seeds": seeds, "epochs": run.config["search"]["epochs"], **given}
     chosen = finalists(run, space, plan["top"], plan["paying"])
     trials = run.trials
     fresh = max(trial.seed for trial in trials) + 1

@@ -27,7 +27,7 @@ class GrowingFront:
     def __init__(
         self,
         objectives: Sequence[Objective],
-        limits: Mapping[str, int],
+        limits: Mapping[str, float],
         fidelity: Mapping[str, int],
         validation_images: int | None = None,
         trade: Trade = PARETO,
@@ -52,7 +52,7 @@ class GrowingFront:
             self._noise.add([one.metrics[self._measured.name] for one in entry.trials])
         if before:
             self._best.remove(architecture)
-        if all(entry.values[metric] <= limit for metric, limit in self._limits.items()):
+        if all(entry.values.get(metric, math.inf) <= limit for metric, limit in self._limits.items()):
             self._best.add(architecture, tuple(o.loss(entry.values[o.name]) for o in self._objectives))
 
     @property
@@ -150,7 +150,7 @@ class _Repeats:
 def make_front(
     trials: Sequence[Trial],
     objectives: Sequence[Objective],
-    limits: Mapping[str, int],
+    limits: Mapping[str, float],
     fidelity: Mapping[str, int],
     validation_images: int | None = None,
     trade: Trade = PARETO,

@@ -16,7 +16,7 @@ class Observer:
     def search_started(self, run: Run, total: int) -> None:
         """A search of ``total`` trials begins or resumes; ``run.trials`` are already finished."""
 
-    def trial_started(self, number: int, role: str, architecture: Architecture, costs: Mapping[str, int]) -> None:
+    def trial_started(self, number: int, role: str, architecture: Architecture, costs: Mapping[str, float]) -> None:
         """A trial begins."""
 
     def epoch_finished(self, number: int, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from se_nas.errors import InputError
 from se_nas.files import OWN, held, make_directory, refused, remove_empty, sweep, write_whole
-from se_nas.goals.objective import parse_objectives
+from se_nas.goals.objective import Objective, parse_objectives
 from se_nas.goals.trade import resolve_trade
 from se_nas.reading import load_json
 from se_nas.run.config import FIX, SCHEMA, config_text, load_config
@@ -44,6 +44,7 @@ class Run:
     - ``trials.jsonl``: the ledger.
     - ``start.safetensors``: the trained weights that every trial begins with, if the search has a start.
     - ``weights/``: weights of the front and the references.
+    - ``explained/``: what the SE blocks of some trials' networks do.
     - ``effects.json``: what each choice brings, with the number of ledger lines that this was computed from.
 
     Attributes:
@@ -178,8 +179,27 @@ class Run:
 
     def verdict(self) -> Verdict | None:
         """What the confirmation says so far; None if there is none, or nothing is measured."""
-        asked, measured = self.config.get("confirm"), self.front.measured
+        asked = self.config.get("confirm")
+        measured = next((objective for objective in self.objectives if not objective.known), None)
         return judge(asked, self.confirmed, measured) if asked and measured else None
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """The search's objectives."""
+        return parse_objectives(self.config["search"]["objectives"], {name: cost["unit"] for name, cost in self.costs.items()})
+
+    @property
+    def costs(self) -> dict[str, dict[str, Any]]:
+        """What there is to know of the further costs without their tables: name -> ``unit``, ``tie`` and ``about``."""
+        tables = (self.config.get("space") or {}).get("costs") or {}
+        nothing = {"unit": "", "tie": 0.0, "about": ""}
+        return {name: {key: table.get(key, value) for key, value in nothing.items()} for name, table in tables.items()}
+
+    @property
+    def backbone(self) -> dict[str, Any]:
+        """Name, costs and groups of the plain backbone, as far as ``run.yaml`` holds them."""
+        about = self.config.get("backbone") or {}
+        return {**(about.get("costs") or {}), **about}
 
     @property
     def front(self) -> Front:
@@ -193,33 +213,39 @@ class Run:
     def growing_front(self, trials: Iterable[Trial] = ()) -> GrowingFront:
         """The front of these trials, to which more can be added."""
         limits = {budget["metric"]: budget["limit"] for budget in self.config["budgets"]}
-        objectives = parse_objectives(self.config["search"]["objectives"])
+        objectives = self.objectives
         fidelity = {"epochs": self.config["search"]["epochs"]}
-        trade = resolve_trade(self.config["search"], objectives, self.config.get("backbone") or {}, len(limits))
+        trade = resolve_trade(self.config["search"], objectives, self.backbone, len(limits))
         growing = GrowingFront(objectives, limits, fidelity, self.config.get("validation_images"), trade)
         for trial in trials:
             growing.add(trial)
         return growing
 
-    def effects(self) -> Effects | None:
+    def effects(self, front: Front | None = None, lines: int = 0) -> Effects | None:
         """What each choice brings, from all complete trials of the run's fidelity.
+
+        Args:
+            front: the run's front, if the ledger was read already; it is read again by default.
+            lines: number of trials that the front was made from.
 
         Read from ``effects.json`` if that is of the ledger as it is now; otherwise computed, and kept there. None if nothing is
         measured: all objectives are exact, or estimates of the paper's tables, which say themselves what each choice brings.
         """
-        trials, path = self.trials, self.path / "effects.json"
-        front = self.front_of(trials)
+        path = self.path / "effects.json"
+        if front is None:
+            trials = self.trials
+            front, lines = self.front_of(trials), len(trials)
         if front.measured is None or self.config.get("evaluator") == "paper":
             return None
         known = read_effects(path)
-        if known is not None and (known.lines, known.metric) == (len(trials), front.measured.name):
+        if known is not None and (known.lines, known.metric) == (lines, front.measured.name):
             return known
         complete = [trial for entry in front.entries for trial in entry.trials]
         if len(front.entries) < LEAST:
-            return Effects(front.measured.name, len(trials), len(complete), len(front.entries))
+            return Effects(front.measured.name, lines, len(complete), len(front.entries))
         from se_nas.run.estimate import estimate
 
-        found = estimate(complete, front.measured, self.config, len(trials))
+        found = estimate(complete, front.measured, self.config, lines)
         with contextlib.suppress(OSError):  # a directory that cannot be written: computed again next time
             write_whole(path, json.dumps(found.to_json(), indent=1))
         return found

@@ -20,6 +20,9 @@ DATA, GOALS, STRATEGY, WHERE, OUTPUT = "data and training", "goals", "strategy",
 
 STARTS = ("scratch", "trained", "train")
 
+TABLE = "table:"
+"""Before the path of a table, in the name of an evaluator."""
+
 
 @dataclass(frozen=True)
 class SearchSettings:
@@ -33,9 +36,10 @@ class SearchSettings:
     data_root: str = setting("data", "where torchvision's data sets lie, or are downloaded to", DATA, metavar="DIR")
     evaluator: str = setting(
         "training",
-        "what gives an architecture its metrics; paper trains nothing: it estimates them from the SENet paper's tables",
+        "what gives an architecture its metrics: training; or nothing is trained: paper estimates them from the SENet paper's tables,"
+        " and table:PATH looks them up in a file of trainings that are done",
         DATA,
-        choices=("training", "paper"),
+        metavar="EVALUATOR",
     )
     start: str = setting(
         "scratch",
@@ -66,7 +70,7 @@ class SearchSettings:
     )
     objectives: tuple[str, ...] = setting(
         ("accuracy", "params"),
-        "what to make better: accuracy, loss, params or macs; the first decides what is best",
+        "what to make better: accuracy, loss, params, macs, or latency with a profile; the first decides what is best",
         GOALS,
         flag="objective",
     )
@@ -108,7 +112,7 @@ class SearchSettings:
     cost_weight: float = setting(
         0, "of the mean cost in a one-shot search's loss; 1 unit is what the dearest architecture adds", STRATEGY, least=0
     )
-    cost_metric: str = setting("params", "which cost that is", STRATEGY, choices=("params", "macs"))
+    cost_metric: str = setting("params", "which cost that is: params, macs, or latency with a profile", STRATEGY, metavar="COST")
     cost_target: str = setting(
         "", "mean cost that is free, such as +2% or 1.2M", STRATEGY, metavar="LIMIT", otherwise="the plain backbone's cost"
     )
@@ -144,6 +148,8 @@ class SearchSettings:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        if self.evaluator not in ("training", "paper") and not self.table:
+            raise InputError(f"unknown evaluator {shown(self.evaluator)}", "take training, paper or table:PATH", "evaluator")
         self._check_start()
         if self.strategy == "exact" and self.evaluator != "paper":
             raise InputError(
@@ -164,10 +170,15 @@ class SearchSettings:
             raise InputError(f"{shown(self.start)} is no start", f"take {', '.join(STARTS)} or a file PATH.safetensors", "start")
         if self.start_epochs and self.start != "train":
             raise InputError(f"start {self.start} trains nothing first", "leave start_epochs out, or take start: train", "start_epochs")
-        if self.start != "scratch" and self.evaluator == "paper":
-            raise InputError("the paper's estimates train nothing", "leave start out", "start")
+        if self.start != "scratch" and self.evaluator != "training":
+            raise InputError(f"evaluator {self.evaluator} trains nothing", "leave start out", "start")
         if self.start == "scratch" and self.train.freeze in ("statistics", "backbone"):
             raise InputError("fresh weights cannot stay as they are", "take a start (trained, PATH.safetensors or train)", "train.freeze")
+
+    @property
+    def table(self) -> str:
+        """Path of the table that gives metrics; "" if nothing is looked up."""
+        return self.evaluator.removeprefix(TABLE) if self.evaluator.startswith(TABLE) else ""
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as YAML can hold them."""

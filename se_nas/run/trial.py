@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from se_nas.space.architecture import REFERENCES, Architecture
@@ -34,7 +34,7 @@ class Trial:
         status: ``complete``, ``failed``, or ``stopped`` (early, by a scheduler). A stopped trial's fidelity says how far it came,
             ``{"epochs": 3, "of": 10}``; its metrics are those at that point.
         metrics: measured metrics (accuracy is a fraction, on the validation split); empty if failed.
-        costs: known costs: the fields of `se_nas.se.cost.Cost`.
+        costs: known costs: the fields of `se_nas.se.cost.Cost`, and further ones by name.
         after: number of trials that the strategy had been told when it proposed this one. Replay needs it.
         error: why it failed; None if it did not.
         worker: where it ran.
@@ -49,7 +49,7 @@ class Trial:
     fidelity: Mapping[str, int]
     status: str
     metrics: Mapping[str, float]
-    costs: Mapping[str, int]
+    costs: Mapping[str, float]
     after: int
     error: str | None = None
     worker: str = ""
@@ -71,7 +71,7 @@ class Trial:
         return {**self.costs, **self.metrics}
 
     def to_json(self) -> dict[str, Any]:
-        fields = {**asdict(self), "architecture": self.architecture.to_json()}
+        fields = {**vars(self), "architecture": self.architecture.to_json()}
         return {"schema": SCHEMA, "id": self.architecture.id, **fields}
 
     @classmethod

@@ -8,11 +8,15 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from se_nas.goals.objective import Objective
+from se_nas.run.race import Race, hold_race
 from se_nas.run.trial import Trial
 from se_nas.space.architecture import REFERENCES, Architecture
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+UNSEEN = ("elementwise", "reductions", "bytes")
+"""Costs that no verdict tells."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,9 @@ class Verdict:
         seeds: that all have completed.
         planned: seeds.
         rows: the references, then the finalists.
-        failed: names of those that failed; their seeds are left out for all, unless they failed with every seed.
+        failed: names of those that failed; their seeds are left out for all, unless they failed with every seed. They leave
+            a race.
+        race: who is still in it, if it is one.
     """
 
     metric: str
@@ -81,10 +87,11 @@ class Verdict:
     planned: int
     rows: tuple[Confirmed, ...]
     failed: tuple[str, ...]
+    race: Race | None = None
 
     @property
     def complete(self) -> bool:
-        return len(self.seeds) == self.planned
+        return len(self.seeds) == self.planned or (self.race is not None and self.race.over)
 
     @property
     def finalists(self) -> tuple[Confirmed, ...]:
@@ -92,8 +99,10 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         rows = [{**asdict(row), "architecture": row.architecture.to_json(), "mean": row.mean} for row in self.rows]
-        correction = "Dunnett, two-sided 95 %, seeds as blocks"
-        return {**vars(self), "complete": self.complete, "correction": correction, "rows": rows}
+        correction = "Bonferroni and Lan-DeMets" if self.race else "Dunnett"
+        race = {"left": self.race.left, "out": self.race.out} if self.race else None
+        correction = f"{correction}, two-sided 95 %, seeds as blocks"
+        return {**vars(self), "complete": self.complete, "correction": correction, "rows": rows, "race": race}
 
 
 def judge(confirmation: Mapping[str, Any], trials: Sequence[Trial], measured: Objective) -> Verdict:
@@ -106,22 +115,23 @@ def judge(confirmation: Mapping[str, Any], trials: Sequence[Trial], measured: Ob
     """
     architectures = {name: Architecture.from_json(data) for name, data in confirmation["architectures"].items()}
     names = {architecture.id: name for name, architecture in architectures.items()}
-    done = [trial for trial in trials if trial.complete]
-    test_metric = f"test_{measured.name}"
-    test = bool(done) and all(test_metric in trial.metrics for trial in done)
-    scores: dict[str, dict[int, float]] = {name: {} for name in architectures}
+    test = on_test_split(trials, measured)
     costs: dict[str, Mapping[str, float]] = {name: {} for name in architectures}
     for trial in trials:
-        name = names[trial.architecture.id]
-        costs[name] = {key: trial.costs[key] for key in ("params", "macs") if key in trial.costs}
-        if trial.complete:
-            scores[name][trial.seed] = trial.metrics[test_metric if test else measured.name]
+        costs[names[trial.architecture.id]] = {key: trial.costs[key] for key in trial.costs if key not in UNSEEN}
+    known = scores(confirmation, trials, measured)
     failed = dict.fromkeys(names[trial.architecture.id] for trial in trials if not trial.complete)
-    hopeless = {name for name in failed if not scores[name]}
-    left = [name for name in architectures if name not in hopeless]
-    seeds = [seed for seed in confirmation["seeds"] if all(seed in scores[name] for name in left)]
-    values = {name: tuple(scores[name][seed] for seed in seeds) for name in left}
-    against = {reference: differences(values, reference, measured) if reference in values else {} for reference in REFERENCES}
+    race = race_so_far(confirmation, trials, measured) if confirmation.get("race") else None
+    if race:
+        seeds = list(race.looks)
+        counts = {name: race.out.get(name) or len(seeds) for name in architectures}
+        values = {name: tuple(v for seed in seeds[: counts[name]] if (v := of.get(seed)) is not None) for name, of in known.items()}
+        against = {reference: _gains(race, reference) for reference in REFERENCES}
+    else:
+        left = [name for name in architectures if name not in failed or any(v is not None for v in known[name].values())]
+        seeds = [seed for seed in confirmation["seeds"] if all(known[name].get(seed) is not None for name in left)]
+        values = {name: tuple(v for seed in seeds if (v := known[name][seed]) is not None) for name in left}
+        against = {reference: differences(values, reference, measured) if reference in values else {} for reference in REFERENCES}
     rows = [
         Confirmed(
             name,
@@ -134,7 +144,35 @@ def judge(confirmation: Mapping[str, Any], trials: Sequence[Trial], measured: Ob
         for name, architecture in architectures.items()
     ]
     planned = len(confirmation["seeds"])
-    return Verdict(measured.name, test, confirmation["epochs"], tuple(seeds), planned, tuple(rows), tuple(failed))
+    return Verdict(measured.name, test, confirmation["epochs"], tuple(seeds), planned, tuple(rows), tuple(failed), race)
+
+
+def on_test_split(trials: Sequence[Trial], measured: Objective) -> bool:
+    """Whether all that are complete have scores on the test split."""
+    done = [trial for trial in trials if trial.complete]
+    return bool(done) and all(f"test_{measured.name}" in trial.metrics for trial in done)
+
+
+def scores(confirmation: Mapping[str, Any], trials: Sequence[Trial], measured: Objective) -> dict[str, dict[int, float | None]]:
+    """Name -> seed -> the metric that is compared; None for a training that failed."""
+    names = {Architecture.from_json(data).id: name for name, data in confirmation["architectures"].items()}
+    metric = f"test_{measured.name}" if on_test_split(trials, measured) else measured.name
+    found: dict[str, dict[int, float | None]] = {name: {} for name in names.values()}
+    for trial in trials:
+        found[names[trial.architecture.id]][trial.seed] = trial.metrics[metric] if trial.complete else None
+    return found
+
+
+def race_so_far(confirmation: Mapping[str, Any], trials: Sequence[Trial], measured: Objective) -> Race:
+    """Where the race of these trials stands."""
+    known = scores(confirmation, trials, measured)
+    better = {name: {seed: None if v is None else -measured.loss(v) for seed, v in of.items()} for name, of in known.items()}
+    return hold_race(better, confirmation["seeds"], REFERENCES)
+
+
+def _gains(race: Race, reference: str) -> dict[str, Difference]:
+    told = {name: of[reference] for name, of in race.gains.items() if reference in of}
+    return {name: Difference(gain, gain - half, gain + half) for name, (gain, half) in told.items()}
 
 
 def differences(values: Mapping[str, Sequence[float]], reference: str, measured: Objective) -> dict[str, Difference]:

@@ -60,26 +60,34 @@ class CategoricalSpace:
 
     Args:
         dims: name of a dimension -> its values, without duplicates. Models use the order of numbers, not of other values.
-        costs: name of a metric -> function. The function takes an architecture (a mapping name -> value) and returns a finite
-            number, always the same one. To be fast, it may also take an array of codes, shape (n, dimensions), and return n
-            numbers: either the function itself does, or its method ``rows``.
+        costs: name of a metric -> function, or a table ``{"plain": 12.5, "adds": {dimension: {value: 0.3}}}`` of what each value
+            adds (what it leaves out adds nothing). A function takes an architecture (a mapping name -> value) and returns a
+            finite number, always the same one. To be fast, it may also take an array of codes, shape (n, dimensions), and
+            return n numbers: either the function itself does, or its method ``rows``.
 
     Attributes:
         dims: as passed, with values as tuples.
-        costs: as passed.
+        costs: name -> function; tables have become functions.
 
     Raises:
         InputError: if a dimension has no values, or a value twice.
     """
 
-    def __init__(self, dims: Mapping[str, Sequence[Any]], costs: Mapping[str, CostFunction] | None = None) -> None:
+    def __init__(self, dims: Mapping[str, Sequence[Any]], costs: Mapping[str, CostFunction | Mapping[str, Any]] | None = None) -> None:
         if not isinstance(dims, Mapping) or not dims:
             raise InputError(f"{shown(dims)} holds no dimensions", "give a mapping of at least one name to its values", "dims")
         self.dims = {name: _check_values(name, values) for name, values in dims.items()}
-        self.costs = dict(costs or {})
+        self.costs: dict[str, CostFunction] = {
+            name: TableCost(self.dims, cost, f"costs, {name}") if isinstance(cost, Mapping) else cost
+            for name, cost in (costs or {}).items()
+        }
         for name, function in self.costs.items():
             if not callable(function):
                 raise InputError(f"{shown(function)} is not a function", "give a function of an architecture", f"costs, {name}")
+
+    def with_cost(self, name: str, table: CostFunction | Mapping[str, Any]) -> CategoricalSpace:
+        """A copy with a further cost. It replaces one of the same name."""
+        return CategoricalSpace(self.dims, {**self.costs, name: table})
 
     @property
     def size(self) -> int:
@@ -165,6 +173,48 @@ class CategoricalSpace:
 
     def __repr__(self) -> str:
         return f"CategoricalSpace({len(self.dims)} dimensions, {self.size:.3g} architectures)"
+
+
+class TableCost:
+    """A cost that adds up over the dimensions, as a function of one architecture and of arrays of codes.
+
+    Args:
+        dims: name -> values.
+        table: ``plain``, and in ``adds`` what each value of a dimension adds.
+        source: of the table, for errors.
+
+    Raises:
+        InputError: for a dimension or value that is not in the space, or what is no finite number.
+    """
+
+    def __init__(self, dims: Mapping[str, Sequence[Any]], table: Mapping[str, Any], source: str) -> None:
+        adds = table.get("adds", {})
+        if odd := [*(table.keys() - {"plain", "adds"}), *(adds.keys() - dims.keys() if isinstance(adds, Mapping) else [adds])]:
+            raise InputError(f"{shown(odd[0])} is no part of a table", 'give {"plain": 12.5, "adds": {dimension: {value: 0.3}}}', source)
+        self._names = list(dims)
+        self._plain = _finite(table.get("plain", 0), source)
+        self._adds = [np.zeros(len(values)) for values in dims.values()]
+        for name, own in adds.items():
+            for value, number in own.items():
+                self._adds[self._names.index(name)][_place(name, dims[name], value)] = _finite(number, f"{source}, {name}")
+        self._dims = dims
+
+    def __call__(self, architecture: Mapping[str, Any]) -> float:
+        places = (_place(name, self._dims[name], architecture[name]) for name in self._names)
+        return self._plain + float(sum(own[place] for own, place in zip(self._adds, places, strict=True)))
+
+    def rows(self, codes: Codes) -> Floats:
+        """Of many architectures, shape (n,)."""
+        return np.asarray(self._plain + sum(own[place] for own, place in zip(self._adds, codes.T, strict=True)))
+
+
+def _finite(value: Any, source: str) -> float:
+    try:
+        if math.isfinite(number := float(value)):
+            return number
+    except (TypeError, ValueError):
+        pass
+    raise InputError(f"{shown(value)} is not a cost", "give a finite number", source)
 
 
 def _agrees(rows: Callable[[Codes], Any], probes: Codes, expected: Floats) -> bool:

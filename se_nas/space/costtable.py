@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
 from operator import getitem
 
 import numpy as np
@@ -13,16 +14,17 @@ import numpy.typing as npt
 from se_nas.errors import InputError
 from se_nas.se.cost import Cost
 from se_nas.space.architecture import Architecture
-from se_nas.space.budget import METRICS
+from se_nas.space.budget import METRICS, Budget
 from se_nas.space.codes import Codes
 from se_nas.space.group import Group, check_settings
+from se_nas.space.named import FullCost, NamedCost, Setting
 
 Array = npt.NDArray[np.int64]
 
 CHUNK = 16384
 """Architectures costed at once: few enough that their codes, sums and indices stay in a core's cache."""
 
-_FIELDS = struct.Struct("<5Q")  # packs a Cost into one long integer, so that one addition sums all five fields
+_BITS = 64  # of each field of a cost, packed into one long integer, so that one addition sums all of them
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,19 @@ class Costs:
     Attributes:
         params: parameters, shape (n,).
         macs: multiply-accumulates of one forward pass of one image, shape (n,).
+        named: further costs by name, floats of shape (n,). They are attributes, too: ``costs.latency``.
     """
 
     params: Array
     macs: Array
+    named: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+
+    def __getattr__(self, name: str) -> npt.NDArray[np.float64]:
+        named = self.__dict__.get("named", {})
+        if name not in named:
+            raise AttributeError(f"there is no cost {name!r}")
+        found: npt.NDArray[np.float64] = named[name]
+        return found
 
 
 class CostTable:
@@ -44,22 +55,40 @@ class CostTable:
     Args:
         groups: the space's groups of sites.
         plain: cost of the plain backbone.
+        named: further costs, each for this backbone; they are counted in steps.
 
     Attributes:
-        options: parameters and MACs that each option adds, shape (options, 2) for each group.
+        named: as passed.
+        metrics: the costs that budgets may limit: params, macs and the further ones.
+        fields: all costs by name: the fields of a `Cost`, then the further ones.
+        plain: the plain backbone's, one for each field.
+        rows: what each option adds, shape (options, fields) for each group.
+        options: the same of `metrics` alone, shape (options, metrics) for each group.
     """
 
-    def __init__(self, groups: Sequence[Group], plain: Cost) -> None:
-        self._plain, self._groups = plain, groups
-        self._packed_plain = _pack(plain)
-        self._rows = {group.name: {option: _pack(group.cost(option)) for option in group.options} for group in groups}
+    def __init__(self, groups: Sequence[Group], plain: Cost, named: Sequence[NamedCost] = ()) -> None:
+        self._groups, self.named = groups, named
+        self.metrics = (*METRICS, *(cost.name for cost in named))
+        self.fields = (*Cost._fields, *self.metrics[2:])
+        self.plain = (*plain, *(cost.adds.plain for cost in named))
+        self.rows = [np.array([self._fields_of(group, option) for option in group.options], np.int64) for group in groups]
+        self._packed_plain = _pack(self.plain)
+        self._rows = {
+            group.name: dict(zip(group.options, map(_pack, rows.tolist()), strict=True))
+            for group, rows in zip(groups, self.rows, strict=True)
+        }
         self._by_code = [dict(enumerate(row.values())) for row in self._rows.values()]
-        self.options = [np.array([_unpack(packed)[:2] for packed in row.values()], np.int64) for row in self._by_code]
+        columns = [self.fields.index(metric) for metric in self.metrics]
+        self.options = [rows[:, columns] for rows in self.rows]
         self._sizes = np.array([len(options) for options in self.options])
         self._tables: list[list[Array]] | None = None
 
+    def _fields_of(self, group: Group, setting: Setting) -> tuple[int, ...]:
+        """What a setting adds: the fields of its `Cost`, then steps of each further cost. KeyError: one of these is not known."""
+        return (*group.cost(setting), *(cost.adds.settings[group.name][setting] for cost in self.named))
+
     def of(self, architecture: Architecture) -> Cost:
-        """The cost of an architecture.
+        """The cost of an architecture. Of a reference outside of the space, further costs may be missing.
 
         Raises:
             InputError: for a setting that is not an option of its group, see `se_nas.space.group.check_settings`.
@@ -69,17 +98,24 @@ class CostTable:
             whole = len(architecture.choices) == len(self._rows)
         except KeyError:
             whole = False
-        if not whole:
-            check_settings(self._groups, architecture)
-            total = sum((_pack(group.cost(architecture[group.name])) for group in self._groups), self._packed_plain)
-        return Cost(*_unpack(total))
+        if whole:
+            return self._unpack(total)
+        check_settings(self._groups, architecture)
+        settings = [(group, group.canonical(architecture[group.name])) for group in self._groups]
+        cost = sum((group.cost(setting) for group, setting in settings), Cost._make(self.plain[: len(Cost._fields)]))
+        further = {}
+        for each in self.named:
+            steps = [each.adds.settings[group.name].get(setting) for group, setting in settings]
+            if None not in steps:
+                further[each.name] = each.value(sum(filter(None, steps), each.adds.plain))
+        return FullCost.of(cost, further) if self.named else cost
 
     def of_codes(self, codes: Sequence[int]) -> Cost:
         """The cost of the architecture with these option codes, shape (groups,)."""
         if len(codes) != len(self._by_code):
             raise misfit(f"{list(codes)}", self._sizes.tolist())
         try:
-            return Cost._make(_unpack(sum(map(getitem, self._by_code, codes), self._packed_plain)))
+            return self._unpack(sum(map(getitem, self._by_code, codes), self._packed_plain))
         except (KeyError, TypeError):
             raise misfit(f"{list(codes)}", self._sizes.tolist()) from None
 
@@ -87,14 +123,16 @@ class CostTable:
         """The costs of architectures with these option codes, shape (n, groups), of any integer type."""
         if codes.ndim != 2 or codes.shape[1] != len(self._sizes) or codes.dtype.kind not in "iu":
             raise misfit(f"an array of {codes.dtype}, shape {codes.shape}", self._sizes.tolist())
-        costs = Costs(np.empty(len(codes), np.int64), np.empty(len(codes), np.int64))
+        costs = empty_costs(len(codes), self.named)
         tables = self._tables = self._tables or self._make_tables()
         for start in range(0, len(codes), CHUNK):
             chunk = codes[start : start + CHUNK]
             self._check(chunk, start)
             places = list(self._places(chunk))
             params, macs = costs.params[start : start + CHUNK], costs.macs[start : start + CHUNK]
-            if len(tables) == 1:
+            for cost, table in zip(self.named, tables[len(tables) - len(self.named) :], strict=True):
+                costs.named[cost.name][start : start + CHUNK] = cost.value(_sum(table, places))
+            if self._together:
                 both = _sum(tables[0], places)
                 np.right_shift(both, self._shift, out=params)
                 np.bitwise_and(both, (1 << self._shift) - 1, out=macs)
@@ -103,29 +141,44 @@ class CostTable:
                 macs[:] = _sum(tables[1], places)
         return costs
 
+    def _unpack(self, packed: int) -> Cost:
+        number = len(self.plain)
+        fields = _fields(number).unpack(packed.to_bytes(8 * number, "little"))
+        if not self.named:
+            return Cost._make(fields)
+        exact = len(Cost._fields)
+        return FullCost.of(fields[:exact], {c.name: c.value(steps) for c, steps in zip(self.named, fields[exact:], strict=True)})
+
     def worth(self, metric: str, sign: int) -> list[Array]:
-        """``sign * metric`` of each option as integers, in which the other metric breaks ties; shape (options,) for each group."""
-        column = METRICS.index(metric)
-        first, second = ([options[:, c] for options in self.options] for c in (column, 1 - column))
+        """``sign * metric`` of each option as integers, in which another metric breaks ties; shape (options,) for each group."""
+        other = next(name for name in METRICS if name != metric)
+        first, second = ([options[:, self.metrics.index(name)] for options in self.options] for name in (metric, other))
+        first = [values - values.min() for values in first]
         base = 1 + sum(int(values.max()) for values in second)
         if base * sum(int(values.max()) for values in first) >= 2**60:
             base, second = 1, [0 * values for values in second]  # a sum of both would not fit into 64 bits
         return [sign * (base * a + b) for a, b in zip(first, second, strict=True)]
 
-    def _make_tables(self) -> list[list[Array]]:
-        """The tables to sum: one layer if 63 bits hold both metrics (parameters in the upper bits, MACs in the lower), else two.
+    def left(self, budget: Budget) -> int:
+        """What a budget leaves to the groups: in parameters or MACs, or in steps of a further cost."""
+        limit = next((cost.within(budget.limit) for cost in self.named if cost.name == budget.metric), budget.limit)
+        return int(limit) - self.plain[self.fields.index(budget.metric)]
 
-        If no group has more than 256 options, two neighbouring groups share a table; their two bytes, as one integer, index it.
+    def _make_tables(self) -> list[list[Array]]:
+        """The tables to sum, for each layer: parameters and MACs, then each further cost.
+
+        Parameters and MACs share a layer if 63 bits hold both (parameters in the upper bits, MACs in the lower). If no group has
+        more than 256 options, two neighbouring groups share a table; their two bytes, as one integer, index it.
         """
-        most = [int(getattr(self._plain, m)) + sum(int(t[:, i].max()) for t in self.options) for i, m in enumerate(METRICS)]
+        most = [self.plain[i] + sum(int(t[:, i].max()) for t in self.options) for i in range(2)]
         self._shift = most[1].bit_length()
         self._paired = bool((self._sizes <= 256).all())
-        first = np.array([[self._plain.params, self._plain.macs]], np.int64)
+        first = np.array([[self.plain[self.fields.index(metric)] for metric in self.metrics]], np.int64)
         options = [first + self.options[0], *self.options[1:]]
-        if most[0].bit_length() + self._shift <= 63:
-            layers = [[(table[:, 0] << self._shift) + table[:, 1] for table in options]]
-        else:
-            layers = [[table[:, metric].copy() for table in options] for metric in range(2)]
+        self._together = most[0].bit_length() + self._shift <= 63
+        layers = [[table[:, metric].copy() for table in options] for metric in range(len(self.metrics))]
+        if self._together:
+            layers[:2] = [[(table[:, 0] << self._shift) + table[:, 1] for table in options]]
         return [_pair(layer) for layer in layers] if self._paired else layers
 
     def _check(self, chunk: Codes, start: int) -> None:
@@ -157,12 +210,19 @@ def misfit(what: str, sizes: Sequence[int]) -> InputError:
     return InputError(f"{what} does not hold option codes of this space", f"give integers >= 0 and < {list(sizes)}", "codes")
 
 
-def _pack(cost: Cost) -> int:
-    return int.from_bytes(_FIELDS.pack(*cost), "little")
+def empty_costs(number: int, named: Sequence[NamedCost]) -> Costs:
+    """Costs to fill in, of this many architectures."""
+    exact = (np.empty(number, np.int64), np.empty(number, np.int64))
+    return Costs(*exact, {cost.name: np.empty(number) for cost in named})
 
 
-def _unpack(packed: int) -> tuple[int, ...]:
-    return _FIELDS.unpack(packed.to_bytes(40, "little"))
+@cache
+def _fields(number: int) -> struct.Struct:
+    return struct.Struct(f"<{number}Q")
+
+
+def _pack(fields: Sequence[int]) -> int:
+    return sum(value << (_BITS * place) for place, value in enumerate(fields))
 
 
 def _pair(tables: list[Array]) -> list[Array]:

@@ -264,6 +264,33 @@ class FeasibleUnion:
                 yield np.array([*prefix, *codes], np.int64)
 
 
+class FeasibleList:
+    """The code vectors of a list.
+
+    Args:
+        rows: shape (n, genes), each once.
+    """
+
+    exact = True
+
+    def __init__(self, rows: Array) -> None:
+        self.rows, self.size, self.empty = np.asarray(rows, np.int64), len(rows), not len(rows)
+
+    def sample_many(self, rng: np.random.Generator, n: int) -> Array:
+        """Draw code vectors independently and uniformly; shape (n, genes).
+
+        Raises:
+            ValueError: if the list is empty.
+        """
+        if self.empty:
+            raise ValueError("nothing is within the limits")
+        return self.rows[rng.integers(self.size, size=n)]
+
+    def enumerate(self) -> Iterator[Array]:
+        """Every code vector, in the order of the list."""
+        return iter(self.rows)
+
+
 def _prefixed(prefix: Prefix, codes: Array) -> Array:
     return np.concatenate([np.tile(np.array(prefix, np.int64), (len(codes), 1)), codes], 1)
 

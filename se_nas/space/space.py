@@ -7,7 +7,6 @@ import itertools
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from enum import Enum
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,23 +24,21 @@ from se_nas.network.placement import Site, remove_existing
 from se_nas.network.sites import Selection, group_sites, select_sites
 from se_nas.network.survey import initialise, survey
 from se_nas.se.block import GATES, SQUEEZES
-from se_nas.se.cost import Cost
 from se_nas.se.spec import PAPER, SEOptions, SESpec
 from se_nas.space.architecture import REFERENCES, Architecture
-from se_nas.space.budget import METRICS, parse_budgets
 from se_nas.space.candidates import check_candidates, check_size
 from se_nas.space.codes import Codes, Coding, draw_codes
-from se_nas.space.costtable import Costs, CostTable
+from se_nas.space.costed import CostedSpace
 from se_nas.space.dimensions import Dimensions
 from se_nas.space.extra import Choice, check_choice, check_extra, check_names, choices, first_choice, other_values, words
-from se_nas.space.feasible import FeasibleSet, FeasibleUnion, Prefix
+from se_nas.space.feasible import Prefix
 from se_nas.space.group import make_group, narrowed, set_blocks
-from se_nas.space.own import CarriesOwn
-from se_nas.space.spacefile import load_space
-from se_nas.space.variants import check_alike, cost_of_codes, costs_of_many, extreme_codes, feasible_sets
+from se_nas.space.named import NamedCost, Table, check_tables, make_cost
+from se_nas.space.spacefile import load_space, space_dict
+from se_nas.space.variants import check_alike
 
 
-class SearchSpace(CarriesOwn):
+class SearchSpace(CostedSpace):
     """A backbone, the sites that may each take an SE block, and the candidate settings of those blocks.
 
     Example:
@@ -67,6 +64,7 @@ class SearchSpace(CarriesOwn):
             with one value of each. The plain backbone (for the references and for percentages) is the one with the first
             values. Every combination must give the same groups of sites; there may be `se_nas.space.extra.MOST` at most.
         budgets: hard limits, ``{"params": "<= +5%", "macs": "<= 42M"}``; percentages are relative to the plain backbone.
+        costs: further costs by name, which add up over the choices: tables or functions, see `se_nas.space.named.make_cost`.
         bias: whether the SE blocks' linear layers have biases.
         divisor: round hidden widths to a multiple of this.
         init: ``default``, or ``identity``: an inserted block changes no output before training. None is ``default``, but
@@ -92,6 +90,7 @@ class SearchSpace(CarriesOwn):
         allow_none: bool = True,
         extra: Mapping[str, Sequence[Any]] | None = None,
         budgets: Mapping[str, object] | None = None,
+        costs: Mapping[str, Table | NamedCost] | None = None,
         bias: bool = False,
         divisor: int = 1,
         init: str | None = None,
@@ -111,12 +110,14 @@ class SearchSpace(CarriesOwn):
         self.share, self.selection, self.allow_none, self.init = share, sites, allow_none, init
         self.options = SEOptions(bias, divisor, init or "default")
         self._variants: dict[Choice, SearchSpace] = {}
+        self.costs: dict[str, NamedCost] = {}
         self._look()
         for left_out in self.left_out:
             warnings.warn(str(left_out), stacklevel=2)
         check_names(self.extra, [group.name for group in self.groups])
         for name, value in other_values(self.extra):  # fail now if the builder refuses a value
             make_backbone(backbone, self.backbone_args, {**dict(first_choice(self.extra)), name: value})
+        self._set_costs({name: make_cost(self, name, table) for name, table in check_tables(costs).items()})
         self._limit(budgets or {})
 
     def _look(self) -> None:
@@ -154,37 +155,7 @@ class SearchSpace(CarriesOwn):
 
     def to_dict(self) -> dict[str, Any]:
         """Arguments from which `from_dict` makes the same space. ``backbone`` is None if it was not given by name."""
-        return {
-            "backbone": self.backbone if isinstance(self.backbone, str) else None,
-            "backbone_args": {key: str(value) if isinstance(value, Enum) else value for key, value in self.backbone_args.items()},
-            "input_size": list(self.input_size),
-            **({"example_inputs": self.example_inputs} if isinstance(self.example_inputs, str) else {}),
-            "sites": self.selection if isinstance(self.selection, str) else copy.deepcopy(dict(self.selection)),
-            "share": self.share,
-            "reduction": list(self.reduction),
-            "squeeze": list(self.squeeze),
-            "gate": list(self.gate),
-            "placement": list(self.placement),
-            "allow_none": self.allow_none,
-            "extra": {name: list(values) for name, values in self.extra.items()},
-            "budgets": {budget.metric: budget.text for budget in self.budgets},
-            "bias": self.options.bias,
-            "divisor": self.options.divisor,
-            "init": self.options.init,
-        }
-
-    def with_budgets(self, budgets: Mapping[str, object]) -> SearchSpace:
-        """A copy with these budgets added. A new budget replaces an old one on the same metric."""
-        space = copy.copy(self)
-        space._forget("_sets", "_feasible")
-        space._limit({**{budget.metric: budget.text for budget in self.budgets}, **budgets})
-        return space
-
-    def _limit(self, budgets: Mapping[str, object]) -> None:
-        least = {metric: getattr(self.cost(self.cheapest(metric)), metric) for metric in METRICS if metric in budgets}
-        self.budgets = parse_budgets(budgets, METRICS, self.plain_cost._asdict(), least)
-        if self.budgets and self._feasible.empty:
-            raise InputError(f"no architecture meets {' and '.join(map(str, self.budgets))} together", "raise one of them", "budgets")
+        return space_dict(self)
 
     # Extra dimensions: each combination of their values gives another backbone.
 
@@ -197,14 +168,16 @@ class SearchSpace(CarriesOwn):
         chosen = check_choice(self.extra, dict(chosen)) if chosen or self.extra else ()
         if self.coding.open and chosen not in self._variants:
             space = copy.copy(self)
-            space._forget("_table", "_tables", "_sets", "_feasible", "coding")
+            space._forget("_table", "tables", "_sets", "_feasible", "coding")
             space.extra, space.budgets, space._variants = {name: (value,) for name, value in chosen}, (), {}
+            costs, space.costs = {name: cost.of(chosen) for name, cost in self.costs.items()}, {}
             if chosen != first_choice(self.extra):
                 try:
                     space._look()
                 except InputError as error:
                     raise InputError(f"with {words(chosen)}: {error.problem}", error.fix, "extra") from error
                 check_alike(space, self)
+            space._set_costs(costs)
             self._variants[chosen] = space
         return self._variants[chosen] if self.coding.open else self
 
@@ -316,68 +289,6 @@ class SearchSpace(CarriesOwn):
     @cached_property
     def _dimensions(self) -> Dimensions:
         return Dimensions(self.groups, self.extra)
-
-    # Costs.
-
-    def cost(self, architecture: Architecture) -> Cost:
-        """Exact parameters and MACs, and the SE blocks' other operations. Builds no network."""
-        return self.variant(architecture.extra)._table.of(architecture)
-
-    def cost_of(self, codes: Sequence[int]) -> Cost:
-        """`cost` of option codes, one integer for each gene: the fastest way for one architecture."""
-        return cost_of_codes(codes, self.coding.sizes, self._tables) if self.extra else self._table.of_codes(codes)
-
-    def cost_many(self, codes: Codes) -> Costs:
-        """Exact parameters and MACs of many architectures at once.
-
-        Args:
-            codes: option codes, shape (n, genes), of any integer type; contiguous uint8, as from `codes_many`, is fastest.
-
-        Raises:
-            InputError: if a code is out of range.
-        """
-        return costs_of_many(codes, self.coding.sizes, self._tables) if self.coding.open else self._table.of_many(codes)
-
-    def is_feasible(self, architecture: Architecture) -> bool:
-        """Whether every budget is met."""
-        cost = self.cost(architecture)
-        return all(getattr(cost, budget.metric) <= budget.limit for budget in self.budgets)
-
-    def cheapest(self, metric: str = "params", within_budgets: bool = False) -> Architecture:
-        """The architecture with the fewest ``params`` or ``macs``; the other metric breaks ties."""
-        return self._extreme(metric, -1, within_budgets)
-
-    def dearest(self, metric: str = "params", within_budgets: bool = False) -> Architecture:
-        """The architecture with the most ``params`` or ``macs``; the other metric breaks ties.
-
-        Within the budgets it may cost up to `FeasibleSet.margin` too little, unless `feasible_exact`.
-        """
-        return self._extreme(metric, 1, within_budgets)
-
-    def _extreme(self, metric: str, sign: int, within_budgets: bool) -> Architecture:
-        known(metric, METRICS, "metric")
-        found = map(self.decode, extreme_codes(self._tables, metric, sign, self._sets if within_budgets else None))
-        return max(found, key=lambda each: [sign * getattr(self.cost(each), name) for name in (metric, *METRICS)])
-
-    @cached_property
-    def _table(self) -> CostTable:
-        return CostTable(self.groups, self.plain_cost)
-
-    @cached_property
-    def _tables(self) -> dict[Prefix, CostTable]:
-        return {prefix: space._table for prefix, space in self.variants.items()}
-
-    @cached_property
-    def _sets(self) -> dict[Prefix, FeasibleSet]:
-        return feasible_sets(self.variants, self._tables, self.budgets)
-
-    @cached_property
-    def _feasible(self) -> FeasibleSet | FeasibleUnion:
-        return FeasibleUnion(self._sets) if self.coding.open else self._sets[()]
-
-    def _forget(self, *cached: str) -> None:
-        for name in cached:
-            self.__dict__.pop(name, None)
 
     # Networks.
 

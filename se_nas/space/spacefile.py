@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ SPACE_KEYS: dict[str, tuple[type, ...]] = {
     "allow_none": (bool,),
     "extra": (dict,),
     "budgets": (dict,),
+    "costs": (dict,),
     "bias": (bool,),
     "divisor": (int,),
     "init": (str,),
@@ -45,3 +48,26 @@ def load_space(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if data.get("divisor", 1) < 1:
         raise InputError(f"{data['divisor']} is below 1", "take a positive whole number", f"{path}, divisor")
     return data, search
+
+
+def space_dict(space: Any) -> dict[str, Any]:
+    """Arguments from which the same `SearchSpace` is made. ``backbone`` is None if it was not given by name."""
+    return {
+        "backbone": space.backbone if isinstance(space.backbone, str) else None,
+        "backbone_args": {key: str(value) if isinstance(value, Enum) else value for key, value in space.backbone_args.items()},
+        "input_size": list(space.input_size),
+        **({"example_inputs": space.example_inputs} if isinstance(space.example_inputs, str) else {}),
+        "sites": space.selection if isinstance(space.selection, str) else copy.deepcopy(dict(space.selection)),
+        "share": space.share,
+        "reduction": list(space.reduction),
+        "squeeze": list(space.squeeze),
+        "gate": list(space.gate),
+        "placement": list(space.placement),
+        "allow_none": space.allow_none,
+        "extra": {name: list(values) for name, values in space.extra.items()},
+        "budgets": {budget.metric: budget.text for budget in space.budgets},
+        **({"costs": {name: cost.to_dict() for name, cost in space.costs.items()}} if space.costs else {}),
+        "bias": space.options.bias,
+        "divisor": space.options.divisor,
+        "init": space.options.init,
+    }

@@ -9,9 +9,9 @@ import numpy as np
 
 from se_nas.errors import InputError
 from se_nas.se.cost import Cost
-from se_nas.space.budget import METRICS, Budget
+from se_nas.space.budget import Budget
 from se_nas.space.codes import Codes
-from se_nas.space.costtable import Costs, CostTable, misfit
+from se_nas.space.costtable import Costs, CostTable, empty_costs, misfit
 from se_nas.space.extra import first_choice, words
 from se_nas.space.feasible import Array, FeasibleSet, Prefix
 from se_nas.space.group import Group
@@ -49,7 +49,7 @@ def extreme_codes(tables: Mapping[Prefix, CostTable], metric: str, sign: int, se
 
     Args:
         tables: prefix -> the backbone's costs.
-        metric: one of `METRICS`.
+        metric: one of the tables' metrics.
         sign: 1 or -1.
         sets: prefix -> the architectures to choose from; None for all.
     """
@@ -63,15 +63,13 @@ def extreme_codes(tables: Mapping[Prefix, CostTable], metric: str, sign: int, se
     return found
 
 
-def feasible_sets(
-    spaces: Mapping[Prefix, Variant], tables: Mapping[Prefix, CostTable], budgets: Sequence[Budget]
-) -> dict[Prefix, FeasibleSet]:
+def feasible_sets(tables: Mapping[Prefix, CostTable], budgets: Sequence[Budget]) -> dict[Prefix, FeasibleSet]:
     """For each backbone, the set of its architectures that meet the budgets."""
-    columns = [METRICS.index(budget.metric) for budget in budgets]
     sets = {}
-    for prefix, space in spaces.items():
-        limits = np.array([budget.limit - getattr(space.plain_cost, budget.metric) for budget in budgets], np.int64)
-        sets[prefix] = FeasibleSet([options[:, columns] for options in tables[prefix].options], limits)
+    for prefix, table in tables.items():
+        columns = [table.metrics.index(budget.metric) for budget in budgets]
+        limits = np.array([table.left(budget) for budget in budgets], np.int64)
+        sets[prefix] = FeasibleSet([options[:, columns] for options in table.options], limits)
     return sets
 
 
@@ -100,9 +98,11 @@ def costs_of_many(codes: Codes, sizes: Sequence[int], tables: Mapping[Prefix, Co
     if (bad := ((codes < 0) | (codes >= np.array(sizes))).any(1)).any():
         raise misfit(f"row {bad.argmax()}, {codes[bad.argmax()].tolist()},", sizes)
     extra = len(next(iter(tables)))
-    costs = Costs(np.empty(len(codes), np.int64), np.empty(len(codes), np.int64))
+    costs = empty_costs(len(codes), next(iter(tables.values())).named)
     for prefix, table in tables.items():
         mine = (codes[:, :extra] == prefix).all(1)
         part = table.of_many(np.ascontiguousarray(codes[mine, extra:]))
         costs.params[mine], costs.macs[mine] = part.params, part.macs
+        for name, values in part.named.items():
+            costs.named[name][mine] = values
     return costs

@@ -24,19 +24,9 @@ class LocalSearchStrategy(Strategy):
         if len(codes) < FIRST:
             return None
         for member in rng.permutation(np.flatnonzero(first_front(losses))):
-            near = _neighbours(codes[member], self.domain.sizes)
-            near = near[self.domain.feasible(near)]
+            near = self.domain.neighbours(codes[member])
             for row in rng.permutation(len(near)):
                 if not self.is_seen(near[row]):
                     found: Ints = near[row]
                     return found
         return None
-
-
-def _neighbours(codes: Ints, sizes: Ints) -> Ints:
-    """Every code vector that differs from ``codes`` in exactly one gene, shape (n, genes)."""
-    genes = np.repeat(np.arange(len(sizes)), sizes - 1)
-    shift = np.concatenate([np.arange(1, size) for size in sizes])
-    near = np.repeat(codes[None], len(genes), 0)
-    near[np.arange(len(genes)), genes] = (codes[genes] + shift) % sizes[genes]
-    return near

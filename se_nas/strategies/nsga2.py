@@ -44,4 +44,4 @@ class NSGA2Strategy(Strategy):
         child = mixed.copy()
         if rng.random() < 0.63 or (child == first).all():  # 0.63: the probability that at least one gene changes, at one on average
             child = mutated(child, self.domain.sizes, rng, 1 / len(child))
-        return self.domain.repair(child, rng)
+        return self.domain.repair(child, rng, self.seen)

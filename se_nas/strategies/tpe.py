@@ -38,11 +38,11 @@ class TPEStrategy(Strategy):
     def propose(self, rng: np.random.Generator) -> Ints | None:
         if self.nearly_done:
             return None
-        codes = self.domain.repair(self._suggest(int(rng.integers(2**31))), rng)
+        codes = self.domain.repair(self._suggest(int(rng.integers(2**31))), rng, self.seen)
         for _ in range(TRIES):
             if not self.is_seen(codes):
                 return codes
-            codes = self.domain.repair(mutated(codes, self.domain.sizes, rng, 0.0), rng)
+            codes = self.domain.repair(mutated(codes, self.domain.sizes, rng, 0.0), rng, self.seen)
         return None
 
     def _suggest(self, seed: int) -> Ints:

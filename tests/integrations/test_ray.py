@@ -329,6 +329,7 @@ def test_a_trial_that_took_over_another_ones_architecture_is_not_learned_from() 
     assert searcher._strategy.finished[1].tolist() == [[-0.8]]
 
 
+@pytest.mark.slow
 def test_what_was_registered_in_the_driver_is_known_on_the_workers(tmp_path: Path) -> None:
     """F6."""
     se_nas.register_squeeze("half", lambda x: x.mean((2, 3)) / 2)

@@ -24,7 +24,10 @@ def test_se_is_a_child_of_its_block(backbone: str, placement: str) -> None:
     assert "layer1.0.se.fc1.weight" in names
 
 
-@pytest.mark.parametrize("backbone", ["resnet8", "torchvision:resnet50", "torchvision:mobilenet_v3_small", "torchvision:densenet121"])
+DENSENET = pytest.param("torchvision:densenet121", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("backbone", ["resnet8", "torchvision:resnet50", "torchvision:mobilenet_v3_small", DENSENET])
 def test_other_names_are_the_plain_networks(backbone: str) -> None:
     space = SearchSpace(backbone, (3, 64, 64), **EVERYTHING, bias=True, init="identity")
     plain = space.build_backbone().state_dict()
@@ -51,7 +54,7 @@ def test_se_in_a_sequential_stands_beside_its_neighbour(backbone: str, block: st
     assert isinstance(network.get_submodule(block), Attached)
 
 
-@pytest.mark.parametrize("backbone", ["resnet8", "torchvision:mobilenet_v3_small", "torchvision:densenet121"])
+@pytest.mark.parametrize("backbone", ["resnet8", "torchvision:mobilenet_v3_small", DENSENET])
 def test_names_round_trip(backbone: str) -> None:
     space = SearchSpace(backbone, (3, 64, 64), **EVERYTHING)
     architecture = space.sample(3)

@@ -20,10 +20,11 @@ def probabilities(space: SearchSpace, seed: int = 0) -> dict[str, torch.Tensor]:
     }
 
 
-@pytest.mark.parametrize("metric", ["params", "macs"])
+@pytest.mark.parametrize("metric", ["params", "macs", "energy"])
 @pytest.mark.parametrize("changes", [{}, {"allow_none": False}, {"placement": ["standard", "pre"], "squeeze": ["avg", "none"]}], ids=str)
 def test_the_mean_is_that_of_all_architectures(metric: str, changes: dict[str, object]) -> None:
     space = digits_space(share="stage", sites={"drop": ["layer3.0"]}, **changes)
+    space = space.with_cost("energy", lambda a: 2.5 + sum(0.25 / spec.reduction for _, spec in a if spec))
     chances = probabilities(space)
     mean = 0.0
     for values in itertools.product(*(enumerate(values) for values in space.dimensions.values())):
@@ -51,8 +52,9 @@ def test_excess_is_0_up_to_the_target_and_1_from_plain_to_dearest() -> None:
     assert half.excess(float(cost.plain)) == 0 and half.excess(float(cost.dearest)) == pytest.approx(0.5, abs=1e-3)
     with pytest.raises(InputError, match="cost_target"):
         ExpectedCost(space, "params", "cheap")
-    with pytest.raises(InputError, match="unknown cost_metric"):
-        ExpectedCost(space, "latency")
+    for name, message in [("latency", "nothing is known of the latency"), ("energy", "unknown cost_metric")]:
+        with pytest.raises(InputError, match=message):
+            ExpectedCost(space, name)
 
 
 def test_the_ranking_begins_with_each_dimensions_best_and_stays_within_the_budgets() -> None:

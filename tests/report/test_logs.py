@@ -28,7 +28,6 @@ def search(out: Path, **more: object) -> se_nas.Run:
 
 
 def test_tensorboard_has_curves_choices_and_the_front(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     run = search(tmp_path / "run", log=["tensorboard"])
@@ -52,8 +51,8 @@ def test_tensorboard_has_curves_choices_and_the_front(tmp_path: Path) -> None:
     assert front.Scalars("front/best accuracy")[-1].value == pytest.approx(max(entry.values["accuracy"] for entry in run.front.front))
 
 
+@pytest.mark.slow  # MLflow's database is made by some fifty migrations
 def test_mlflow_has_a_run_for_the_search_and_one_for_each_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("mlflow")
     from mlflow.tracking import MlflowClient
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")

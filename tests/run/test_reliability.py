@@ -10,13 +10,13 @@ import pytest
 import scipy.stats
 from conftest import digits_space
 
-from se_nas.api import reliability
 from se_nas.cli import main
 from se_nas.errors import InputError
 from se_nas.evaluate import Evaluation
 from se_nas.run.reliability import Reliability, components, kendall, measure, paired_difference, rows_of
 from se_nas.run.run import Run
 from se_nas.run.settings import SearchSettings
+from se_nas.trust import reliability
 
 SHROUT_FLEISS = [(9, 2, 5, 8), (6, 1, 3, 2), (8, 4, 6, 8), (7, 1, 2, 6), (10, 5, 6, 9), (6, 2, 4, 7)]
 """Table 2 of Shrout and Fleiss (1979): 6 targets, 4 judges."""

@@ -153,7 +153,7 @@ SPACE = "backbone: resnet8\nbackbone_args: {in_channels: 1}\ninput_size: [1, 8, 
         ("", ["--start-epochs", "3"], "--start-epochs: start scratch trains nothing first"),
         ("", ["--train", "freeze=backbone"], "train.freeze: fresh weights cannot stay as they are"),
         ("extra: {width: [8, 16]}\n", ["--start", "train"], "extra: width makes several backbones"),
-        ("", ["--evaluator", "paper", "--start", "train"], "--start: the paper's estimates train nothing"),
+        ("", ["--evaluator", "paper", "--start", "train"], "--start: evaluator paper trains nothing"),
     ],
 )
 def test_bad_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str], more: str, flags: list[str], message: str) -> None:

@@ -64,7 +64,7 @@ class NNIEngine:
         from se_nas.engines.nni_engine.search_state import SearchState
 
         recorder = Recorder(run, plan, observer)
-        state = SearchState(plan, recorder, parse_objectives(self._settings.objectives), run.trials)
+        state = SearchState(plan, recorder, parse_objectives(self._settings.objectives, plan.space.units), run.trials)
         with quiet_logs(logging.CRITICAL + 1, "nni"):  # FAULT: NNI logs to standard output as soon as it is imported
             if self._settings.nni_service != "none":
                 self._as_processes(run, state, observer)

@@ -135,9 +135,10 @@ def check_rebuildable(evaluator: Evaluator) -> None:
         InputError: if it cannot.
     """
     from se_nas.evaluate.paper import PaperEvaluator
+    from se_nas.evaluate.table import TableEvaluator
     from se_nas.evaluate.training import TrainingEvaluator
 
-    if type(evaluator) not in (TrainingEvaluator, PaperEvaluator):
+    if type(evaluator) not in (TrainingEvaluator, PaperEvaluator, TableEvaluator):
         fix = "leave the service out (--engine nni alone), or take --engine ray"
         raise InputError(f"{type(evaluator).__name__} cannot be made again in a trial's process", fix, "nni_service")
     if isinstance(evaluator, TrainingEvaluator) and not isinstance(evaluator.space.backbone, str):

@@ -10,6 +10,7 @@ from se_nas.goals.objective import Objective, Reward
 from se_nas.space.categorical import CategoricalSpace
 from se_nas.strategies.domain.base import Domain
 from se_nas.strategies.domain.categorical import CategoricalDomain
+from se_nas.strategies.domain.listed import ListedDomain
 from se_nas.strategies.domain.search_space import SearchSpaceDomain
 
 
@@ -26,7 +27,9 @@ def make_domain(space: Any, objectives: Sequence[Objective]) -> Domain:
             is within the budgets.
     """
     if hasattr(space, "groups") and hasattr(space, "plain_cost"):
-        domain: Domain = SearchSpaceDomain(space, objectives)
+        from se_nas.space.listed import ListedSpace  # needs torch, which a space of this kind has loaded already
+
+        domain: Domain = (ListedDomain if isinstance(space, ListedSpace) else SearchSpaceDomain)(space, objectives)
     elif hasattr(space, "dims"):
         own = space if isinstance(space, CategoricalSpace) else CategoricalSpace(space.dims, getattr(space, "costs", None))
         domain = CategoricalDomain(own, objectives)

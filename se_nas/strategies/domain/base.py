@@ -101,8 +101,8 @@ class Domain(ABC):
         left = [row for row in self.every if row.tobytes() not in seen]
         return left[rng.integers(len(left))] if left else None
 
-    def repair(self, codes: Ints, rng: np.random.Generator) -> Ints:
-        """Feasible codes near these.
+    def repair(self, codes: Ints, rng: np.random.Generator, seen: Collection[Key] = ()) -> Ints:
+        """Feasible codes near these; a domain in which that is nearly always the same may prefer what is not in ``seen``.
 
         Draws a random feasible vector and copies its genes, in random order, until the result is feasible.
         """
@@ -114,6 +114,14 @@ class Domain(ABC):
             path[step:, gene] = target[gene]
         repaired: Ints = path[np.argmax(self.feasible(path))]  # the path ends at the target, which is feasible
         return repaired
+
+    def neighbours(self, codes: Ints) -> Ints:
+        """Every feasible code vector that differs from ``codes`` in exactly one gene, shape (n, genes)."""
+        genes = np.repeat(np.arange(len(self.sizes)), self.sizes - 1)
+        shift = np.concatenate([np.arange(1, size) for size in self.sizes])
+        near = np.repeat(codes[None], len(genes), 0)
+        near[np.arange(len(genes)), genes] = (codes[genes] + shift) % self.sizes[genes]
+        return near[self.feasible(near)]
 
 
 def value_features(values: Sequence[Any]) -> Floats:

@@ -30,23 +30,22 @@ class SearchSpaceDomain(Domain):
     def __init__(self, space: SearchSpace, objectives: Sequence[Objective]) -> None:
         limits = {o.name: o.budget for o in objectives if o.known and o.budget is not None}
         tightest = {b.metric: b.limit for b in space.budgets}
-        self.space = space.with_budgets({name: int(min(limit, tightest.get(name, limit))) for name, limit in limits.items()})
+        limits = {name: min(limit, tightest.get(name, limit)) for name, limit in limits.items()}
+        self.space = space.with_budgets({name: float(v) if name in space.costs else int(v) for name, v in limits.items()})
         extra = space.coding.open
         self.sizes = np.array(space.coding.sizes)
         self.names = (*extra, *(group.name for group in space.groups))
-        self.known = space.plain_cost._fields
+        costs = list(space.tables.values())
+        self.known = costs[0].fields
         self.tables = (*map(value_features, extra.values()), *(_features(group) for group in space.groups))
         self.parts = tuple((gene,) for gene in range(len(self.sizes)))
-        backbones = list(space.variants.values())
         self._extra = tuple(map(len, extra.values()))
-        self._plain = np.array([each.plain_cost for each in backbones], np.int64)
-        self._costs = [
-            np.array([[group.cost(option) for option in group.options] for group in same], np.int64)
-            for same in zip(*(each.groups for each in backbones), strict=True)
-        ]
+        self._plain = np.array([table.plain for table in costs], np.int64)
+        self._costs = [np.array(same) for same in zip(*(table.rows for table in costs), strict=True)]
+        self._named = {cost.name: cost for cost in costs[0].named}
         self._place = [(group.name, {option: code for code, option in enumerate(group.options)}) for group in space.groups]
         self._columns = [self.known.index(budget.metric) for budget in self.space.budgets]
-        self._limits = np.array([budget.limit for budget in self.space.budgets], np.int64)
+        self._limits = np.array([costs[0].left(budget) for budget in self.space.budgets], np.int64) + self._plain[0, self._columns]
 
     def encode(self, architecture: Architecture | Mapping[str, Any]) -> Ints | None:
         if not isinstance(architecture, Architecture):
@@ -62,7 +61,12 @@ class SearchSpaceDomain(Domain):
         return self.space.decode(codes)
 
     def costs(self, names: Sequence[str], codes: Codes) -> Floats:
-        return self._sums(codes, [self.known.index(name) for name in names]).astype(float)
+        sums = self._sums(codes, [self.known.index(name) for name in names])
+        found = sums.astype(float)
+        for column, name in enumerate(names):
+            if name in self._named:
+                found[:, column] = self._named[name].value(sums[:, column])
+        return found
 
     def feasible(self, codes: Codes) -> npt.NDArray[np.bool_]:
         return np.asarray((self._sums(codes, self._columns) <= self._limits).all(1))

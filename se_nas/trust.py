@@ -1,0 +1,142 @@
+"""How far results can be trusted: `reliability` before a search, `confirm` after it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from se_nas.api import resume, scoring_device, start
+from se_nas.engines import create_engine
+from se_nas.engines.confirmation import Confirmation, Score
+from se_nas.errors import InputError, known
+from se_nas.evaluate import Evaluator
+from se_nas.evaluate.training import TrainingEvaluator
+from se_nas.run.evaluator import make_evaluator
+from se_nas.run.finalists import begin_confirmation
+from se_nas.run.observer import Observer
+from se_nas.run.run import START, Run
+from se_nas.run.settings import SearchSettings, changeable, resolve_settings
+from se_nas.run.start import with_identity
+from se_nas.space.space import SearchSpace
+
+
+def confirm(
+    path: str | Path,
+    *,
+    top: int | None = None,
+    seeds: int | None = None,
+    epochs: int | None = None,
+    paying: bool | None = None,
+    race: bool | None = None,
+    space: SearchSpace | None = None,
+    evaluator: Evaluator | None = None,
+    observer: Observer | None = None,
+    **changes: Any,
+) -> Run:
+    """Train a search's finalists and both references anew, and say which are better: ``run.verdict()``.
+
+    Every seed is fresh, and all architectures have it: what is compared is the difference within a seed. The test split is
+    scored here and nowhere else. A confirmation that was stopped goes on; one that is done takes more seeds, but no others.
+
+    Args:
+        path: the run's directory.
+        top: most finalists (3): the architecture that all trials together predict to be best, and the front's best.
+        seeds: number of fresh seeds (5), at least 2.
+        epochs: of each training (those of the search).
+        paying: also confirm the best without SE at sites where it is not known to pay.
+        race: who is told to be worse than the leader is not trained again; ``seeds`` (10) are the most that are trained.
+        space: as in `resume`.
+        evaluator: as in `resume`.
+        observer: hears what happens.
+        changes: to where trials run, as in `resume`.
+
+    Raises:
+        InputError: if there is nothing to confirm, or what is asked differs from what was begun.
+    """
+    run = Run.open(path)
+    for name in changes:
+        known(name, changeable(), "argument")
+    asked = {"top": top, "seeds": seeds, "epochs": epochs, "paying": paying, "race": race}
+    section = {**run.config["search"], "strategy": "random", "scheduler": "none", "warm_start": "", "prior": "", "front_seeds": 1}
+    settings = resolve_settings(section, f"{run.path / 'run.yaml'}, search", changes)
+    space = with_identity(space or run.space, settings)
+    run.use(space)
+    if run.config.get("evaluator") == "own" and evaluator is None:
+        raise InputError("this run had an evaluator of its own", "go on from Python: se_nas.confirm(path, evaluator=...)", str(path))
+    if run.config.get("evaluator") == "paper" or settings.table:
+        raise InputError(f"evaluator {settings.evaluator} trains nothing: there is nothing to confirm", "search with training", "confirm")
+    evaluator = evaluator or make_evaluator(space, settings, run)
+    with run.lock():
+        run.config = Run.open(path).config  # as it is now
+        run.config["confirm"] = confirmation = begin_confirmation(run, space, asked)
+        engine = create_engine(evaluator, replace(settings, epochs=confirmation["epochs"]))
+        plan = Confirmation(space, confirmation, run.confirmed, run.front, _scorer(evaluator, settings))
+        run.save_config()
+        observer = observer or Observer()
+        observer.confirmation_started(run)
+        engine(run, plan, observer)
+        observer.confirmation_finished(run)
+    return run
+
+
+def reliability(
+    space: SearchSpace,
+    settings: SearchSettings,
+    out: str | Path,
+    architectures: int = 8,
+    seeds: int = 2,
+    truth: int = 0,
+    observer: Observer | None = None,
+) -> tuple[Run, Run | None]:
+    """Try a handful of architectures with several seeds each, and perhaps as long as they will be trained in the end.
+
+    The architectures are both references and others drawn at random. They are runs like any other, which go on where they were
+    stopped: ``out``, and below it ``truth``.
+
+    Args:
+        space: of the search that is to come.
+        settings: of it; its strategy and number of trials are not used.
+        out: a directory, new or with an earlier call's runs.
+        architectures: how many.
+        seeds: of each.
+        truth: epochs of the trainings that count in the end; 0 for none.
+        observer: hears what happens.
+
+    Raises:
+        InputError: for too few architectures or seeds, and as `start` does.
+    """
+    for name, value, least in (("architectures", architectures, 4), ("seeds", seeds, 2)):
+        if value < least:
+            raise InputError(f"{value} is below {least}", f"take {least} or more", name)
+    asked = replace(
+        settings,
+        strategy="random",
+        repeats=seeds,
+        front_seeds=seeds,
+        trials=seeds * architectures,
+        scheduler="none",
+        keep_weights="none",
+        prior="",
+        warm_start="",
+    )
+    out = Path(out)
+
+    def one(path: Path, wanted: SearchSettings) -> Run:
+        if (path / "run.yaml").exists():
+            return resume(path, observer=observer, space=space, trials=wanted.trials)
+        return start(space, wanted, path, observer=observer)
+
+    quick = one(out, asked)
+    if not truth:
+        return quick, None
+    begun = settings.start if settings.start == "scratch" else str(quick.path / START)
+    return quick, one(out / "truth", replace(asked, epochs=truth, start=begun, start_epochs=0))
+
+
+def _scorer(evaluator: Evaluator, settings: SearchSettings) -> Score | None:
+    """Scores on the test split, in this process."""
+    if not isinstance(evaluator, TrainingEvaluator) or evaluator.data.test is None:
+        return None
+    device = scoring_device(settings.to_dict())
+    return lambda architecture, weights: evaluator.score(architecture, weights, device)
