@@ -11,12 +11,15 @@ from se_nas.report.words import amount, clean, escaped, heading, percent, settin
 from se_nas.run.front import Entry
 from se_nas.se.spec import SESpec
 
+CELLS = 2000
+"""Most cells of the table."""
+
 _FIELDS = ("squeeze", "gate", "placement")
 
 
 def choices_grid(facts: Facts) -> str:
     """The table and its legend: one row for each group, in network order; one column for each architecture, cheapest first."""
-    front = facts.front.front
+    front = _fitting(facts.front.front, facts.front.best())
     if not front:
         return ""
     specs = [spec for entry in front for _, spec in entry.architecture if spec]
@@ -37,7 +40,18 @@ def choices_grid(facts: Facts) -> str:
             rows.append(f'<tr{begins}>{first}<th scope="row">{escaped(group)}{_channels(facts, group)}</th>{"".join(cells)}</tr>')
     head, legend = _head(facts, front, 2 if staged else 1), _legend(ratios, codes, shown)
     table = f'<table class="grid"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
-    return f'{legend}<div class="scroll" role="region" tabindex="0" aria-label="Choices along the front">{table}</div>'
+    left = len(facts.front.front) - len(front)
+    note = f'<p class="quiet">{left} more on the front.</p>' if left else ""
+    return f'{legend}{note}<div class="scroll" role="region" tabindex="0" aria-label="Choices along the front">{table}</div>'
+
+
+def _fitting(front: Sequence[Entry], best: Entry | None) -> list[Entry]:
+    """All of the front, or of a long one so many as keep the table within `CELLS`: the best, and others spread evenly."""
+    most = max(CELLS // max(1, len(front[0].architecture.choices)), 10) if front else 0
+    if len(front) <= most:
+        return list(front)
+    some = {place * (len(front) - 1) // (most - 1) for place in range(most)}
+    return [entry for place, entry in enumerate(front) if place in some or entry is best]
 
 
 def short_names(names: Iterable[str], least: int = 3) -> dict[str, str]:

@@ -15,6 +15,7 @@ from se_nas.report.excitation import excitation_charts, explanation_columns, exp
 from se_nas.report.facts import Facts
 from se_nas.report.grid import choices_grid
 from se_nas.report.reliability import ledger_sentences, supernet_sentences
+from se_nas.report.sample import sample_note, shown_trials
 from se_nas.report.sentences import commands, failures, findings, noise, progress, stopped_at, volume
 from se_nas.report.svg import mark
 from se_nas.report.verdict import verdict_sentences
@@ -22,6 +23,7 @@ from se_nas.report.words import amount, clean, duration, escaped, flatten, headi
 from se_nas.run.explained import read_explanations
 from se_nas.run.run import Run
 from se_nas.run.trial import Trial
+from se_nas.text import cut
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
@@ -105,7 +107,8 @@ def _sentence(text: str) -> str:
 
 
 def _figures(facts: Facts) -> str:
-    charts = [chart for cost in facts.metrics if (chart := cost_chart(facts, cost))]
+    shown = shown_trials(facts)
+    charts = [chart for cost in facts.metrics if (chart := cost_chart(facts, cost, shown))]
     if not charts:
         return ""
     marks = [("trial", "a trial"), ("front", "on the front"), ("plain", "plain"), ("paper", "paper")]
@@ -113,6 +116,7 @@ def _figures(facts: Facts) -> str:
     legend += "<span><i class='swatch'></i> a single trial here ties with plain</span>" if noise_band(facts) else ""
     far = outliers(facts)
     note = f"<p class='quiet'>{far} far-off architecture{'s' * (far > 1)} drawn at the edge.</p>" if far else ""
+    note += f"<p class='quiet'>{escaped(left_out)}</p>" if (left_out := sample_note(facts, shown)) else ""
     figures = "".join(f"<figure>{chart}</figure>" for chart in charts)
     return _section("Front", f"<p class='legend'>{legend}</p><div class='figures'>{figures}</div>{note}")
 
@@ -145,7 +149,7 @@ def _excitation(facts: Facts) -> str:
 def _front(facts: Facts) -> str:
     rows = facts.rows
     if not rows:
-        return _section("Trials", _all_trials(facts)) if facts.trials else ""
+        return _section("Trials", _trials(facts)) if facts.trials else ""
     columns = front_columns(facts, rows)
     marks = [" ".join(word for word in cell.split()[1:]) for cell in columns[0].cells]
     measured = facts.front.measured
@@ -154,14 +158,17 @@ def _front(facts: Facts) -> str:
         f" Gains are in {escaped(measured.name)}{' points' if is_share(measured.name) else ', positive when better'}." if measured else ""
     )
     legend += " &asymp; marks ties." if facts.front.noise else ""
+    listed, every = len(shown_trials(facts)), len(facts.trials)
+    named = "All trials" if listed == every else f"{listed:,} of {every:,} trials"
     return _section(
         "Architectures",
-        f"<p class='quiet'>{legend}</p>{_table(columns, marks)}<details><summary>All trials</summary>{_all_trials(facts)}</details>",
+        f"<p class='quiet'>{legend}</p>{_table(columns, marks)}<details><summary>{named}</summary>{_trials(facts)}</details>",
     )
 
 
-def _all_trials(facts: Facts) -> str:
-    trials = sorted(facts.trials, key=lambda trial: trial.number)
+def _trials(facts: Facts) -> str:
+    shown = shown_trials(facts)
+    trials = sorted((trial for trial in facts.trials if trial.number in shown), key=lambda trial: trial.number)
     metrics = sorted({name for trial in trials for name in trial.metrics})
 
     def metric(trial: Trial, values: dict[str, float], name: str) -> str:
@@ -183,7 +190,7 @@ def _told(facts: Facts, trial: Trial) -> str:
     words = summary(trial.architecture, facts.share)
     if trial.complete:
         return words
-    return f"{stopped_at(trial)}; {words}" if trial.stopped else f"failed: {clean(trial.error)}; {words}"
+    return f"{stopped_at(trial)}; {words}" if trial.stopped else f"failed: {cut(clean(trial.error))}; {words}"
 
 
 def _choices(facts: Facts) -> str:

@@ -12,6 +12,9 @@ from se_nas.run.trial import Trial
 from se_nas.space.architecture import REFERENCES
 from se_nas.space.budget import METRICS
 
+REASONS = 10
+"""Most reasons for failures that are told."""
+
 
 def progress(facts: Facts) -> str:
     """Progress: ``24 of 24 trials, 1 of them failed, 9 stopped early, 24 min of work``."""
@@ -63,7 +66,9 @@ def failures(facts: Facts) -> list[str]:
     reasons: dict[str, list[int]] = {}
     for trial in facts.failed:
         reasons.setdefault(clean(trial.error or "no reason given"), []).append(trial.number)
-    return [f"{'Trial' if len(numbers) == 1 else 'Trials'} {_some(numbers)} failed: {reason}" for reason, numbers in reasons.items()]
+    told = [f"{'Trial' if len(numbers) == 1 else 'Trials'} {_some(numbers)} failed: {reason}" for reason, numbers in reasons.items()]
+    more = f"{len(told) - REASONS + 1} other reasons for failures stand in {facts.run.ledger.path.name}"
+    return told if len(told) <= REASONS else [*told[: REASONS - 1], more]
 
 
 def commands(facts: Facts) -> list[str]:

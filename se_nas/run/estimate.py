@@ -27,6 +27,10 @@ SHUFFLES, SHUFFLED = 8, 2000
 """Made-up sets of trials whose mean the plan looks ahead with, and the most trials of one."""
 
 
+SEEDS = 100
+"""Most seeds that have an effect of their own each: of more, each is told by few trials."""
+
+
 @dataclass(frozen=True)
 class Design:
     """Columns of the model, each of one variance component, and effects as weighted sums of their coefficients.
@@ -149,7 +153,7 @@ def make_design(trials: Sequence[Trial], config: Mapping[str, Any]) -> Design:
             _add_field(design, name, levels, candidates, taken, settings)
     _add_extra(design, space.get("extra") or {}, trials)
     seeds = [trial.seed for trial in trials]
-    if 1 < len(set(seeds)) < len(seeds):
+    if 1 < len(set(seeds)) < len(seeds) and len(set(seeds)) <= SEEDS:
         for seed in sorted(set(seeds)):
             design.column("seed", np.array([own == seed for own in seeds], float))
     return design

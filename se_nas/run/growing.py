@@ -42,7 +42,8 @@ class GrowingFront:
 
     def add(self, trial: Trial) -> None:
         """Take one more trial of the ledger."""
-        if not (trial.complete and trial.fidelity == self._fidelity and all(o.name in trial.values for o in self._objectives)):
+        values = trial.values
+        if not (trial.complete and trial.fidelity == self._fidelity and all(o.name in values for o in self._objectives)):
             return
         architecture, before = trial.architecture, self._entries.get(trial.architecture)
         entry = self._entries[architecture] = _entry((*before.trials, trial) if before else (trial,))
@@ -163,6 +164,8 @@ def make_front(
 
 
 def _entry(trials: tuple[Trial, ...]) -> Entry:
+    if len(trials) == 1:
+        return Entry(trials, {**trials[0].costs, **{name: float(trials[0].metrics[name]) for name in sorted(trials[0].metrics)}})
     metrics = set.intersection(*(set(trial.metrics) for trial in trials))
     means = {name: fmean(trial.metrics[name] for trial in trials) for name in sorted(metrics)}
     return Entry(trials, {**trials[0].costs, **means})

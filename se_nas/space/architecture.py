@@ -79,19 +79,30 @@ class Architecture:
         if not isinstance(data, Mapping):
             raise InputError(f"{shown(data)} is not an architecture", form)
         extra, groups = split_extra(data)
-        for group, spec in groups.items():
-            if spec is not None and not is_spec(spec):
+        specs = {str(group): None if spec is None else _spec(spec) for group, spec in groups.items()}
+        for (group, spec), found in zip(groups.items(), specs.values(), strict=True):
+            if spec is not None and found is None:
                 raise InputError(f"{shown(spec)} of {shown(group)} is not a setting", form)
         for name, value in extra:
             if value is not None and not isinstance(value, (bool, int, float, str)):
                 raise InputError(f"{shown(value)} of {shown(name)} is not a value", form)
-        return cls(tuple((str(group), None if spec is None else _spec(**spec)) for group, spec in groups.items()), extra)
+        return cls(tuple(specs.items()), extra)
 
 
-@lru_cache(maxsize=4096)
-def _spec(**settings: Any) -> SESpec:
-    """A setting; those of the many lines of a ledger are the same objects."""
-    return SESpec(**settings)
+def _spec(data: object) -> SESpec | None:
+    """The setting; None if it is none."""
+    if not isinstance(data, Mapping):
+        return None
+    try:
+        return _made(**data)
+    except TypeError:  # keys that are no texts, or values that are lists
+        return None
+
+
+@lru_cache(maxsize=4096, typed=True)
+def _made(**data: Any) -> SESpec | None:
+    """The many lines of a ledger have few settings."""
+    return SESpec(**data) if is_spec(data) else None
 
 
 def is_spec(data: object) -> bool:
