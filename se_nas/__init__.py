@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from se_nas.goals.objective import Objective
     from se_nas.goals.trade import Trade
     from se_nas.network.blocks import register_block
+    from se_nas.profiling.profile import profile
     from se_nas.run.observer import Observer
     from se_nas.run.run import Run
     from se_nas.run.trial import Trial
@@ -54,6 +55,7 @@ _HOMES = {
     "export": "api",
     "export_trial": "api",
     "new": "api",
+    "profile": "profiling.profile",
     "register_backbone": "backbones",
     "register_block": "network.blocks",
     "register_gate": "se.block",
@@ -87,6 +89,7 @@ __all__ = [
     "export",
     "export_trial",
     "new",
+    "profile",
     "register_backbone",
     "register_block",
     "register_gate",

@@ -19,6 +19,7 @@ from se_nas.evaluate import Evaluator
 from se_nas.evaluate.device import choose_device
 from se_nas.evaluate.training import TrainingEvaluator
 from se_nas.goals.objective import parse_objectives
+from se_nas.profiling.front import measure_front
 from se_nas.report.logs import with_logs
 from se_nas.run.environment import describe_environment
 from se_nas.run.evaluator import as_evaluated, make_evaluator, validation_images
@@ -229,6 +230,10 @@ def _go(run: Run, plan: Plan, evaluator: Evaluator, engine: Engine, observer: Ob
         run.config["ended"] = reason
         run.save_config()
         run.effects()  # kept in a file, so that views need not compute them
+        try:
+            measure_front(run, plan.space)
+        except InputError as refused:
+            observer.note(f"the front's latency was not measured: {refused}")
     finally:
         observer.search_finished(reason)
     return run

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from se_nas.cli.latency import add_profile, add_profile_flags, profile_command
 from se_nas.cli.looking import check_command, cost_command, explain_command, export_command, report_command, show_command, sites_command
 from se_nas.cli.outside import add_ask_flags, add_tell_flags, ask_command, tell_command
 from se_nas.cli.searching import confirm_command, new_command, reliability_command, resume_command, search_command
@@ -89,6 +90,10 @@ def _parser() -> argparse.ArgumentParser:
         "cost", cost_command, "show exact parameters, MACs and SE operations of a space's references and extremes", "SPACE", space
     )
     sub.add_argument("--json", action="store_true", help="print JSON")
+    add_profile(sub)
+
+    text = "measure how long networks of a space take on a device, for --profile of other commands; or whether a profile still holds"
+    add_profile_flags(command("profile", profile_command, text, "SPACE", space, "-o FILE "))
 
     sub = command("search", search_command, "search a space and show the front; flags override the file's search section", "SPACE", space)
     groups = _add_search_flags(sub)
@@ -166,8 +171,10 @@ def _add_search_flags(sub: argparse.ArgumentParser) -> dict[str, Any]:
         action="append",
         metavar="LIMIT",
         default=[],
-        help="a hard limit: 'params<=+5%%' of the plain backbone, or 'macs<=42M'; may be given again (default: the file's)",
+        help="a hard limit: 'params<=+5%%' of the plain backbone, 'macs<=42M', or, with a profile, 'latency<=+3%%'; "
+        "may be given again (default: the file's)",
     )
+    add_profile(groups["goals"])
     add_flags(groups, settings_of(SearchSettings).values())
     groups["output"].add_argument("--out", metavar="DIR", help="directory of the run, new or empty (default: a new one below runs/)")
     return groups

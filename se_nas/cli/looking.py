@@ -8,6 +8,7 @@ import os
 import warnings
 from pathlib import Path
 
+from se_nas.cli.latency import make_space
 from se_nas.errors import InputError
 from se_nas.run.settings import resolve_settings
 
@@ -53,9 +54,9 @@ def sites_command(args: argparse.Namespace) -> None:
 def cost_command(args: argparse.Namespace) -> None:
     """Show exact costs."""
     from se_nas.report.space_table import cost_rows, show_costs
-    from se_nas.space.space import SearchSpace
+    from se_nas.space.spacefile import load_space
 
-    space = SearchSpace.from_yaml(args.space)
+    space = make_space(load_space(args.space)[0], args)
     if args.json:
         print(json.dumps({name: cost._asdict() for name, cost in cost_rows(space).items()}, indent=1))
     else:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from se_nas.cli.latency import make_space
 from se_nas.cli.looking import show_front
 from se_nas.errors import InputError
 from se_nas.run.settings import SearchSettings, changeable, resolve_settings
@@ -29,7 +30,6 @@ def _asked(args: argparse.Namespace, new: bool = True) -> tuple[Any, SearchSetti
     from se_nas.api import default_directory
     from se_nas.run.run import Run
     from se_nas.space.budget import split_budget
-    from se_nas.space.space import SearchSpace
     from se_nas.space.spacefile import load_space
 
     arguments, section = load_space(args.space)
@@ -38,7 +38,7 @@ def _asked(args: argparse.Namespace, new: bool = True) -> tuple[Any, SearchSetti
     out = Path(args.out) if args.out else default_directory(Path(args.space).stem)
     if new:
         Run.check_free(out)
-    space = SearchSpace.from_dict(arguments, args.space)
+    space = make_space(arguments, args)
     try:
         space = space.with_budgets(dict(map(split_budget, args.budget)))
     except InputError as error:

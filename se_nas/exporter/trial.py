@@ -99,6 +99,8 @@ def _about(run: Run, trial: Trial) -> dict[str, object]:
         about["normalisation"] = f"{about['normalisation']} (of pixels in 0..1)"
     measured = {name: value for name, value in trial.metrics.items() if not name.startswith("test_")}
     scores = {**scores, **{name: value for name, value in trial.metrics.items() if name not in measured}}
+    if (latencies := run.latencies) and (seconds := latencies.seconds.get(trial.architecture.id)):
+        about["latency measured"] = f"{1e3 * seconds:.4g} ms, the plain backbone beside it {1e3 * latencies.plain:.4g} ms"
     if start := run.config.get("start"):
         about["started from"] = f"{start['from']}, SHA-256 {start['digest'][:12]}"
     about |= {f"validation {name}": f"{value:.4f}" for name, value in measured.items()}

@@ -13,7 +13,10 @@ from torch import Tensor, nn
 
 
 class Choice(nn.Module):
-    """One value has weight 1; it is set from outside or drawn uniformly (RandomOneShot, ENAS).
+    """One value has weight 1; it is set from outside or drawn (RandomOneShot, ENAS).
+
+    Drawn like cards: each value once before any comes again, so that all are trained equally often (FairNAS, arXiv
+    1907.01845, section 3.2; there, the gradients of a round make one step).
 
     Args:
         label: name of the choice in a sample.
@@ -24,6 +27,7 @@ class Choice(nn.Module):
         super().__init__()
         self.label, self.values = label, tuple(values)
         self.index = 0
+        self._deck: list[int] = []
 
     def draw(self, sample: Mapping[str, Any]) -> dict[str, Any]:
         """Take the value that ``sample`` holds, or else draw one. Returns {label: value}."""
@@ -32,7 +36,8 @@ class Choice(nn.Module):
 
     def chance(self) -> int:
         """The index of a value drawn at random."""
-        return int(torch.randint(len(self.values), ()))
+        self._deck = self._deck or torch.randperm(len(self.values)).tolist()
+        return self._deck.pop()
 
     def weights(self) -> list[float] | Tensor:
         """The weights of the values in this step, with sum 1; shape (values,)."""

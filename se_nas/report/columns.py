@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from se_nas.report.facts import Facts
-from se_nas.report.words import amount, count, gain, heading, is_share, percent, summary
+from se_nas.report.words import amount, count, gain, heading, is_share, percent, significant, summary
+from se_nas.run.effects import Effects
 from se_nas.run.front import Entry
 from se_nas.space.architecture import REFERENCES
+from se_nas.space.budget import LATENCY
 
 
 @dataclass(frozen=True)
@@ -26,13 +28,17 @@ class Column:
     words: bool = False
 
 
-def front_columns(facts: Facts, entries: Sequence[Entry], tie: str = "≈") -> list[Column]:
+def front_columns(
+    facts: Facts, entries: Sequence[Entry], tie: str = "≈", effects: Effects | None = None, around: str = "±"
+) -> list[Column]:
     """The columns of the table.
 
     Args:
         facts: the run.
         entries: the architectures, one for each row.
         tie: mark of a difference that noise hides.
+        effects: what all trials together say; with it, what they predict stands beside what was measured.
+        around: stands before half an interval.
     """
 
     def column(heading: str, cell: Callable[[Entry], str], words: bool = False) -> Column:
@@ -46,12 +52,18 @@ def front_columns(facts: Facts, entries: Sequence[Entry], tie: str = "≈") -> l
     objectives = [objective.name for objective in facts.front.objectives]
     columns = [column("trial", lambda entry: label(facts, entry))]
     columns += [column(heading(o.name, "" if o.known else o.unit), _value(o.name)) for o in facts.front.objectives]
+    measured = facts.front.measured
+    if measured and effects and effects.conclusive:
+        place = 1 + [objective.name for objective in facts.front.objectives].index(measured.name)
+        columns.insert(place + 1, column("predicted", _predicted(measured.name, effects, around)))
     if facts.front.trade.kind == "weighted":
         columns.append(column("weighted\nvalue", lambda entry: count(facts.front.trade.value(facts.front.objectives, entry.values) or 0.0)))
     columns += [gained(name) for name in REFERENCES if facts.front.measured and name in facts.front.references]
     for cost in facts.metrics:
         if cost not in objectives:
             columns.append(column(heading(cost), _value(cost)))
+        if cost == LATENCY and facts.run.latencies:
+            columns.append(column(f"{heading(cost)}\nmeasured", _measured(facts)))
         if cost in facts.backbone:
             columns.append(column(f"{heading(cost)}\nover\nplain", _share(facts, cost, tie)))
     columns += [column(f"test\n{heading(name.removeprefix('test_'))}", _test(facts, name)) for name in _test_metrics(facts)]
@@ -77,6 +89,26 @@ def gain_cell(facts: Facts, entry: Entry, reference: str, tie: str) -> str:
 
 def _value(metric: str) -> Callable[[Entry], str]:
     return lambda entry: amount(metric, entry.values[metric]) if metric in entry.values else ""
+
+
+def _measured(facts: Facts) -> Callable[[Entry], str]:
+    """The latency as it was measured after the search."""
+    known = facts.run.latencies.seconds if facts.run.latencies else {}
+    return lambda entry: amount(LATENCY, known[entry.architecture.id]) if entry.architecture.id in known else ""
+
+
+def _predicted(metric: str, effects: Effects, around: str) -> Callable[[Entry], str]:
+    """``96.1 ±0.8 %``"""
+
+    def cell(entry: Entry) -> str:
+        if entry.architecture.id not in effects.predictions:
+            return ""
+        middle, low, high = effects.predictions[entry.architecture.id]
+        if is_share(metric):
+            return f"{100 * middle:.1f} {around}{50 * (high - low):.1f} %"
+        return f"{significant(middle, 3)} {around}{significant((high - low) / 2, 2)}"
+
+    return cell
 
 
 def _share(facts: Facts, cost: str, tie: str) -> Callable[[Entry], str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import PurePath
 from typing import Any
 
@@ -45,7 +46,7 @@ class Facts:
         """The facts with one more trial, and the front that it makes."""
         return replace(self, trials=[*self.trials, trial], front=front)
 
-    @property
+    @cached_property
     def effects(self) -> Effects | None:
         """What each choice brings."""
         return self.run.effects(self.front, len(self.trials))

@@ -18,6 +18,7 @@ from se_nas.report.reliability import ledger_sentences, supernet_sentences
 from se_nas.report.sample import sample_note, shown_trials
 from se_nas.report.sentences import commands, failures, findings, noise, progress, stopped_at, volume
 from se_nas.report.svg import mark
+from se_nas.report.untried import untried_sentences
 from se_nas.report.verdict import verdict_sentences
 from se_nas.report.words import amount, clean, duration, escaped, flatten, heading, is_share, summary
 from se_nas.run.explained import read_explanations
@@ -127,7 +128,9 @@ def _effects(facts: Facts) -> str:
     chart = effects_chart(facts, effects)
     note = "Dots are estimates, lines 95 % intervals, from the input on; grey: not told from 0."
     figure = f"<figure>{chart}</figure><p class='quiet'>{note}</p>" if chart else ""
-    return _section("What each choice brings", f"<ul class='summary'>{lines}</ul>{figure}" if lines else "")
+    unknown = "".join(map(_sentence, untried_sentences(facts)))
+    unknown = f"<ul class='summary quiet'>{unknown}</ul>" if unknown else ""
+    return _section("What each choice brings", f"{figure}<ul class='summary'>{lines}</ul>{unknown}" if lines else "")
 
 
 def _excitation(facts: Facts) -> str:
@@ -150,7 +153,7 @@ def _front(facts: Facts) -> str:
     rows = facts.rows
     if not rows:
         return _section("Trials", _trials(facts)) if facts.trials else ""
-    columns = front_columns(facts, rows)
+    columns = front_columns(facts, rows, effects=facts.effects)
     marks = [" ".join(word for word in cell.split()[1:]) for cell in columns[0].cells]
     measured = facts.front.measured
     legend = "References first, then the front from the cheapest on."
@@ -158,12 +161,17 @@ def _front(facts: Facts) -> str:
         f" Gains are in {escaped(measured.name)}{' points' if is_share(measured.name) else ', positive when better'}." if measured else ""
     )
     legend += " &asymp; marks ties." if facts.front.noise else ""
+    legend += " Predicted is what all trials together say of a row's choices, with its 95 % interval." if _predicts(columns) else ""
     listed, every = len(shown_trials(facts)), len(facts.trials)
     named = "All trials" if listed == every else f"{listed:,} of {every:,} trials"
     return _section(
         "Architectures",
         f"<p class='quiet'>{legend}</p>{_table(columns, marks)}<details><summary>{named}</summary>{_trials(facts)}</details>",
     )
+
+
+def _predicts(columns: Sequence[Column]) -> bool:
+    return any(column.heading == "predicted" for column in columns)
 
 
 def _trials(facts: Facts) -> str:

@@ -10,7 +10,7 @@ from se_nas.report.words import amount, amount_of, clean, duration, gain, headin
 from se_nas.run.front import Entry
 from se_nas.run.trial import Trial
 from se_nas.space.architecture import REFERENCES
-from se_nas.space.budget import METRICS
+from se_nas.space.budget import LATENCY, METRICS
 
 REASONS = 10
 """Most reasons for failures that are told."""
@@ -199,6 +199,12 @@ def _further(facts: Facts) -> list[str]:
         if cost["about"] or cost["tie"]:
             tie = f"differences up to {amount(name, cost['tie'])} are ties" if cost["tie"] else ""
             said.append(f"{clean(name).capitalize()}: {'; '.join(filter(None, [clean(cost['about']), tie]))}.")
+    limit = next((budget["limit"] for budget in facts.run.config["budgets"] if budget["metric"] == LATENCY), None)
+    if measured := facts.run.latencies:
+        over = [entry for entry in facts.front.front if limit is not None and measured.over(entry.architecture.id, limit)]
+        ratios = [f"trial {entry.number} ({percent(measured.seconds[entry.architecture.id] / measured.plain - 1)})" for entry in over]
+        beyond = f"; over the budget: {', '.join(ratios)}" if ratios else ""
+        said.append(f"Measured after the search, plain takes {amount(LATENCY, measured.plain)}{beyond}.")
     return said
 
 

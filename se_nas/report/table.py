@@ -16,6 +16,7 @@ from se_nas.report.effects import effect_sentences
 from se_nas.report.facts import Facts
 from se_nas.report.reliability import ledger_sentences, supernet_sentences
 from se_nas.report.sentences import commands, failures, findings, noise, progress
+from se_nas.report.untried import untried_sentences
 from se_nas.report.verdict import verdict_sentences
 from se_nas.report.words import flat, wrapped
 from se_nas.run.asked import read_asked
@@ -41,6 +42,7 @@ def show(run: Run, console: Console) -> None:
         for line in wrapped(text, console.width):
             console.print(Text(line, style), soft_wrap=True)
 
+    effects = facts.effects
     say(f"{facts.subject}: {run.path}", "bold")
     say(progress(facts) + ("" if facts.finished else "; the search is unfinished"))
     plus = "±" if tie == "≈" else "+-"
@@ -49,7 +51,7 @@ def show(run: Run, console: Console) -> None:
         for text in verdict:
             say(text, "bold")
     if facts.rows:
-        for columns in split(front_columns(facts, facts.rows, tie), console.width):
+        for columns in split(front_columns(facts, facts.rows, tie, effects, plus), console.width):
             console.print()
             console.print(draw(columns))
     console.print()
@@ -58,8 +60,10 @@ def show(run: Run, console: Console) -> None:
     say(noise(facts, tie), "dim")
     for text in (*ledger_sentences(facts), *supernet_sentences(facts)):
         say(text)
-    for text in effect_sentences(facts, facts.effects, plus):
+    for text in effect_sentences(facts, effects, plus):
         say(text)
+    for text in untried_sentences(facts):
+        say(text, "dim")
     for text in failures(facts):
         say(text, "red")
     console.print()
@@ -107,6 +111,7 @@ def _width(columns: Sequence[Column]) -> int:
 def as_json(run: Run) -> dict[str, Any]:
     """What `show` prints, as JSON types. Gains are in the metric's unit, positive is better; ``null`` means unknown."""
     facts = Facts.of(run)
+    effects = facts.effects
     front, best, measured = facts.front, facts.front.best(), facts.front.measured
     noise = front.noise
     return {
@@ -121,7 +126,7 @@ def as_json(run: Run) -> dict[str, Any]:
         "best": best.number if best else None,
         "hypervolume": {"value": facts.volume, "reference_point": facts.worst} if facts.volume is not None else None,
         "front": [_row(facts, entry) for entry in front.front],
-        "effects": effects.to_json() if (effects := facts.effects) else None,
+        "effects": effects.to_json() if effects else None,
         "out": [
             {"trial": out.number, "role": out.job["role"], "architecture": out.job["architecture"], "times": out.times}
             for out in read_asked(run.path, (trial.number for trial in facts.trials))
@@ -157,6 +162,7 @@ def _row(facts: Facts, entry: Entry) -> dict[str, Any]:
         "weighted_value": _number(facts.front.trade.value(facts.front.objectives, entry.values)),
         **compared,
         **over,
+        **({"latency_measured": measured.seconds.get(entry.architecture.id)} if (measured := facts.run.latencies) else {}),
     }
 
 

@@ -6,11 +6,11 @@ import itertools
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of ``effects.json``. A file of another version is computed anew."""
 
 LEAST = 6
@@ -72,6 +72,8 @@ class Effects:
         interactions: whether pairs of groups are in the model: only where that predicts held-out trials better.
         sites: SE at each group, in the network's order, then at all of them together.
         values: each value of each field, all groups together, then by group.
+        predictions: id of each architecture that was tried -> what its choices together say of the metric, with the ends of the
+            95 % interval.
         plan: trials -> half the 95 % interval that a typical group's effect would have with so many of the same kind.
     """
 
@@ -85,6 +87,7 @@ class Effects:
     sites: tuple[Effect, ...] = ()
     values: tuple[Effect, ...] = ()
     plan: tuple[tuple[int, float], ...] = ()
+    predictions: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
 
     @property
     def conclusive(self) -> bool:
@@ -106,7 +109,12 @@ class Effects:
         return None
 
     def to_json(self) -> dict[str, Any]:
-        lists = {"sites": list(map(asdict, self.sites)), "values": list(map(asdict, self.values)), "plan": list(map(list, self.plan))}
+        lists: dict[str, Any] = {
+            "sites": list(map(asdict, self.sites)),
+            "values": list(map(asdict, self.values)),
+            "plan": list(map(list, self.plan)),
+        }
+        lists["predictions"] = {name: list(values) for name, values in self.predictions.items()}
         return {"schema": SCHEMA, "conclusive": self.conclusive, **vars(self), **lists}
 
     @classmethod
@@ -116,6 +124,9 @@ class Effects:
             raise ValueError(f"schema {data['schema']} is not {SCHEMA}")
         fields = {key: value for key, value in data.items() if key not in ("schema", "conclusive")}
         fields.update({name: tuple(Effect(**effect) for effect in data[name]) for name in ("sites", "values")})
+        fields["predictions"] = {
+            name: (float(middle), float(low), float(high)) for name, (middle, low, high) in data["predictions"].items()
+        }
         return cls(**{**fields, "plan": tuple((int(trials), float(width)) for trials, width in data["plan"])})
 
 

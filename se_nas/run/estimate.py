@@ -107,9 +107,12 @@ def estimate(trials: Sequence[Trial], measured: Objective, config: Mapping[str, 
             model, design, paired = other, richer, True
     weights = design.weights(design.kept)
     told = np.flatnonzero(weights.any(1))
-    posterior = model.posterior(weights[told])
-    rows = zip(told, posterior.estimate.tolist(), posterior.low.tolist(), posterior.high.tolist(), strict=True)
-    made = [replace(design.effects[i], estimate=mean, low=low, high=high) for i, mean, low, high in rows]
+    expected = _expected(design, units)
+    both = np.concatenate([weights[told], expected])
+    posterior = model.posterior(both, np.repeat([0.0, 1.0], [len(told), len(expected)]))
+    rows = list(zip(posterior.estimate.tolist(), posterior.low.tolist(), posterior.high.tolist(), strict=True))
+    made = [replace(design.effects[i], estimate=mean, low=low, high=high) for i, (mean, low, high) in zip(told, rows, strict=False)]
+    of_metric = [tuple(sorted(-measured.loss(value) for value in row)) for row in rows[len(told) :]]
     typical = [i for i, effect in enumerate(made) if effect.field is None and effect.group is not None] or list(range(len(made)))
     information = _information(trials, config, design.kept, paired)
     widths = [float(np.median(model.half_widths(weights[told[typical]], information, times))) for times in TIMES]
@@ -123,7 +126,19 @@ def estimate(trials: Sequence[Trial], measured: Objective, config: Mapping[str, 
         sites=tuple(effect for effect in made if effect.field is None),
         values=tuple(effect for effect in made if effect.field is not None),
         plan=plan,
+        predictions={each.id: (middle, low, high) for each, (low, middle, high) in zip(numbers, of_metric, strict=True)},
     )
+
+
+def _expected(design: Design, units: Ints) -> Floats:
+    """The columns of each architecture at a seed like any other, shape (architectures, kept columns)."""
+    kept = design.kept
+    features = design.features(kept)
+    of_seed = np.array([design.components[index] == "seed" for index in kept], bool)
+    features[:, of_seed] = features[:, of_seed].mean(0)
+    first = np.unique(units, return_index=True)[1]
+    found: Floats = features[first]
+    return found
 
 
 def _model(y: Floats, design: Design, units: Ints) -> MixedModel:

@@ -100,14 +100,21 @@ class MixedModel:
         best: Floats = min(found, key=lambda result: float(result.fun)).x
         return best
 
-    def posterior(self, targets: Floats, seed: int = 0) -> Posterior:
-        """The posterior of weighted sums of coefficients, ``targets`` of shape (targets, columns)."""
+    def posterior(self, targets: Floats, intercept: Floats | None = None, seed: int = 0) -> Posterior:
+        """The posterior of weighted sums of coefficients.
+
+        Args:
+            targets: weights of the coefficients, shape (targets, columns).
+            intercept: weights of the intercept, shape (targets,): with 1, a target is what is expected of a trial. None: all 0.
+            seed: of the draws.
+        """
+        with_intercept = np.zeros(len(targets)) if intercept is None else intercept
         kept = self._sample(np.random.default_rng(seed))
-        means, deviations = map(np.array, zip(*(self._given(theta, targets) for theta in kept), strict=True))
-        low, high = (_mixture_quantile(means, deviations, share) for share in (0.025, 0.975))
+        means, deviations = map(np.array, zip(*(self._given(theta, targets, with_intercept) for theta in kept), strict=True))
+        quantiles = (_mixture_quantile(means, deviations, share) for share in (0.025, 0.975))
+        estimate, low, high = (self._scale * each + self._centre * with_intercept for each in (means.mean(0), *quantiles))
         residual = np.sqrt(np.exp(2 * kept[:, self._components :]).sum(1))
-        noise = float(np.median(residual)) * self._scale
-        return Posterior(means.mean(0) * self._scale, low * self._scale, high * self._scale, noise)
+        return Posterior(estimate, low, high, float(np.median(residual)) * self._scale)
 
     def half_widths(self, targets: Floats, information: Floats, times: float) -> Floats:
         """Half of 95 % intervals at the most probable deviations, for trials other than these.
@@ -198,16 +205,16 @@ class MixedModel:
         value -= (self._sums.spare * np.log(own) + self._sums.spare_squares / own).sum() / 2
         return float(value - (((theta - _MEDIAN) / _SPREAD) ** 2).sum() / 2)
 
-    def _given(self, theta: Floats, targets: Floats) -> tuple[Floats, Floats]:
+    def _given(self, theta: Floats, targets: Floats, intercept: Floats) -> tuple[Floats, Floats]:
         """Means and standard deviations of the targets, given the deviations."""
         variances = np.exp(2 * theta)
         prior = variances[self._component]
         weights = targets * self._unscale
-        across = (weights * prior) @ self._sums.features.T
+        across = (weights * prior) @ self._sums.features.T + _INTERCEPT * np.outer(intercept, self._sums.ones)
         factor = self._factor(variances)
         assert factor is not None
         solved = solve_triangular(factor, np.column_stack([across.T, self._sums.y]), lower=True, check_finite=False)
-        spread = (weights**2) @ prior - (solved[:, :-1] ** 2).sum(0)
+        spread = (weights**2) @ prior + _INTERCEPT * intercept**2 - (solved[:, :-1] ** 2).sum(0)
         return solved[:, :-1].T @ solved[:, -1], np.sqrt(np.maximum(spread, 0.0))
 
     def _sample(self, rng: np.random.Generator) -> Floats:

@@ -19,6 +19,7 @@ from se_nas.run.config import FIX, SCHEMA, config_text, load_config
 from se_nas.run.effects import LEAST, Effects, read_effects
 from se_nas.run.front import Front
 from se_nas.run.growing import GrowingFront
+from se_nas.run.latency import Latencies, read_latencies
 from se_nas.run.ledger import Ledger
 from se_nas.run.trial import CONFIRM, Trial, is_finite
 from se_nas.run.verdict import Verdict, judge
@@ -45,6 +46,7 @@ class Run:
     - ``start.safetensors``: the trained weights that every trial begins with, if the search has a start.
     - ``weights/``: weights of the front and the references.
     - ``explained/``: what the SE blocks of some trials' networks do.
+    - ``latency.json``: latencies of the front, if it was measured after the search.
     - ``effects.json``: what each choice brings, with the number of ledger lines that this was computed from.
 
     Attributes:
@@ -194,6 +196,11 @@ class Run:
         tables = (self.config.get("space") or {}).get("costs") or {}
         nothing = {"unit": "", "tie": 0.0, "about": ""}
         return {name: {key: table.get(key, value) for key, value in nothing.items()} for name, table in tables.items()}
+
+    @cached_property
+    def latencies(self) -> Latencies | None:
+        """Latencies of the front as they were measured after the search; None if they were not."""
+        return read_latencies(self.path)
 
     @property
     def backbone(self) -> dict[str, Any]:

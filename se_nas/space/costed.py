@@ -6,12 +6,15 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from se_nas.errors import InputError, known
+from se_nas.latency.profile import Profile, read_profile
 from se_nas.se.cost import Cost
+from se_nas.se.spec import SEOptions
 from se_nas.space.architecture import Architecture
-from se_nas.space.budget import METRICS, Budget, parse_budgets
+from se_nas.space.budget import LATENCY, METRICS, Budget, parse_budgets
 from se_nas.space.codes import Codes, Coding
 from se_nas.space.costtable import Costs, CostTable
 from se_nas.space.extra import Choice, first_choice
@@ -39,6 +42,9 @@ class CostedSpace(CarriesOwn):
     plain_cost: Cost
     costs: dict[str, NamedCost]
     budgets: tuple[Budget, ...]
+    options: SEOptions
+    input_size: Any
+    backbone: Any
     _variants: dict[Choice, Any]
 
     if TYPE_CHECKING:
@@ -52,6 +58,10 @@ class CostedSpace(CarriesOwn):
         def variant(self, chosen: Choice) -> Any: ...
 
         def canonical(self, choices: Mapping[str, Any], extra: Mapping[str, Any] | None = None) -> Architecture: ...
+
+        def reference(self, name: str) -> Architecture: ...
+
+        def from_dimensions(self, values: Any, prefix: str | None = None) -> Architecture: ...
 
         def decode(self, codes: Codes) -> Architecture: ...
 
@@ -76,6 +86,20 @@ class CostedSpace(CarriesOwn):
         space = copy.copy(self)
         space._set_costs({**self.costs, name: make_cost(self, name, table)})
         return space
+
+    def with_profile(self, profile: str | Path | Profile, foreign: bool = False) -> Self:
+        """A copy that knows its ``latency``, in seconds, from a profile of a device.
+
+        Args:
+            profile: what `se_nas.profile` returns, its file, or a plain table of architectures and times (``.csv``, ``.jsonl``),
+                see `se_nas.latency.profile`.
+            foreign: take it although it was measured on another machine.
+
+        Raises:
+            InputError: for a profile of another network or machine, or one that is damaged.
+        """
+        own = profile if isinstance(profile, Profile) else read_profile(profile, self)
+        return self.with_cost(LATENCY, own.table(self, foreign))
 
     def _set_costs(self, costs: Mapping[str, NamedCost]) -> None:
         self._forget("_table", "tables", "_sets", "_feasible")

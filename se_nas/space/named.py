@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -35,7 +35,7 @@ CHECKS = 32
 
 FORM = 'give {"plain": 12.5, "adds": {group: {"none": 0, "r4 avg sigmoid standard": 0.3}}}, or a function of an architecture'
 
-_KEYS = ("plain", "adds", "unit", "resolution", "tie", "about", "backbones", "extra")
+_KEYS = ("plain", "adds", "unit", "resolution", "tie", "about", "origin", "backbones", "extra")
 
 
 class Space(Protocol):
@@ -73,6 +73,7 @@ class NamedCost:
         unit: of a value; "" for none. Times are in seconds, ``s``.
         tie: differences up to this are no differences: how far the table may be off. 0: it is exact.
         about: where the table is from, in words; "" if there is nothing to say. Every output shows it.
+        origin: of a measured one: on which machine, and how.
     """
 
     name: str
@@ -81,6 +82,7 @@ class NamedCost:
     unit: str = ""
     tie: float = 0.0
     about: str = ""
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def adds(self) -> Adds:
@@ -113,7 +115,7 @@ class NamedCost:
             for chosen, adds in self.backbones.items()
         ]
         tables_ = tables[0] if len(tables) == 1 and "extra" not in tables[0] else {"backbones": tables}
-        about = {"unit": self.unit, "resolution": self.resolution, "tie": self.tie, "about": self.about}
+        about = {"unit": self.unit, "resolution": self.resolution, "tie": self.tie, "about": self.about, "origin": dict(self.origin)}
         return {**{name: value for name, value in about.items() if value}, **tables_}
 
 
@@ -284,7 +286,8 @@ def _in_steps(name: str, read: Mapping[Choice, _Values], table: Mapping[str, Any
         backbones[chosen] = Adds(up(plain), {group: {s: up(value) for s, value in own.items()} for group, own in adds.items()})
         if plain + sum(min(own.values()) for own in adds.values()) < 0:
             raise InputError("an architecture would cost less than 0", "correct the table", source)
-    return NamedCost(name, resolution, backbones, str(table.get("unit", "")), tie, str(table.get("about", "")))
+    words = (str(table.get("unit", "")), tie, str(table.get("about", "")), table.get("origin", {}))
+    return NamedCost(name, resolution, backbones, *words)
 
 
 def _number(value: object, source: str) -> float:

@@ -92,3 +92,13 @@ def test_given_is_what_is_left_when_some_are_left_out() -> None:
     choice = Choice("a", (None, 4, 8))
     choice.draw({"a": 8})
     assert choice.weights() == [0, 0, 1] and choice.given(slice(1, None)) == [0, 1]
+
+
+def test_values_are_trained_equally_often() -> None:
+    torch.manual_seed(0)
+    choice = Choice("a", (None, 4, 8))
+    drawn = [choice.draw({})["a"] for _ in range(60)]
+    rounds = [tuple(drawn[i : i + 3]) for i in range(0, 60, 3)]
+    assert all(set(each) == {None, 4, 8} for each in rounds) and len(set(rounds)) > 3
+    before = list(choice._deck)
+    assert choice.draw({"a": 8}) == {"a": 8} and choice._deck == before  # what is set from outside is no card

@@ -11,6 +11,7 @@ from se_nas.report.effects import effect_sentences, effects_chart
 from se_nas.report.facts import Facts
 from se_nas.report.html import write_report
 from se_nas.report.table import as_json
+from se_nas.report.untried import untried_sentences
 from se_nas.report.words import flat
 from se_nas.run.effects import Effect, Effects
 
@@ -23,6 +24,28 @@ def effect(
     group: str | None, middle: float, half: float, field: str | None = None, value: Any = None, params: float | None = None
 ) -> Effect:
     return Effect(group, field, value, middle, middle - half, middle + half, 30, 18, params, params)
+
+
+def test_what_is_predicted_stands_beside_what_was_measured(make_run: MakeRun) -> None:
+    run = make_run(make_trials(24))
+    effects = run.effects()
+    assert effects is not None and effects.conclusive and len(effects.predictions) == effects.architectures
+    page, facts = write_report(run).read_text(), Facts.of(run)
+    for entry in facts.rows:
+        middle, low, high = effects.predictions[entry.architecture.id]
+        assert low < middle < high and abs(middle - entry.values["accuracy"]) < 0.05
+        assert f"{100 * middle:.1f} ±{50 * (high - low):.1f} %" in page
+
+
+def test_what_was_not_tried_is_said(make_run: MakeRun) -> None:
+    trials = make_trials(12, ("a", "b"))
+    settings = {"number": 4, "reduction": {4: {"number": 2}, 99: {"number": 2}}}
+    groups = {name: {"settings": settings} for name in ("a", "b")}
+    facts = Facts.of(make_run(trials, backbone={"params": 1, "groups": groups}))
+    assert untried_sentences(facts) == [
+        f"Tried were {len(facts.front.entries)} of 25 architectures (budgets not counted).",
+        "Never tried: r = 99 anywhere.",
+    ]
 
 
 @pytest.fixture

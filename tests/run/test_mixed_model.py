@@ -52,10 +52,11 @@ def test_targets_given_the_deviations(shape) -> None:
     scaled, matrix = covariance(model, features, component, units, model.mode)
     targets = np.random.default_rng(1).standard_normal((3, shape[1]))
     ratio = scaled[0] / features[0]
-    across = (targets * ratio) @ np.diag(np.exp(2 * model.mode)[component]) @ scaled.T
-    means, deviations = model._given(model.mode, targets)
+    intercept = np.array([0.0, 1.0, 1.0])
+    across = (targets * ratio) @ np.diag(np.exp(2 * model.mode)[component]) @ scaled.T + _INTERCEPT * intercept[:, None]
+    means, deviations = model._given(model.mode, targets, intercept)
     assert means == pytest.approx(across @ np.linalg.solve(matrix, (y - y.mean()) / y.std()), abs=1e-5)
-    spread = np.diag((targets * ratio) @ np.diag(np.exp(2 * model.mode)[component]) @ (targets * ratio).T)
+    spread = np.diag((targets * ratio) @ np.diag(np.exp(2 * model.mode)[component]) @ (targets * ratio).T) + _INTERCEPT * intercept**2
     assert deviations**2 == pytest.approx(spread - np.diag(across @ np.linalg.solve(matrix, across.T)), abs=1e-5)
 
 

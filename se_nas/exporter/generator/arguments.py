@@ -22,10 +22,21 @@ CHANNELS = {
     "groups",
 }
 
+IN = {"in_channels", "in_features", "num_features", "num_channels", "normalized_shape", "shape"}
+OUT = {"out_channels", "out_features"}
+"""Arguments of layers that are channels of what they take, and of what they give."""
+
 
 @dataclass
 class Parameter:
-    """An argument of ``__init__``: its name, and its value for each module of the family (or `MISSING`)."""
+    """An argument of ``__init__``: its name, and its value for each module of the family (or `MISSING`).
+
+    Attributes:
+        kind: what it means, see `kind_of_argument`.
+        child: where it is first used.
+        argument: of that child.
+        uses: all arguments that it is given to.
+    """
 
     kind: str
     values: list[Any]
@@ -33,30 +44,44 @@ class Parameter:
     argument: str
     name: str = ""
     default: Any = MISSING
+    uses: set[str] = field(default_factory=set)
 
 
 @dataclass
 class Finder:
-    """Finds the constants in which the modules of a family differ."""
+    """Finds the constants in which the modules of a family differ.
+
+    Attributes:
+        parameters: the arguments found so far.
+        given: the output channels of the last layer so far: a constant, an argument, or a formula of one.
+    """
 
     parameters: list[Parameter] = field(default_factory=list)
+    given: Any = None
 
     def place(self, kind: str, values: list[Any], child: str, argument: str) -> Any:
         """The expression for these values: a constant, an argument, or a formula of an argument."""
+        found = self._place(kind, values, child, argument)
+        if argument in OUT:
+            self.given = found
+        return found
+
+    def _place(self, kind: str, values: list[Any], child: str, argument: str) -> Any:
         known = [value for value in values if value is not MISSING]
         if not known or all(same(value, known[0]) for value in known):
             return known[0] if known else MISSING
         for parameter in self.parameters:
             if parameter.kind == kind and _compatible(parameter.values, values):
                 parameter.values = [b if a is MISSING else a for a, b in zip(parameter.values, values, strict=True)]
+                parameter.uses.add(argument)
                 return parameter
         return self._formula(kind, values) or self.new(kind, values, child, argument)
 
     def new(self, kind: str, values: list[Any], child: str, argument: str) -> Parameter:
-        self.parameters.append(Parameter(kind, values, child, argument))
+        self.parameters.append(Parameter(kind, values, child, argument, uses={argument}))
         return self.parameters[-1]
 
-    def _formula(self, kind: str, values: list[Any]) -> Any:
+    def _formula(self, kind: str, values: list[Any]) -> Derived | None:
         for parameter in self.parameters:
             for text, function in _formulas(kind, parameter.kind):
                 pairs = [(a, b) for a, b in zip(parameter.values, values, strict=True) if b is not MISSING]
@@ -105,8 +130,13 @@ def _compatible(a: Sequence[Any], b: Sequence[Any]) -> bool:
     return bool(pairs) and all(same(x, y) for x, y in pairs)
 
 
-def name_all(parameters: Sequence[Parameter]) -> None:
-    """Names for arguments, as the author of the network would have chosen them."""
+def name_all(parameters: Sequence[Parameter], given: Any = None) -> None:
+    """Names for arguments, as the author of the network would have chosen them.
+
+    Args:
+        parameters: the arguments.
+        given: the output channels of the last layer, see `Finder.given`.
+    """
     channels = [p for p in parameters if p.kind == "channels"]
     taken: set[str] = set()
 
@@ -118,12 +148,14 @@ def name_all(parameters: Sequence[Parameter]) -> None:
             number += 1
         taken.add(parameter.name)
 
-    if len(channels) == 1:
-        give(channels[0], "channels")
-    elif channels:
-        give(channels[0], "in_channels")
-        last = next((p for p in reversed(channels) if p.argument != "groups"), channels[0])
-        if last is not channels[0]:
+    first = next((p for p in channels if p.uses & IN), None)
+    last = next((p for p in channels if p is given), None)
+    if first and (first is last or len(channels) == 1):
+        give(first, "channels")
+    else:
+        if first:
+            give(first, "in_channels")
+        if last:
             give(last, "out_channels")
     for parameter in parameters:
         if not parameter.name:

@@ -63,9 +63,10 @@ def define(family: Family, name: str) -> tuple[Definition, list[New]]:
     first = templates[0]
     base = first.base and _fill(finder, [template.base for template in templates], "")
     children = _children(finder, family)
+    given = finder.given
     tensors = {key: _fill(finder, [template.tensors.get(key, MISSING) for template in templates], key) for key in first.tensors}
     body, in_body = _fill_body(finder, family)
-    name_all(finder.parameters)
+    name_all(finder.parameters, given)
     flags = _Flags(finder, family)
     children = {child: flags.optional(child, _conditional(expression)) for child, expression in children.items()}
     stored = {parameter.name: parameter.name for parameter in in_body}
