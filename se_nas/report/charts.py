@@ -10,9 +10,10 @@ from se_nas.goals.objective import Objective, pareto
 from se_nas.report.columns import label
 from se_nas.report.facts import Facts
 from se_nas.report.svg import Axis, Dot, nice_ticks, scatter, span
-from se_nas.report.words import amount, amount_of, clean, heading, is_share, summary
+from se_nas.report.words import amount, amount_of, heading, is_share, summary
 from se_nas.run.front import Entry
 from se_nas.space.budget import LATENCY
+from se_nas.text import clean
 
 _UNITS = {"params": "parameters", "macs": "MACs"}
 

@@ -6,11 +6,12 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from se_nas.report.facts import Facts
-from se_nas.report.words import amount, amount_of, clean, duration, gain, heading, is_share, percent, summary
+from se_nas.report.words import amount, amount_of, duration, gain, heading, is_share, percent, summary
 from se_nas.run.front import Entry
 from se_nas.run.trial import Trial
 from se_nas.space.architecture import REFERENCES
 from se_nas.space.budget import LATENCY, METRICS
+from se_nas.text import clean
 
 REASONS = 10
 """Most reasons for failures that are told."""

@@ -18,11 +18,12 @@ from se_nas.report.reliability import ledger_sentences, supernet_sentences
 from se_nas.report.sentences import commands, failures, findings, noise, progress
 from se_nas.report.untried import untried_sentences
 from se_nas.report.verdict import verdict_sentences
-from se_nas.report.words import flat, wrapped
+from se_nas.report.words import wrapped
 from se_nas.run.asked import read_asked
 from se_nas.run.front import Entry
 from se_nas.run.run import Run
 from se_nas.space.architecture import REFERENCES
+from se_nas.text import flat
 
 GAP = 2
 """Blanks between columns."""
