@@ -2,15 +2,17 @@
 
 The 5,138 networks of Accel-NASBench's MnasNet space (see `search/mnasnet.py`; the CSV file is not in the repository): SE on or off
 in seven blocks, beside expansion, kernel and layers of each. The truth is least squares on all networks, one effect for each
-value of the 28 dimensions. Networks are drawn at random, and go through the same function as a run's trials: SE at a block is
-a group, everything else an extra dimension.
+value of the 28 dimensions. Networks are drawn by a strategy, which can propose those of the table alone and is told their accuracy,
+and go through the same function as a run's trials: SE at a block is a group, everything else an extra dimension.
 
     python benchmarks/effects.py mnasnet_se_imagenet.csv
+    python benchmarks/effects.py mnasnet_se_imagenet.csv --strategy random effects nsga2 tpe known-cost --seeds 5 --sizes 50 100 200
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import warnings
 from pathlib import Path
@@ -27,6 +29,8 @@ from se_nas.run.estimate import estimate
 from se_nas.run.trial import Trial
 from se_nas.se.spec import SESpec
 from se_nas.space.architecture import Architecture
+from se_nas.space.categorical import CategoricalSpace
+from se_nas.strategies import STRATEGIES, create_strategy
 
 BLOCKS = [f"block{block}" for block in range(7)]
 OTHERS = {name: values for name, values in DIMS.items() if not name.endswith("_se")}
@@ -62,6 +66,22 @@ def least_squares(codes: Ints, values: Floats) -> tuple[Floats, Floats, float]:
     return found[where], errors[where], 1 - float(residuals.var() / values.var())
 
 
+def drawn(table: Table, name: str, seed: int, number: int) -> Ints:
+    """Places in the table of the first networks that a strategy tries, for accuracy and few MACs."""
+    if name == "random":
+        return np.random.default_rng(seed).choice(len(table.codes), number, replace=False)
+    space = CategoricalSpace(DIMS, {"macs_m": table.additive("macs_m")})
+    space.rows = np.unique(table.codes, axis=0)  # type: ignore[attr-defined]
+    objectives = [METRIC, Objective("macs_m", "min", known=True)]
+    strategy, places = create_strategy(name, space, objectives, seed), {tuple(row): place for place, row in enumerate(table.codes.tolist())}
+    found: list[int] = []
+    while len(found) < number:
+        (asked,) = strategy.ask(1)
+        found.append(places[tuple(space.encode(asked).tolist())])
+        strategy.tell(asked, {"top1": float(table.columns["val_top1"][found[-1]])})
+    return np.array(found)
+
+
 def sites(effects: Effects) -> tuple[Floats, Floats, Floats]:
     """Estimates and ends of the intervals, by block."""
     by_block = [effect for effect in effects.sites if effect.group is not None]
@@ -74,6 +94,7 @@ def main() -> None:
     parser.add_argument("table", help="CSV file of Accel-NASBench's MnasNet space")
     parser.add_argument("--seeds", type=int, default=20, help="draws of each size (default: 20)")
     parser.add_argument("--sizes", type=int, nargs="+", default=[50, 100, 200, 500], help="networks a draw (default: 50 100 200 500)")
+    parser.add_argument("--strategy", nargs="+", default=["random"], choices=STRATEGIES, help="who draws them (default: random)")
     args = parser.parse_args()
     warnings.filterwarnings("error")
     table = Table.read(args.table)
@@ -83,13 +104,16 @@ def main() -> None:
     print(f"| {' | '.join(BLOCKS)} |\n|{'---|' * 7}")
     print(f"| {' | '.join(f'{value:+.2f} ± {1.96 * error:.2f}' for value, error in zip(truth, errors, strict=True))} |\n")
     config = {"space": {"reduction": [4], "extra": {name: list(options) for name, options in OTHERS.items()}}}
-    print("| networks | error (RMS) | half interval | intervals that hold it | sign right | found | found, sign wrong | R2 left out |")
-    print("|---|---|---|---|---|---|---|---|")
-    for size in args.sizes:
+    print("| drawn by | networks | error (RMS) | half interval | intervals that hold it | sign right | found | found wrong | R2 left out |")
+    print("|---" * 9 + "|")
+    longest: dict[tuple[str, int], Ints] = {}
+    for name, size in itertools.product(args.strategy, args.sizes):
         rows = []
         for seed in range(args.seeds):
-            drawn = np.random.default_rng(seed).choice(len(codes), size, replace=False)
-            effects = estimate(make_trials(codes[drawn], values[drawn]), METRIC, config, size)
+            if name != "random" and (name, seed) not in longest:  # its first networks do not depend on how many follow
+                longest[name, seed] = drawn(table, name, seed, max(args.sizes))
+            places = drawn(table, name, seed, size) if name == "random" else longest[name, seed][:size]
+            effects = estimate(make_trials(codes[places], values[places]), METRIC, config, size)
             estimates, low, high = sites(effects)
             found = (low > 0) | (high < 0)
             right = np.sign(estimates) == np.sign(truth)
@@ -106,7 +130,7 @@ def main() -> None:
                 ]
             )
         error, width, *shares, held_out = np.array(rows, float).mean(0)
-        cells = [f"{size}", f"{error**0.5:.2f}", f"{width:.2f}", *(f"{100 * share:.0f} %" for share in shares), f"{held_out:.2f}"]
+        cells = [name, f"{size}", f"{error**0.5:.2f}", f"{width:.2f}", *(f"{100 * share:.0f} %" for share in shares), f"{held_out:.2f}"]
         print(f"| {' | '.join(cells)} |", flush=True)
 
 

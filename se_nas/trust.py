@@ -17,7 +17,7 @@ from se_nas.run.finalists import begin_confirmation
 from se_nas.run.observer import Observer
 from se_nas.run.run import START, Run
 from se_nas.run.settings import SearchSettings, changeable, resolve_settings
-from se_nas.run.start import with_identity
+from se_nas.run.start import CONFIRMATION, as_started, begin, check_start, with_identity
 from se_nas.space.space import SearchSpace
 
 
@@ -29,6 +29,8 @@ def confirm(
     epochs: int | None = None,
     paying: bool | None = None,
     race: bool | None = None,
+    start: str | None = None,
+    normalise: str | None = None,
     space: SearchSpace | None = None,
     evaluator: Evaluator | None = None,
     observer: Observer | None = None,
@@ -46,6 +48,8 @@ def confirm(
         epochs: of each training (those of the search).
         paying: also confirm the best without SE at sites where it is not known to pay.
         race: who is told to be worse than the leader is not trained again; ``seeds`` (10) are the most that are trained.
+        start: with what they begin, if not as the search's trials did: ``scratch``, ``trained``, a file, or ``train``.
+        normalise: how images are for that start, as in `search`.
         space: as in `resume`.
         evaluator: as in `resume`.
         observer: hears what happens.
@@ -57,23 +61,37 @@ def confirm(
     run = Run.open(path)
     for name in changes:
         known(name, changeable(), "argument")
-    asked = {"top": top, "seeds": seeds, "epochs": epochs, "paying": paying, "race": race}
+    asked = {"top": top, "seeds": seeds, "epochs": epochs, "paying": paying, "race": race, "start": start, "normalise": normalise}
     section = {**run.config["search"], "strategy": "random", "scheduler": "none", "warm_start": "", "prior": "", "front_seeds": 1}
+    begun = run.config.get("confirm") or {}
+    other = begun.get("start", "") if start is None else start
+    if normalise and not other:
+        raise InputError("the start is the search's, and so is its normalisation", "leave it out, or give a start", "normalise")
+    kept = run.path / f"{CONFIRMATION}.safetensors"
+    if other:
+        images = normalise or begun.get("normalise") or "auto"
+        section |= {"start": str(kept) if kept.exists() else other, "start_epochs": 0, "normalise": images}
     settings = resolve_settings(section, f"{run.path / 'run.yaml'}, search", changes)
-    space = with_identity(space or run.space, settings)
-    run.use(space)
+    searched = space or run.space
+    space = as_started(searched, settings.start) if other else with_identity(searched, settings)
+    run.use(searched if other else space)
     if run.config.get("evaluator") == "own" and evaluator is None:
         raise InputError("this run had an evaluator of its own", "go on from Python: se_nas.confirm(path, evaluator=...)", str(path))
     if run.config.get("evaluator") == "paper" or settings.table:
         raise InputError(f"evaluator {settings.evaluator} trains nothing: there is nothing to confirm", "search with training", "confirm")
-    evaluator = evaluator or make_evaluator(space, settings, run)
+    if other and settings.nni_service != "none":
+        raise InputError("the service's trials begin as the search's did", "leave the service out", "nni_service")
+    evaluator = evaluator or make_evaluator(space, settings, None if other else run)
+    origin = check_start(evaluator, settings) if other and not kept.exists() else None
     with run.lock():
         run.config = Run.open(path).config  # as it is now
         run.config["confirm"] = confirmation = begin_confirmation(run, space, asked)
+        observer = observer or Observer()
+        if other:
+            begin(run, evaluator, settings, origin, scoring_device(settings.to_dict()), observer, CONFIRMATION)
         engine = create_engine(evaluator, replace(settings, epochs=confirmation["epochs"]))
         plan = Confirmation(space, confirmation, run.confirmed, run.front, _scorer(evaluator, settings))
         run.save_config()
-        observer = observer or Observer()
         observer.confirmation_started(run)
         engine(run, plan, observer)
         observer.confirmation_finished(run)

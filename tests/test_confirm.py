@@ -92,6 +92,32 @@ def test_real_trainings_are_scored_on_the_test_split_here_alone(finished_run: Ru
     assert main(["report", str(path)]) == 0 and "<h2>Verdict</h2>" in (path / "report.html").read_text()
 
 
+def test_another_start_than_the_searchs(finished_run: Run, tmp_path: Path, capsys) -> None:
+    """A search from scratch is confirmed from trained weights: the blocks begin as the identity, and the start stays with the run."""
+    path = shutil.copytree(finished_run.path, tmp_path / "run")
+    start = tmp_path / "plain.safetensors"
+    shutil.copyfile(finished_run.weights_path(0), start)  # those of trial 0: the plain network
+    assert main(["confirm", str(path), "--top", "1", "--seeds", "2", "--start", str(start), "--normalise", "data"]) == 0
+    assert f"begun with {start.name}" in " ".join(capsys.readouterr().out.split())
+    run = Run.open(path)
+    assert (
+        run.config["search"]["start"] == "scratch"
+        and run.config["confirm_start"]["digest"]
+        and (path / "confirm_start.safetensors").exists()
+    )
+    plain = [t.metrics["accuracy"] for t in run.confirmed if not any(spec for _, spec in t.architecture)]
+    assert min(plain) > finished_run.trials[0].metrics["accuracy"]  # it trained on
+    assert main(["export", str(path), "--trial", str(run.confirmed[-1].number), "-o", str(tmp_path / "net"), "--no-proof"]) == 0
+    assert any("strength" in line for line in (tmp_path / "net/model.py").read_text().splitlines())
+    start.unlink()
+    again = se_nas.confirm(path, seeds=3)  # begins where it began, though the file is gone
+    assert len(again.confirmed) == 9
+    with pytest.raises(se_nas.InputError, match=r"begun with start .*: the test split has been looked at"):
+        se_nas.confirm(path, start="scratch")
+    with pytest.raises(se_nas.InputError, match="resnet8 brings no trained weights"):
+        se_nas.confirm(shutil.copytree(finished_run.path, tmp_path / "other"), start="trained")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

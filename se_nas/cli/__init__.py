@@ -11,7 +11,16 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from se_nas.cli.latency import add_profile, add_profile_flags, profile_command
-from se_nas.cli.looking import check_command, cost_command, explain_command, export_command, report_command, show_command, sites_command
+from se_nas.cli.looking import (
+    check_command,
+    cost_command,
+    explain_command,
+    export_command,
+    plan_command,
+    report_command,
+    show_command,
+    sites_command,
+)
 from se_nas.cli.outside import add_ask_flags, add_tell_flags, ask_command, tell_command
 from se_nas.cli.searching import confirm_command, new_command, reliability_command, resume_command, search_command
 from se_nas.cli.signals import interruptible
@@ -95,6 +104,13 @@ def _parser() -> argparse.ArgumentParser:
     text = "measure how long networks of a space take on a device, for --profile of other commands; or whether a profile still holds"
     add_profile_flags(command("profile", profile_command, text, "SPACE", space, "-o FILE "))
 
+    text = "say how many trials tell what SE brings at each site, before any is run"
+    sub = command("plan", plan_command, text, "SPACE", space)
+    sub.add_argument("--width", type=float, metavar="W", help="half of a 95 %% interval that would do, in the unit of --noise")
+    sub.add_argument("--noise", type=float, metavar="N", help="standard deviation of a trial, as se-nas reliability measures it")
+    sub.add_argument("--budget", action="append", metavar="LIMIT", default=[], help="as of se-nas search; may be given again")
+    add_profile(sub)
+
     sub = command("search", search_command, "search a space and show the front; flags override the file's search section", "SPACE", space)
     groups = _add_search_flags(sub)
     groups["output"].add_argument("--quiet", action="store_true", help="show nothing but errors")
@@ -127,6 +143,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--seeds", type=int, metavar="N", help="fresh seeds of each, at least 2 (default: 5; of a race, at most: 10)")
     sub.add_argument("--epochs", type=int, metavar="N", help="of each training (default: as in the search)")
     sub.add_argument("--paying", action="store_true", default=None, help="also the best without SE at sites where it is not known to pay")
+    sub.add_argument("--start", metavar="START", help="scratch, trained, PATH.safetensors or train (default: as in the search)")
+    sub.add_argument("--normalise", metavar="HOW", help="of another start: how its images are normalised, as of se-nas search")
     sub.add_argument("--race", action="store_true", default=None, help="stop training whoever is told to be worse than the leader")
     sub.add_argument("--quiet", action="store_true", help="show nothing but errors")
     rows = (row for name, row in settings_of(SearchSettings).items() if name in changeable() and name != "trials")

@@ -1,4 +1,4 @@
-"""The commands that only look, and write what was found: check, sites, cost, show, export, report."""
+"""The commands that only look, and write what was found: check, sites, cost, plan, show, explain, export, report."""
 
 from __future__ import annotations
 
@@ -62,6 +62,30 @@ def cost_command(args: argparse.Namespace) -> None:
         print(json.dumps({name: cost._asdict() for name, cost in cost_rows(space).items()}, indent=1))
     else:
         show_costs(space)
+
+
+def plan_command(args: argparse.Namespace) -> None:
+    """Say how many trials tell how much of what SE brings at each site."""
+    from rich.console import Console
+
+    from se_nas.report.outlook import outlook_columns, outlook_sentence
+    from se_nas.report.text_table import text_table
+    from se_nas.report.words import wrapped
+    from se_nas.space.budget import split_budget
+    from se_nas.space.spacefile import load_space
+    from se_nas.strategies.foresight import foresee
+
+    for name in ("noise", "width"):
+        if (value := getattr(args, name)) is not None and not 0 < value < float("inf"):
+            raise InputError(f"{value:g} is not a width", "give a number above 0", f"--{name}")
+    space = make_space(load_space(args.space)[0], args).with_budgets(dict(map(split_budget, args.budget)))
+    found = foresee(space, args.noise or 1.0)
+    console = Console()
+    print(f"half of the 95 % interval of what SE brings at a typical one of {found.sites} sites,")
+    print("in the unit of --noise:" if args.noise else "in standard deviations of a trial (say --noise):")
+    console.print("", text_table(outlook_columns(found), console.width), "", sep="\n")
+    if args.width:
+        print("\n".join(wrapped(outlook_sentence(found, args.width), console.width)))
 
 
 def show_front(path: Path) -> None:

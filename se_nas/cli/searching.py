@@ -95,7 +95,8 @@ def confirm_command(args: argparse.Namespace) -> None:
         from se_nas.trust import confirm
 
         where = {name: getattr(args, name) for name in changeable() if name != "trials"}
-        confirm(args.run, top=args.top, seeds=args.seeds, epochs=args.epochs, paying=args.paying, race=args.race, observer=view, **where)
+        asked = {name: getattr(args, name) for name in ("top", "seeds", "epochs", "paying", "race", "start", "normalise")}
+        confirm(args.run, observer=view, **asked, **where)
 
     _watch(Path(args.run), args.quiet, go, "confirm")
 

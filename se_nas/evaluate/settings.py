@@ -14,8 +14,8 @@ TRAINING = "training"
 FREEZES = ("none", "statistics", "backbone")
 
 SCRATCH = {"se": 1.0, "head": 1.0, "backbone": 1.0}
-STARTED = {"se": 0.1, "head": 0.01, "backbone": 0.01}
-"""Learning rates of a network's parts as multiples of ``lr``, from fresh and from trained weights (benchmarks/reliability.py)."""
+STARTED = {"se": 1.0, "head": 0.01, "backbone": 0.01}
+"""Learning rates of a network's parts as multiples of ``lr``, from fresh and from trained weights (docs/evidence.md, "Rates")."""
 
 
 def one_cycle(progress: float) -> float:
@@ -49,7 +49,7 @@ class TrainSettings:
 
     batch_size: int = setting(64, "images of a step", TRAINING, least=1)
     lr: float = setting(0.2, "highest learning rate", TRAINING, above=0, example="0.1")
-    lr_se: float | None = setting(None, "of inserted SE blocks, as a multiple of lr", TRAINING, least=0, otherwise="1; from a start 0.1")
+    lr_se: float | None = setting(None, "of inserted SE blocks, as a multiple of lr", TRAINING, least=0, otherwise="1")
     lr_head: float | None = setting(None, "of the last layer, as a multiple of lr", TRAINING, least=0, otherwise="1; from a start 0.01")
     lr_backbone: float | None = setting(None, "of all else, as a multiple of lr", TRAINING, least=0, otherwise="1; from a start 0.01")
     freeze: str | None = setting(

@@ -13,7 +13,8 @@ from se_nas.run.evaluator import make_evaluator
 from se_nas.run.explained import keep_explanation
 from se_nas.run.run import Run
 from se_nas.run.settings import resolve_settings
-from se_nas.run.trial import Trial
+from se_nas.run.start import as_confirmed
+from se_nas.run.trial import CONFIRM, Trial
 
 BATCH = 128
 
@@ -29,12 +30,13 @@ def explain_trial(run: Run, trial: Trial, images: int = IMAGES) -> Explanation:
     if not any(spec for _, spec in trial.architecture):
         raise InputError(f"trial {trial.number} has no SE block", "take one that has", "--trial")
     weights = weights_of(run, trial)
+    space = as_confirmed(run, run.space) if trial.role == CONFIRM else run.space
     settings = resolve_settings(run.config["search"], f"{run.path / 'run.yaml'}, search", {})
-    evaluator = make_evaluator(run.space, settings, run) if run.config.get("evaluator") == "training" else None
+    evaluator = make_evaluator(space, settings, run) if run.config.get("evaluator") == "training" else None
     if not isinstance(evaluator, TrainingEvaluator):
         fix = "give the network and batches of it in Python: se_nas.explain(network, batches)"
         raise InputError("the run's evaluator is not se-nas's own training, so its images are not known", fix, str(run.path))
-    network = run.space.build(trial.architecture)
+    network = space.build(trial.architecture)
     network.load_state_dict(weights)
     data = evaluator.data
     batches = eval_batches(data, data.val, BATCH, find_device("cpu"))

@@ -13,6 +13,7 @@ from se_nas.exporter.contract import ExportOptions
 from se_nas.exporter.write import check_free, staged
 from se_nas.run.explained import read_explanations
 from se_nas.run.run import Run
+from se_nas.run.start import as_confirmed
 from se_nas.run.trial import CONFIRM, Trial
 from se_nas.space.space import SearchSpace
 from se_nas.text import printable, shown
@@ -24,6 +25,7 @@ def export_one(run: Run, space: SearchSpace, trial: Trial, target: Path, untrain
     Raises:
         InputError: if its weights were not kept and are not left out.
     """
+    space = as_confirmed(run, space) if trial.role == CONFIRM else space
     weights = None if untrained else weights_of(run, trial)
     explanation = read_explanations(run).get(trial.number) if weights else None
     return export(space, trial.architecture, target, weights, _about(run, trial), options, explanation)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 from se_nas.goals.objective import Objective
@@ -45,8 +46,10 @@ def verdict_sentences(facts: Facts, verdict: Verdict | None, around: str = "±")
     most = "at most " if verdict.race else ""
     state = "" if verdict.complete else f"; unfinished, {most}{verdict.planned} seeds are planned"
     correction = "for the number of looks and of finalists" if verdict.race else "Dunnett's correction for the number of finalists"
+    start = (facts.run.config.get("confirm") or {}).get("start")
+    begun = f", begun with {clean(PurePath(str(start)).name)}" if start else ""
     how = (
-        f"Confirmed on {split}: {len(verdict.seeds)} fresh seeds of {verdict.epochs} epochs, differences within a seed, "
+        f"Confirmed on {split}: {len(verdict.seeds)} fresh seeds of {verdict.epochs} epochs{begun}, differences within a seed, "
         f"95 % intervals that hold together ({correction}){state}."
     )
     failed = [f"Failed in the confirmation: {', '.join(map(clean, verdict.failed))}."] if verdict.failed else []

@@ -39,6 +39,7 @@ PARTS: dict[str, tuple[type, ...]] = {
     "space_file": (str, type(None)),
     "ended": (str, type(None)),
     "confirm": (dict, type(None)),
+    "confirm_start": (dict, type(None)),
 }
 """Key -> types of its value. ``search`` and ``budgets`` must be there."""
 

@@ -92,7 +92,8 @@ class SearchSettings:
     weight: float = setting(WEIGHT, "of weighted: the exponent", GOALS, below=0, example="-0.07")
     strategy: str = setting(
         "known-cost",
-        "known-cost, random, grid, nsga2, evolution, local-search, tpe, or exact (evaluator paper); engine nni has more",
+        "known-cost, random, grid, nsga2, evolution, local-search, tpe, effects (tells most of what each choice brings), or exact"
+        " (evaluator paper); engine nni has more",
         STRATEGY,
     )
     trials: int = setting(30, "trials to have at the end, both references among them", STRATEGY, least=1, resume=True)

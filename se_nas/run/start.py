@@ -20,6 +20,9 @@ from se_nas.space.space import SearchSpace
 if TYPE_CHECKING:
     from torch import Tensor
 
+SEARCH, CONFIRMATION = START.removesuffix(".safetensors"), "confirm_start"
+"""Names of a run's starts, in ``run.yaml`` and of their files."""
+
 NOTES = 10
 """Times that the user is told how far the training of the plain backbone is."""
 
@@ -38,9 +41,30 @@ def with_identity(space: SearchSpace, settings: SearchSettings) -> SearchSpace:
     if space.extra:
         fix = "give each one value in backbone_args, or take start: scratch"
         raise InputError(f"{', '.join(space.extra)} makes several backbones, and a start has the weights of one", fix, "extra")
-    if space.init == "identity":
-        return space
-    arguments = {**space.to_dict(), "backbone": space.backbone, "backbone_args": space.backbone_args, "init": "identity"}
+    return space if space.init == "identity" else _with_init(space, "identity")
+
+
+def as_confirmed(run: Run, space: SearchSpace) -> SearchSpace:
+    """The space as a run's confirmation takes it: its SE blocks begin as its own start wants them, if it has one."""
+    start = (run.config.get("confirm") or {}).get("start")
+    return space if not start else as_started(space, start)
+
+
+def as_started(space: SearchSpace, start: str) -> SearchSpace:
+    """The space with SE blocks as that start wants them: at random from fresh weights, the identity from others.
+
+    Raises:
+        InputError: if the space has more than one backbone, and a start the weights of one.
+    """
+    if start != "scratch" and space.extra:
+        fix = "confirm from scratch"
+        raise InputError(f"{', '.join(space.extra)} makes several backbones, and a start has the weights of one", fix, "extra")
+    init = "default" if start == "scratch" else "identity"
+    return space if space.options.init == init else _with_init(space, init)
+
+
+def _with_init(space: SearchSpace, init: str) -> SearchSpace:
+    arguments = {**space.to_dict(), "backbone": space.backbone, "backbone_args": space.backbone_args, "init": init}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # said when the space was made
         return SearchSpace(**{**arguments, "example_inputs": space.example_inputs})
@@ -64,8 +88,18 @@ def check_start(evaluator: Evaluator, settings: SearchSettings) -> Origin | None
     return origin
 
 
-def begin(run: Run, evaluator: Evaluator, settings: SearchSettings, origin: Origin | None, device: str, observer: Observer) -> None:
+def begin(
+    run: Run,
+    evaluator: Evaluator,
+    settings: SearchSettings,
+    origin: Origin | None,
+    device: str,
+    observer: Observer,
+    kind: str = SEARCH,
+) -> None:
     """Give the evaluator the run's start: read from the run's directory, or made and kept there.
+
+    ``kind`` is `SEARCH`, or `CONFIRMATION` for that of a confirmation which begins elsewhere.
 
     Raises:
         InputError: if what lies there is not what ``run.yaml`` says.
@@ -73,8 +107,8 @@ def begin(run: Run, evaluator: Evaluator, settings: SearchSettings, origin: Orig
     if settings.start == "scratch":
         return
     assert isinstance(evaluator, TrainingEvaluator)
-    if (run.path / START).exists() and "start" in run.config:
-        evaluator.start = read_start(run)
+    if (run.path / f"{kind}.safetensors").exists() and kind in run.config:
+        evaluator.start = read_start(run, kind)
         return
     about: dict[str, Any]
     if settings.warm_start:  # its trials began there, and so must these
@@ -89,20 +123,20 @@ def begin(run: Run, evaluator: Evaluator, settings: SearchSettings, origin: Orig
             " SE blocks from the identity (init: identity)"
         )
     # with the normalisation, so that another search can start from this file
-    save_weights(run.path / START, evaluator.start, {"mean": evaluator.data.mean, "std": evaluator.data.std})
-    run.config["start"] = about
+    save_weights(run.path / f"{kind}.safetensors", evaluator.start, {"mean": evaluator.data.mean, "std": evaluator.data.std})
+    run.config[kind] = about
     run.save_config()
 
 
-def read_start(run: Run) -> Mapping[str, Tensor]:
+def read_start(run: Run, kind: str = SEARCH) -> Mapping[str, Tensor]:
     """The weights that a run's trials begin with.
 
     Raises:
         InputError: if they are not there, or not those that ``run.yaml`` names.
     """
-    path = run.path / START
+    path = run.path / f"{kind}.safetensors"
     weights, _ = read_weights(str(path))
-    if digest(weights) != run.config["start"]["digest"]:
+    if digest(weights) != run.config[kind]["digest"]:
         raise InputError("is not the start that run.yaml names", "restore the file", str(path))
     return weights
 

@@ -42,6 +42,7 @@ STRATEGIES = {
     "local-search": "se_nas.strategies.local_search:LocalSearchStrategy",
     "tpe": "se_nas.strategies.tpe:TPEStrategy",
     "known-cost": "se_nas.strategies.known_cost.strategy:KnownCostStrategy",
+    "effects": "se_nas.strategies.effects:EffectsStrategy",
 }
 """Name -> ``module:class``. The class is called with (space, objectives, seed) and the strategy's options."""
 

@@ -10,7 +10,7 @@ from se_nas.goals.objective import Objective, Reward
 from se_nas.space.categorical import CategoricalSpace
 from se_nas.strategies.domain.base import Domain
 from se_nas.strategies.domain.categorical import CategoricalDomain
-from se_nas.strategies.domain.listed import ListedDomain
+from se_nas.strategies.domain.listed import ListedCategorical, ListedDomain
 from se_nas.strategies.domain.search_space import SearchSpaceDomain
 
 
@@ -27,12 +27,10 @@ def make_domain(space: Any, objectives: Sequence[Objective]) -> Domain:
             is within the budgets.
     """
     if hasattr(space, "groups") and hasattr(space, "plain_cost"):
-        from se_nas.space.listed import ListedSpace  # needs torch, which a space of this kind has loaded already
-
-        domain: Domain = (ListedDomain if isinstance(space, ListedSpace) else SearchSpaceDomain)(space, objectives)
+        domain: Domain = (ListedDomain if hasattr(space, "rows") else SearchSpaceDomain)(space, objectives)
     elif hasattr(space, "dims"):
         own = space if isinstance(space, CategoricalSpace) else CategoricalSpace(space.dims, getattr(space, "costs", None))
-        domain = CategoricalDomain(own, objectives)
+        domain = (ListedCategorical if hasattr(own, "rows") else CategoricalDomain)(own, objectives)
     else:
         raise InputError(f"{type(space).__name__} is not a space", "take a SearchSpace, or CategoricalSpace(dims, costs=...)", "space")
     parts = [part for objective in objectives if isinstance(objective, Reward) for part in objective.parts]
