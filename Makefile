@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := runs/cued
 
-.PHONY: search test slow check clean
+.PHONY: search test slow check oldest newest clean
 
 search: .venv/installed
 	@if [ -f $(RUN)/run.yaml ]; then $(BIN)/se-nas resume $(RUN); \
@@ -20,8 +20,12 @@ check: .venv/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The ends of the supported range, before a release: see .ci/ends.
+oldest newest:
+	.ci/ends $@
+
 clean:
-	rm -rf .venv
+	rm -rf .venv .venv-oldest .venv-newest
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

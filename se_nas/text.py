@@ -53,8 +53,8 @@ def markdown(value: object) -> str:
 
 
 def docstring(text: str) -> str:
-    """Text as it may stand in a docstring: nothing in it ends the string or escapes a character."""
-    return text.replace("\\", "\\\\").replace('"', "'")
+    """Text as it may stand in a docstring: nothing in it ends the string or escapes a character, and its lines are `clean`."""
+    return "\n".join(map(clean, text.split("\n"))).replace("\\", "\\\\").replace('"', "'")
 
 
 class _Repr(reprlib.Repr):

@@ -87,7 +87,7 @@ def scoring(space: CategoricalSpace, candidates: int) -> None:
         strategy.ask(1)
         codes = strategy.domain.sample(rng, candidates)
         start = time.process_time()
-        found = strategy.best(codes, 400)
+        found, _ = strategy.best(codes, 400)
         seconds = time.process_time() - start
         rows, columns = np.ones((1024, 43), np.float32), np.ones((43, trials), np.float32)
         start = time.process_time()
@@ -96,7 +96,7 @@ def scoring(space: CategoricalSpace, candidates: int) -> None:
         floor = time.process_time() - start
         some = codes[:: max(1, candidates // 20_000)]
         exact = some[np.argsort(-strategy.score(some), kind="stable")[:400]]
-        same = np.mean((strategy.best(some, 400) == exact).all(1))
+        same = np.mean((strategy.best(some, 400)[0] == exact).all(1))
         text = f"{seconds / floor:.0f} times one product of features in single precision"
         print(f"  after {trials} trials: {seconds:.2f} s for {len(found)}, {text}; of {len(some):,} scored one by one, {same:.0%} the same")
 

@@ -33,8 +33,15 @@ class Trees:
 
     def learn(self, rows: Floats, values: Floats, noise: float | None = None) -> None: ...
 
-    def condition(self, rows: Floats, values: Floats) -> None:
+    def condition(self, rows: Floats, values: Floats, first: int | None = None) -> None:
+        self._rows = rows
         self._trees = ExtraTreesRegressor(60, max_features=0.5, random_state=0).fit(rows[:, :-1], values)
+
+    def believe(self, rows: Floats, values: Floats) -> None:
+        self.condition(np.concatenate([self._rows, rows]), values)
+
+    def means(self, rows: Floats) -> Floats:
+        return self.predict(rows)[0]
 
     def predict(self, rows: Floats) -> tuple[Floats, Floats]:
         each = np.stack([tree.predict(rows[:, :-1]) for tree in self._trees.estimators_])
@@ -72,9 +79,10 @@ class Variant(KnownCostStrategy):
             scores.append(expected_improvement(means, deviations, self._front))
         return np.concatenate(scores)
 
-    def best(self, codes: Ints, n: int) -> Ints:
-        found: Ints = codes[np.argsort(-self.score(codes), kind="stable")[:n]]
-        return found
+    def best(self, codes: Ints, n: int) -> tuple[Ints, Floats]:
+        scores = self.score(codes)
+        first = np.argsort(-scores, kind="stable")[:n]
+        return codes[first], scores[first]
 
 
 def main() -> None:

@@ -46,9 +46,9 @@ def profile_command(args: argparse.Namespace) -> None:
 
     from se_nas.profiling.profile import check_profile, profile
     from se_nas.report.latency import check_sentences, profile_sentences
-    from se_nas.report.words import flat
     from se_nas.space.space import SearchSpace
     from se_nas.space.spacefile import load_space
+    from se_nas.text import flat
 
     arguments, _ = load_space(args.space)
     space = SearchSpace.from_dict({name: value for name, value in arguments.items() if name != "budgets"}, args.space)

@@ -11,6 +11,7 @@ from pathlib import Path
 from se_nas.cli.latency import make_space
 from se_nas.errors import InputError
 from se_nas.run.settings import resolve_settings
+from se_nas.text import flat
 
 
 def check_command(args: argparse.Namespace) -> None:
@@ -133,7 +134,7 @@ def export_command(args: argparse.Namespace) -> None:
 
         made = export_trial(run, args.trial or "best", args.output, args.untrained, **options)
     for one in made:
-        print(*one.files, *one.notes, sep="\n")
+        print(*map(flat, (*one.files, *one.notes)), sep="\n")
         if one.proof:
             print(f"proven in {one.proof.seconds:.0f} s: run apart, it is the searched network")
 
@@ -160,7 +161,7 @@ def explain_command(args: argparse.Namespace) -> None:
     console.print("", text_table(explanation_columns(found), console.width), "", sep="\n")
     for text in explanation_sentences(found):
         print("\n".join(wrapped(text, console.width)))
-    print(f"\nimportance of each channel: {explanation_path(run, trial.number)}")
+    print(f"\nimportance of each channel: {flat(explanation_path(run, trial.number))}")
 
 
 def report_command(args: argparse.Namespace) -> None:

@@ -29,12 +29,16 @@ class Recorder:
 
     def __init__(self, run: Run, plan: Plan, observer: Observer) -> None:
         self._run, self._plan, self.observer = run, plan, observer
-        self._trials = run.trials
-        self._confirmed = {trial.number for trial in run.confirmed}
+        ledger = run.ledger.read()
+        trials, confirmed = ([trial for trial in ledger if (trial.role == CONFIRM) is asked] for asked in (False, True))
+        self._recorded, self._growing = len(trials), run.growing_front(trials)
         self.path = run.path
         self._policy = run.config["search"].get("keep_weights", "front")
         self.keep = plan.keep or self._policy
-        self._keep_weights(run.front_of(self._trials))
+        self._kept = self._worth_keeping(self._growing.front)
+        kept = self._kept if self._policy == "front" else {trial.number for trial in trials}
+        with refused(self.path, "written"):  # a killed search may have left weights that it was about to record, or to remove
+            run.keep_weights(kept | {trial.number for trial in confirmed})
 
     def started(self, job: Job) -> None:
         """Tell the observer that a job has begun."""
@@ -54,25 +58,24 @@ class Recorder:
         except OSError as error:
             fix = f"make room, then go on: se-nas resume {shlex.quote(str(self.path))}"
             raise InputError(f"trial {trial.number} cannot be written: {error.strerror or error}", fix, str(self._run.path)) from None
-        if trial.role == CONFIRM:
-            self._confirmed.add(trial.number)
-        else:
-            self._trials.append(trial)
+        if trial.role != CONFIRM:
+            self._recorded += 1
+            self._growing.add(trial)
         self._plan.finished(trial)
-        front = self._run.front_of(self._trials)
-        self._keep_weights(front)
+        front = self._growing.front
+        if self._policy == "front" and trial.role != CONFIRM:
+            kept = self._worth_keeping(front)
+            with refused(self.path, "written"):
+                self._run.drop_weights((self._kept | {trial.number}) - kept)
+            self._kept = kept
         self.observer.trial_finished(trial, front)
 
-    def _keep_weights(self, front: Front) -> None:
-        """Remove the weights of trials that need not be kept, and at the start those that a killed search was about to record."""
-        if self._policy == "front":
-            kept = {trial.number for entry in (*front.front, *front.references.values()) for trial in entry.trials}
-        else:
-            kept = {trial.number for trial in self._trials}
-        with refused(self.path, "written"):
-            self._run.keep_weights(kept | self._confirmed)
+    @staticmethod
+    def _worth_keeping(front: Front) -> set[int]:
+        """Numbers of the trials whose weights ``keep_weights: front`` keeps."""
+        return {trial.number for entry in (*front.front, *front.references.values()) for trial in entry.trials}
 
     @property
     def reason(self) -> str:
         """How a search without further jobs ended: ``complete`` or ``exhausted``."""
-        return "complete" if len(self._trials) >= self._run.config["search"]["trials"] else "exhausted"
+        return "complete" if self._recorded >= self._run.config["search"]["trials"] else "exhausted"

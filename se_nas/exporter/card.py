@@ -13,15 +13,17 @@ from torch import Tensor, nn
 
 from se_nas import __version__
 from se_nas.exporter.contract import count_parameters
-from se_nas.exporter.generator.template import facts, printable, table
+from se_nas.exporter.generator.template import facts, table
 from se_nas.exporter.proof import Proof
 from se_nas.network.inputs import Inputs
 from se_nas.se.spec import hidden_width
 from se_nas.space.architecture import Architecture
 from se_nas.space.extra import words
 from se_nas.space.space import SearchSpace
+from se_nas.text import markdown
 
 HEADER = ("block", "channels", "r", "hidden", "squeeze", "gate", "placement")
+NOT_PROVEN = "Nothing: the export was asked for without its proof."
 INFERENCE = (
     "This is the network's inference form, for evaluation mode alone: batch norms are folded into the layers before them, and steps "
     "write over tensors that nothing reads any more. It takes images in PyTorch's usual format (NCHW). To train the network further, "
@@ -181,12 +183,12 @@ def readme(
     return (
         "\n\n".join(
             [
-                f"# {text(backbone_name(space))} with SE blocks at {taken} of {len(rows)} sites",
+                f"# {markdown(backbone_name(space))} with SE blocks at {taken} of {len(rows)} sites",
                 f"Architecture `{architecture.id}`, found by se-nas {__version__}; {size} images.",
-                *([f"The backbone is built with {text(words(architecture.extra))}."] if architecture.extra else []),
+                *([f"The backbone is built with {markdown(words(architecture.extra))}."] if architecture.extra else []),
                 "## Use",
                 *_use(space, architecture, files),
-                *map(text, notes),
+                *map(markdown, notes),
                 *([INFERENCE] if inference else []),
                 "## Architecture",
                 _table(HEADER, rows),
@@ -200,12 +202,12 @@ def readme(
                     ],
                 ),
                 "One MAC is one multiply-accumulate of a convolution or linear layer, those of the SE blocks included."
-                + "".join(f" {name.capitalize()}: {text(each.about)}." for name, each in space.costs.items() if each.about)
+                + "".join(f" {name.capitalize()}: {markdown(each.about)}." for name, each in space.costs.items() if each.about)
                 + (f" The inference form has {count_parameters(network):,} parameters: its batch norms are folded." if inference else ""),
                 "## Where it came from",
                 _table(("", ""), list(about.items())) if about else "It is no trial of a run, and has no scores.",
                 "## Checked at export",
-                "\n".join(f"- {text(line)}" for line in proof.lines) if proof else "Nothing: the export was asked for without its proof.",
+                "\n".join(f"- {markdown(line)}" for line in proof.lines) if proof else NOT_PROVEN,
             ]
         )
         + "\n"
@@ -229,15 +231,10 @@ def _use(space: SearchSpace, architecture: Architecture, files: Mapping[str, str
         "channels.json": "what each SE block does on the validation images; `importance` of its channels is a signal for pruning",
         "model.onnx": '`onnxruntime.InferenceSession("model.onnx")`',
     }
-    found = [f"- `{name}`: {line}" + (f"; {text(files[name])}" if files[name] else "") for name, line in lines.items() if name in files]
+    found = [f"- `{name}`: {line}" + (f"; {markdown(files[name])}" if files[name] else "") for name, line in lines.items() if name in files]
     return [*parts, *(["\n".join(found)] if found else [])]
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    cells = [[text(cell) for cell in row] for row in rows]
+    cells = [[markdown(cell) for cell in row] for row in rows]
     return "\n".join(f"| {' | '.join(row)} |" for row in [list(header), ["---"] * len(header), *cells])
-
-
-def text(value: object) -> str:
-    """A value as it may stand in Markdown: on one line, and nothing in it is markup."""
-    return re.sub(r"([\\`*_{}\[\]<>|#!~&$])", r"\\\1", printable(value))

@@ -18,7 +18,7 @@ from se_nas.exporter.card import arguments, backbone_name, docstring
 from se_nas.exporter.contract import Unsupported, Written
 from se_nas.exporter.generator.operators import refuse_clashes
 from se_nas.exporter.generator.seblock import OPERATOR, SECode, dimensions
-from se_nas.exporter.generator.template import WIDTH, assemble, printable, render
+from se_nas.exporter.generator.template import WIDTH, assemble, render
 from se_nas.network.attached import Attached, public_paths
 from se_nas.network.placement import Removed
 from se_nas.network.rewrite import edits_of
@@ -26,6 +26,7 @@ from se_nas.space.architecture import Architecture
 from se_nas.space.extra import first_choice
 from se_nas.space.group import attachment
 from se_nas.space.space import SearchSpace
+from se_nas.text import printable
 
 GATE = '''
 class Gate(SEBlock):

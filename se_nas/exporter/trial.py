@@ -10,14 +10,13 @@ from se_nas.errors import InputError
 from se_nas.exporter import Exported, export
 from se_nas.exporter.card import without_folders
 from se_nas.exporter.contract import ExportOptions
-from se_nas.exporter.generator.template import printable
 from se_nas.exporter.write import check_free, staged
 from se_nas.run.explained import read_explanations
 from se_nas.run.run import Run
 from se_nas.run.start import as_confirmed
 from se_nas.run.trial import CONFIRM, Trial
 from se_nas.space.space import SearchSpace
-from se_nas.text import shown
+from se_nas.text import printable, shown
 
 
 def export_one(run: Run, space: SearchSpace, trial: Trial, target: Path, untrained: bool, options: ExportOptions) -> Exported:

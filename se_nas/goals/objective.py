@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
+from operator import gt
 
 from se_nas.errors import InputError
 from se_nas.space.budget import LATENCY, PROFILE
@@ -143,7 +144,12 @@ def pareto(points: Sequence[Mapping[str, float]], objectives: Sequence[Objective
     losses = [tuple(o.loss(point[o.name]) for o in objectives) for point in points]
     front: list[tuple[float, ...]] = []
     for loss in sorted(set(losses)):  # a point that dominates another sorts before it
-        if not any(all(a <= b for a, b in zip(other, loss, strict=True)) for other in front):
+        if not any(dominates(other, loss) for other in front):
             front.append(loss)
     kept = set(front)
     return [i for i, loss in enumerate(losses) if loss in kept]
+
+
+def dominates(a: Sequence[float], b: Sequence[float]) -> bool:
+    """Whether losses ``a`` are nowhere worse than ``b``, and somewhere better."""
+    return a != b and not any(map(gt, a, b))

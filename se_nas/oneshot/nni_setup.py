@@ -49,11 +49,17 @@ def quiet_imports() -> Iterator[None]:
     FAULT: NNI warns of classes of newer versions of torch and numpy, and gym prints that it is unmaintained. Users can
     change neither. tianshou lets numba compile loops over a few dozen steps, which takes longer than running them.
     """
-    with contextlib.suppress(ImportError):  # gym prints this table
-        importlib.import_module("gym_notices.notices").notices.clear()
-    with warnings.catch_warnings(), _uncompiled():
-        warnings.simplefilter("ignore")
-        yield
+    notices: dict[str, str] = {}
+    with contextlib.suppress(ImportError):
+        notices = importlib.import_module("gym_notices.notices").notices
+    told = dict(notices)
+    notices.clear()  # gym prints this table
+    try:
+        with warnings.catch_warnings(), _uncompiled():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        notices.update(told)
 
 
 @contextlib.contextmanager

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from statistics import quantiles
 
 from se_nas.goals.objective import Objective, pareto
 from se_nas.report.columns import label
 from se_nas.report.facts import Facts
 from se_nas.report.svg import Axis, Dot, nice_ticks, scatter, span
-from se_nas.report.words import amount, amount_of, clean, heading, is_share, summary
+from se_nas.report.words import amount, amount_of, heading, is_share, summary
 from se_nas.run.front import Entry
 from se_nas.space.budget import LATENCY
+from se_nas.text import clean
 
 _UNITS = {"params": "parameters", "macs": "MACs"}
 
 
-def cost_chart(facts: Facts, cost: str) -> str:
-    """A chart of every architecture's measured objective against one cost. Empty if there is nothing to draw yet."""
+def cost_chart(facts: Facts, cost: str, shown: Set[int]) -> str:
+    """A chart of architectures' measured objective against one cost. Empty if there is nothing to draw yet.
+
+    Args:
+        facts: of the run.
+        cost: the horizontal axis.
+        shown: numbers of the trials of which there are points; the axes are those of all.
+    """
     measured = facts.front.measured
     entries = [entry for entry in facts.front.entries if cost in entry.values]
     if measured is None or not entries:
         return ""
     marked = _marked(facts)
-    ordered = sorted(entries, key=lambda entry: (id(entry) in marked, facts.role(entry) != "proposal"))
+    some = [entry for entry in entries if entry.number in shown]
+    ordered = sorted(some, key=lambda entry: (id(entry) in marked, facts.role(entry) != "proposal"))
     limit = next((budget for budget in facts.run.config["budgets"] if budget["metric"] == cost), None)
     costs = [entry.values[cost] for entry in entries]
     near = limit is not None and limit["limit"] <= max(costs) + (max(costs) - min(costs))  # showing a far limit would squeeze the points
@@ -56,7 +64,8 @@ def outliers(facts: Facts) -> int:
     if measured is None or not facts.front.entries:
         return 0
     typical = _typical(facts, measured, facts.front.entries)
-    return sum(not min(typical) <= entry.values[measured.name] <= max(typical) for entry in facts.front.entries)
+    low, high = min(typical), max(typical)
+    return sum(not low <= entry.values[measured.name] <= high for entry in facts.front.entries)
 
 
 def _marked(facts: Facts) -> set[int]:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from se_nas.goals.objective import Objective
 from se_nas.report.facts import Facts
 from se_nas.report.svg import Axis, Interval, intervals, span
-from se_nas.report.words import NBSP, clean, heading, is_share, percent, significant
+from se_nas.report.words import heading, is_share, percent, significant
 from se_nas.run.effects import LEAST, Effect, Effects
 from se_nas.se.spec import FIELDS
+from se_nas.text import NBSP, clean
 
 _MOST = 6
 """At most so many effects at single sites are said for a field; all of them are in the JSON."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from se_nas.evaluate.explanation import NEAR, Change, Excitation, Explanation
 from se_nas.report.columns import Column
 from se_nas.report.svg import Axis, Curve, curves
-from se_nas.report.words import NBSP, clean
+from se_nas.text import NBSP, clean
 
 SHARE = 0.9
 """A block is said to be saturated if so many of its gates are near 1."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import PurePath
 from typing import Any
 
 from se_nas.goals.hypervolume import hypervolume
+from se_nas.run.effects import Effects
 from se_nas.run.front import Entry, Front
 from se_nas.run.run import Run
 from se_nas.run.settings import TABLE
@@ -43,6 +45,11 @@ class Facts:
     def after(self, trial: Trial, front: Front) -> Facts:
         """The facts with one more trial, and the front that it makes."""
         return replace(self, trials=[*self.trials, trial], front=front)
+
+    @cached_property
+    def effects(self) -> Effects | None:
+        """What each choice brings."""
+        return self.run.effects(self.front, len(self.trials))
 
     @property
     def planned(self) -> int:

@@ -15,14 +15,16 @@ from se_nas.report.excitation import excitation_charts, explanation_columns, exp
 from se_nas.report.facts import Facts
 from se_nas.report.grid import choices_grid
 from se_nas.report.reliability import ledger_sentences, supernet_sentences
+from se_nas.report.sample import sample_note, shown_trials
 from se_nas.report.sentences import commands, failures, findings, noise, progress, stopped_at, volume
 from se_nas.report.svg import mark
 from se_nas.report.untried import untried_sentences
 from se_nas.report.verdict import verdict_sentences
-from se_nas.report.words import amount, clean, duration, escaped, flatten, heading, is_share, summary
+from se_nas.report.words import amount, duration, flatten, heading, is_share, summary
 from se_nas.run.explained import read_explanations
 from se_nas.run.run import Run
 from se_nas.run.trial import Trial
+from se_nas.text import clean, cut, html
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
@@ -65,7 +67,7 @@ def page(facts: Facts) -> str:
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{MADE_BY}\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="color-scheme" content="light dark">\n'
-        f"<title>{escaped(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+        f"<title>{html(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
 
 
@@ -80,7 +82,7 @@ def _header(facts: Facts, title: str) -> str:
         str(config.get("created", "")).replace("T", " ").removesuffix("Z").removesuffix("+00:00"),
     ]
     state = "" if facts.finished else '<p class="warning">The search is unfinished: what follows may change.</p>'
-    return f"<header><h1>{escaped(title)}</h1><p class='quiet'>{' &middot; '.join(map(escaped, filter(None, parts)))}</p>{state}</header>"
+    return f"<header><h1>{html(title)}</h1><p class='quiet'>{' &middot; '.join(map(html, filter(None, parts)))}</p>{state}</header>"
 
 
 def _verdict(facts: Facts) -> str:
@@ -95,18 +97,19 @@ def _summary(facts: Facts) -> str:
         "(r = 16, average squeeze, sigmoid, before the sum, at every site)."
     )
     lines = [_sentence(text) for text in said] + [f"<li class='quiet'>{references}</li>"]
-    lines += [f"<li class='failed'>{escaped(text)}.</li>" for text in failures(facts)]
+    lines += [f"<li class='failed'>{html(text)}.</li>" for text in failures(facts)]
     return _section("Summary", f"<ul class='summary'>{''.join(lines)}</ul>")
 
 
 def _sentence(text: str) -> str:
     """A list item; the words before a colon are bold."""
     head, colon, rest = text.partition(": ")
-    return f"<li>{f'<b>{escaped(head)}</b>: {escaped(rest)}' if colon and len(head) < 60 else escaped(text)}</li>"
+    return f"<li>{f'<b>{html(head)}</b>: {html(rest)}' if colon and len(head) < 60 else html(text)}</li>"
 
 
 def _figures(facts: Facts) -> str:
-    charts = [chart for cost in facts.metrics if (chart := cost_chart(facts, cost))]
+    shown = shown_trials(facts)
+    charts = [chart for cost in facts.metrics if (chart := cost_chart(facts, cost, shown))]
     if not charts:
         return ""
     marks = [("trial", "a trial"), ("front", "on the front"), ("plain", "plain"), ("paper", "paper")]
@@ -114,12 +117,13 @@ def _figures(facts: Facts) -> str:
     legend += "<span><i class='swatch'></i> a single trial here ties with plain</span>" if noise_band(facts) else ""
     far = outliers(facts)
     note = f"<p class='quiet'>{far} far-off architecture{'s' * (far > 1)} drawn at the edge.</p>" if far else ""
+    note += f"<p class='quiet'>{html(left_out)}</p>" if (left_out := sample_note(facts, shown)) else ""
     figures = "".join(f"<figure>{chart}</figure>" for chart in charts)
     return _section("Front", f"<p class='legend'>{legend}</p><div class='figures'>{figures}</div>{note}")
 
 
 def _effects(facts: Facts) -> str:
-    effects = facts.run.effects()
+    effects = facts.effects
     lines = "".join(map(_sentence, effect_sentences(facts, effects)))
     chart = effects_chart(facts, effects)
     note = "Dots are estimates, lines 95 % intervals, from the input on; grey: not told from 0."
@@ -148,19 +152,21 @@ def _excitation(facts: Facts) -> str:
 def _front(facts: Facts) -> str:
     rows = facts.rows
     if not rows:
-        return _section("Trials", _all_trials(facts)) if facts.trials else ""
-    columns = front_columns(facts, rows, effects=facts.run.effects())
+        return _section("Trials", _trials(facts)) if facts.trials else ""
+    columns = front_columns(facts, rows, effects=facts.effects)
     marks = [" ".join(word for word in cell.split()[1:]) for cell in columns[0].cells]
     measured = facts.front.measured
     legend = "References first, then the front from the cheapest on."
     legend += (
-        f" Gains are in {escaped(measured.name)}{' points' if is_share(measured.name) else ', positive when better'}." if measured else ""
+        f" Gains are in {html(measured.name)}{' points' if is_share(measured.name) else ', positive when better'}." if measured else ""
     )
     legend += " &asymp; marks ties." if facts.front.noise else ""
     legend += " Predicted is what all trials together say of a row's choices, with its 95 % interval." if _predicts(columns) else ""
+    listed, every = len(shown_trials(facts)), len(facts.trials)
+    named = "All trials" if listed == every else f"{listed:,} of {every:,} trials"
     return _section(
         "Architectures",
-        f"<p class='quiet'>{legend}</p>{_table(columns, marks)}<details><summary>All trials</summary>{_all_trials(facts)}</details>",
+        f"<p class='quiet'>{legend}</p>{_table(columns, marks)}<details><summary>{named}</summary>{_trials(facts)}</details>",
     )
 
 
@@ -168,8 +174,9 @@ def _predicts(columns: Sequence[Column]) -> bool:
     return any(column.heading == "predicted" for column in columns)
 
 
-def _all_trials(facts: Facts) -> str:
-    trials = sorted(facts.trials, key=lambda trial: trial.number)
+def _trials(facts: Facts) -> str:
+    shown = shown_trials(facts)
+    trials = sorted((trial for trial in facts.trials if trial.number in shown), key=lambda trial: trial.number)
     metrics = sorted({name for trial in trials for name in trial.metrics})
 
     def metric(trial: Trial, values: dict[str, float], name: str) -> str:
@@ -191,7 +198,7 @@ def _told(facts: Facts, trial: Trial) -> str:
     words = summary(trial.architecture, facts.share)
     if trial.complete:
         return words
-    return f"{stopped_at(trial)}; {words}" if trial.stopped else f"failed: {clean(trial.error)}; {words}"
+    return f"{stopped_at(trial)}; {words}" if trial.stopped else f"failed: {cut(clean(trial.error))}; {words}"
 
 
 def _choices(facts: Facts) -> str:
@@ -200,7 +207,7 @@ def _choices(facts: Facts) -> str:
 
 
 def _on(facts: Facts) -> str:
-    lines = "\n".join(map(escaped, commands(facts)))
+    lines = "\n".join(map(html, commands(facts)))
     return _section("Going on", f"<pre>{lines}</pre>" if lines else "")
 
 
@@ -222,12 +229,12 @@ def _made(facts: Facts) -> str:
     ]
     tables = "".join(f"<div><h3>{name}</h3><table class='settings'>{_pairs(pairs)}</table></div>" for name, pairs in parts if pairs)
     size = volume(facts)
-    note = f"<p class='quiet'>{escaped(size)}</p>" if size else ""
+    note = f"<p class='quiet'>{html(size)}</p>" if size else ""
     return _section("How it was made", f"<div class='made'>{tables}</div>{note}")
 
 
 def _pairs(pairs: Iterable[tuple[str, str]]) -> str:
-    return "".join(f'<tr><th scope="row">{escaped(key)}</th><td>{escaped(value)}</td></tr>' for key, value in pairs)
+    return "".join(f'<tr><th scope="row">{html(key)}</th><td>{html(value)}</td></tr>' for key, value in pairs)
 
 
 def _table(columns: Sequence[Column], classes: Sequence[str]) -> str:
@@ -235,14 +242,14 @@ def _table(columns: Sequence[Column], classes: Sequence[str]) -> str:
     kinds = ["words" if column.words else "number" for column in columns]
     kinds[0] = "name"
     head = "".join(
-        f'<th scope="col" class="{kind}">{"<br>".join(map(escaped, column.heading.splitlines()))}</th>'
+        f'<th scope="col" class="{kind}">{"<br>".join(map(html, column.heading.splitlines()))}</th>'
         for column, kind in zip(columns, kinds, strict=True)
     )
     rows = []
     for row, name in zip(zip(*(column.cells for column in columns), strict=True), classes, strict=True):
-        first, *rest = map(escaped, row)
+        first, *rest = map(html, row)
         cells = "".join(f'<td class="{kind}">{cell}</td>' for kind, cell in zip(kinds[1:], rest, strict=True))
-        rows.append(f'<tr class="{escaped(name)}"><th scope="row" class="name">{first}</th>{cells}</tr>')
+        rows.append(f'<tr class="{html(name)}"><th scope="row" class="name">{first}</th>{cells}</tr>')
     body = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     return f'<div class="scroll" role="region" tabindex="0" aria-label="Table">{body}</div>'
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from se_nas.latency.fit import Error
 from se_nas.latency.profile import FITTED, Check, Profile
-from se_nas.report.words import clean, duration, percent, time
+from se_nas.report.words import duration, percent, time
+from se_nas.text import clean
 
 RESTLESS = 0.3
 """If two halves of the rounds are further apart, relative to what SE adds, the machine was too busy to tell."""

@@ -20,12 +20,13 @@ from se_nas.report.facts import Facts
 from se_nas.report.sentences import ending, outcome, overheads, standing
 from se_nas.report.table import draw, split, tie_mark
 from se_nas.report.verdict import ConfirmationLines
-from se_nas.report.words import duration, flat, summary, wrapped
+from se_nas.report.words import duration, summary, wrapped
 from se_nas.run.front import Entry, Front
 from se_nas.run.observer import Observer
 from se_nas.run.run import Run
 from se_nas.run.trial import CONFIRM, Trial
 from se_nas.space.architecture import Architecture
+from se_nas.text import flat
 
 PICTURES = 2
 """Redraws in a second."""

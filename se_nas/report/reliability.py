@@ -9,10 +9,11 @@ from typing import Any
 from se_nas.goals.objective import STANDARD, Objective
 from se_nas.reading import load_json
 from se_nas.report.facts import Facts
-from se_nas.report.words import clean, count, duration, gain, is_share
+from se_nas.report.words import count, duration, gain, is_share
 from se_nas.run.reliability import Components, Estimate, Reliability, agreement, components, measure, paired_difference, rows_of
 from se_nas.run.run import Run
 from se_nas.space.architecture import Architecture
+from se_nas.text import clean
 
 AFFORDABLE = 20
 """Seeds of an architecture beyond which a search is said to be out of reach."""

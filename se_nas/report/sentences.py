@@ -6,11 +6,15 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from se_nas.report.facts import Facts
-from se_nas.report.words import amount, amount_of, clean, duration, gain, heading, is_share, percent, summary
+from se_nas.report.words import amount, amount_of, duration, gain, heading, is_share, percent, summary
 from se_nas.run.front import Entry
 from se_nas.run.trial import Trial
 from se_nas.space.architecture import REFERENCES
 from se_nas.space.budget import LATENCY, METRICS
+from se_nas.text import clean
+
+REASONS = 10
+"""Most reasons for failures that are told."""
 
 
 def progress(facts: Facts) -> str:
@@ -63,7 +67,9 @@ def failures(facts: Facts) -> list[str]:
     reasons: dict[str, list[int]] = {}
     for trial in facts.failed:
         reasons.setdefault(clean(trial.error or "no reason given"), []).append(trial.number)
-    return [f"{'Trial' if len(numbers) == 1 else 'Trials'} {_some(numbers)} failed: {reason}" for reason, numbers in reasons.items()]
+    told = [f"{'Trial' if len(numbers) == 1 else 'Trials'} {_some(numbers)} failed: {reason}" for reason, numbers in reasons.items()]
+    more = f"{len(told) - REASONS + 1} other reasons for failures stand in {facts.run.ledger.path.name}"
+    return told if len(told) <= REASONS else [*told[: REASONS - 1], more]
 
 
 def commands(facts: Facts) -> list[str]:

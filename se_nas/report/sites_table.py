@@ -10,7 +10,7 @@ from rich.table import Table
 
 from se_nas.network.placement import Sites
 from se_nas.report.columns import Column
-from se_nas.report.text_table import text_table
+from se_nas.report.text_table import say, text_table
 from se_nas.se.cost import se_cost
 from se_nas.se.spec import PAPER, SEOptions
 
@@ -42,7 +42,7 @@ def show_sites(name: str, found: Sites) -> None:
     console = Console()
     rows = site_rows(found)
     usual, spare = [row for row in rows if not row["spare"]], [row for row in rows if row["spare"]]
-    console.print(f"{name}: {len(usual)} sites", markup=False, highlight=False)
+    say(console, f"{name}: {len(usual)} sites")
     console.print("", _table(usual, console.width), "", sep="\n")
     if any(row["existing"] for row in usual):
         console.print('* has an SE block of its own, which a searched setting replaces and "no SE" removes', style="dim")
@@ -50,7 +50,7 @@ def show_sites(name: str, found: Sites) -> None:
         console.print("outside of the blocks: searched only with sites: {add: [NAME]}", markup=False, highlight=False)
         console.print("", _table(spare, console.width), "", sep="\n")
     for left_out in found.left_out:
-        console.print(str(left_out), style="yellow", markup=False, highlight=False)
+        say(console, str(left_out), "yellow")
 
 
 def _table(rows: list[dict[str, Any]], width: int) -> Table:

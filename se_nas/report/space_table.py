@@ -8,14 +8,16 @@ from decimal import Decimal
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from se_nas.report.columns import Column
-from se_nas.report.text_table import text_table
-from se_nas.report.words import amount, flat, percent
+from se_nas.report.text_table import say, text_table
+from se_nas.report.words import amount, percent
 from se_nas.se.cost import Cost
 from se_nas.space.budget import LATENCY, METRICS, Budget
 from se_nas.space.named import NamedCost
 from se_nas.space.space import SearchSpace
+from se_nas.text import flat
 
 
 def show_space(space: SearchSpace) -> None:
@@ -30,18 +32,18 @@ def show_space(space: SearchSpace) -> None:
         Column("H x W", tuple(_joined(" x ".join(map(str, shape.size)) for shape in some) for some in shapes), words=True),
         Column("options", tuple(str(len(group.options)) for group in space.groups)),
     ]
-    console.print(repr(space), markup=False)
+    say(console, repr(space))
     console.print("", text_table(columns, console.width), "", sep="\n")
     console.print(f"sites searched: {len(space.sites)} of {len(space.all_sites)}; tied by {space.share}")
     for line in (*map(str, space.left_out), *space.narrowed):
-        console.print(line, style="yellow", markup=False, highlight=False)
+        say(console, line, "yellow")
     for name, values in space.extra.items():
-        console.print(f"{name}: {', '.join(map(str, values))} (sites and the costs below by percent are of {values[0]})")
+        say(console, f"{name}: {', '.join(map(str, values))} (sites and the costs below by percent are of {values[0]})")
     console.print(f"architectures: {_amount(space.size)}")
     if space.trainable != space.plain_cost.params:
         console.print(f"parameters are all of them, frozen or not; trainable in the backbone: {space.trainable:,}")
     for budget in space.budgets:
-        console.print(f"budget: {budget} of the plain backbone, that is {_limit(budget)}" if "%" in budget.text else f"budget: {budget}")
+        say(console, f"budget: {budget} of the plain backbone, that is {_limit(budget)}" if "%" in budget.text else f"budget: {budget}")
     if space.budgets:
         least = "" if space.feasible_exact else "at least "
         console.print(f"within the budgets: {least}{_amount(space.feasible_size)} ({100 * space.feasible_size / space.size:.3g} %)")
@@ -76,16 +78,18 @@ def show_costs(space: SearchSpace) -> None:
         for heading in headings:
             table.add_column(heading, justify="right", no_wrap=True)
     for name, cost in rows.items():
-        counted.add_row(name, f"{cost.params:,}", _more(cost.params, plain.params), f"{cost.macs:,}", _more(cost.macs, plain.macs))
+        counted.add_row(
+            Text(flat(name)), f"{cost.params:,}", _more(cost.params, plain.params), f"{cost.macs:,}", _more(cost.macs, plain.macs)
+        )
         if name != "backbone":
-            unseen.add_row(name, *(f"{value:,}" for value in (cost.elementwise, cost.reductions, cost.bytes)))
+            unseen.add_row(Text(flat(name)), *(f"{value:,}" for value in (cost.elementwise, cost.reductions, cost.bytes)))
     console = Console()
     console.print("MACs: multiply-accumulates of convolutions and linear layers, one image")
     console.print(counted)
     console.print("What the SE blocks do beside MACs, one image: operations, and bytes of float32 read and written")
     console.print(unseen)
     for name, further in space.costs.items():
-        console.print(f"{name}: {further.about or 'a cost of the space'}", markup=False, highlight=False)
+        say(console, f"{name}: {further.about or 'a cost of the space'}")
         console.print(_further(name, further, rows))
 
 
@@ -93,11 +97,11 @@ def _further(name: str, further: NamedCost, rows: Mapping[str, Cost]) -> Table:
     """A further cost of these architectures, with how far it may be off."""
     table, plain = _narrow_table(), rows["backbone"]._asdict()[name]
     for heading in ("", f"{name} ({further.unit})" if further.unit and name != LATENCY else name, "more", *(["about"] * bool(further.tie))):
-        table.add_column(heading, justify="right" if heading else "left", no_wrap=bool(heading))
+        table.add_column(Text(flat(heading)), justify="right" if heading else "left", no_wrap=bool(heading))
     for row, cost in rows.items():
         value = cost._asdict().get(name)
         off = [f"+-{flat(amount(name, further.tie))}"] if further.tie else []
-        table.add_row(row, *(["not known"] if value is None else [flat(amount(name, value)), flat(_more(value, plain)), *off]))
+        table.add_row(Text(flat(row)), *(["not known"] if value is None else [flat(amount(name, value)), flat(_more(value, plain)), *off]))
     return table
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+from se_nas.text import html
 
 WIDTH, HEIGHT = 460, 330
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 26, 30, 46
@@ -120,7 +121,7 @@ def scatter(
     parts += [_mark(dot, *place) for dot, place in zip(dots, places, strict=True)]
     parts += _labels(dots, places)
     body = "\n".join(parts)
-    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html.escape(label)}">\n{body}\n</svg>'
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html(label)}">\n{body}\n</svg>'
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ def intervals(rows: Sequence[Interval], x: Axis, cost: str, write: Callable[[flo
         dot = _shape(row.kind, at(row.middle), middle)
         parts.append(_text(names - 8, middle + 4, row.name, "end", "axis"))
         line = _line(at(row.low), middle, at(row.high), middle, f"interval {row.kind}")
-        parts.append(f'<g class="dot"><title>{html.escape(row.title)}</title>{line}{dot}</g>')
+        parts.append(f'<g class="dot"><title>{html(row.title)}</title>{line}{dot}</g>')
         if most and row.cost is not None:
             width = max(50 * row.cost / most, 0.0)
             parts += [
@@ -181,7 +182,7 @@ def intervals(rows: Sequence[Interval], x: Axis, cost: str, write: Callable[[flo
                 _text(right + 16 + width, middle + 4, write(row.cost), "start"),
             ]
     body = "\n".join(parts)
-    return f'<svg viewBox="0 0 {WIDTH} {_n(bottom + 44)}" role="img" aria-label="{html.escape(label)}">\n{body}\n</svg>'
+    return f'<svg viewBox="0 0 {WIDTH} {_n(bottom + 44)}" role="img" aria-label="{html(label)}">\n{body}\n</svg>'
 
 
 @dataclass(frozen=True)
@@ -219,10 +220,10 @@ def curves(rows: Sequence[Curve], band: tuple[Sequence[float], Sequence[float]],
     for value in nice_ticks(y.low, y.high, 2):
         up = bottom - (bottom - 24) * _between(value, y)
         parts += [_line(left, up, width - 6, up, "one" if value == 1 else "grid"), _text(left - 5, up + 4, f"{value:g}", "end")]
-    parts += [f'<path class="{row.kind}" d="{path(row.values)}"><title>{html.escape(row.title)}</title></path>' for row in rows]
+    parts += [f'<path class="{row.kind}" d="{path(row.values)}"><title>{html(row.title)}</title></path>' for row in rows]
     parts.append(_text((left + width) / 2, height - 4, "channels", "middle"))
     body = "\n".join(parts)
-    return f'<svg viewBox="0 0 {_n(width)} {_n(height)}" role="img" aria-label="{html.escape(label)}">\n{body}\n</svg>'
+    return f'<svg viewBox="0 0 {_n(width)} {_n(height)}" role="img" aria-label="{html(label)}">\n{body}\n</svg>'
 
 
 def mark(kind: str) -> str:
@@ -236,7 +237,7 @@ def _between(value: float, axis: Axis) -> float:
 
 
 def _mark(dot: Dot, across: float, up: float) -> str:
-    return f'<g class="dot"><title>{html.escape(dot.title)}</title>{_shape(dot.kind, across, up)}</g>'
+    return f'<g class="dot"><title>{html(dot.title)}</title>{_shape(dot.kind, across, up)}</g>'
 
 
 def _shape(kind: str, across: float, up: float) -> str:
@@ -281,7 +282,7 @@ def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
 
 
 def _text(x: float, y: float, text: str, anchor: str, kind: str = "tick", shift: float = 0) -> str:
-    return f'<text class="{kind}" x="{_n(x + shift)}" y="{_n(y)}" text-anchor="{anchor}">{html.escape(text)}</text>'
+    return f'<text class="{kind}" x="{_n(x + shift)}" y="{_n(y)}" text-anchor="{anchor}">{html(text)}</text>'
 
 
 def _n(number: float) -> str:

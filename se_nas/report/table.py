@@ -18,11 +18,12 @@ from se_nas.report.reliability import ledger_sentences, supernet_sentences
 from se_nas.report.sentences import commands, failures, findings, noise, progress
 from se_nas.report.untried import untried_sentences
 from se_nas.report.verdict import verdict_sentences
-from se_nas.report.words import flat, wrapped
+from se_nas.report.words import wrapped
 from se_nas.run.asked import read_asked
 from se_nas.run.front import Entry
 from se_nas.run.run import Run
 from se_nas.space.architecture import REFERENCES
+from se_nas.text import flat
 
 GAP = 2
 """Blanks between columns."""
@@ -42,7 +43,7 @@ def show(run: Run, console: Console) -> None:
         for line in wrapped(text, console.width):
             console.print(Text(line, style), soft_wrap=True)
 
-    effects = run.effects()
+    effects = facts.effects
     say(f"{facts.subject}: {run.path}", "bold")
     say(progress(facts) + ("" if facts.finished else "; the search is unfinished"))
     plus = "±" if tie == "≈" else "+-"
@@ -110,7 +111,8 @@ def _width(columns: Sequence[Column]) -> int:
 
 def as_json(run: Run) -> dict[str, Any]:
     """What `show` prints, as JSON types. Gains are in the metric's unit, positive is better; ``null`` means unknown."""
-    facts, effects = Facts.of(run), run.effects()
+    facts = Facts.of(run)
+    effects = facts.effects
     front, best, measured = facts.front, facts.front.best(), facts.front.measured
     noise = front.noise
     return {

@@ -7,10 +7,12 @@ from typing import Literal
 
 from rich import box
 from rich.cells import cell_len
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from se_nas.report.columns import Column
+from se_nas.text import flat
 
 _GAP = 2
 
@@ -22,7 +24,7 @@ def text_table(columns: Sequence[Column], width: int) -> Table:
         columns: the first holds names; cells of columns of words are broken at blanks, numbers never.
         width: of the terminal.
     """
-    first, *rest = columns
+    first, *rest = map(_flat, columns)
     widths = _fitted(rest, width - _GAP * len(rest) - _longest(first.cells))
     room = width - _GAP * len(rest) - sum(widths)
     names = Column(first.heading, tuple(_at_dots(name, room) for name in first.cells))
@@ -34,6 +36,20 @@ def text_table(columns: Sequence[Column], width: int) -> Table:
     for cells in zip(*(column.cells for column in [names, *rest]), strict=True):
         table.add_row(*map(Text, cells))
     return table
+
+
+def say(console: Console, text: str, style: str = "") -> None:
+    """Print a line in which names from outside may stand: nothing in it is markup, or moves the cursor."""
+    console.print(Text(flat(text)), style=style, highlight=False)
+
+
+def _flat(column: Column) -> Column:
+    """A column whose lines have nothing in them that moves the cursor."""
+
+    def each(text: str) -> str:
+        return "\n".join(map(flat, text.split("\n")))
+
+    return Column(each(column.heading), tuple(map(each, column.cells)), column.words)
 
 
 def _fitted(columns: Sequence[Column], room: int) -> list[int]:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from se_nas.report.facts import Facts
-from se_nas.report.words import NBSP, clean
 from se_nas.se.spec import FIELDS
+from se_nas.text import NBSP, clean
 
 _MOST = 4
 """At most so many sites are named."""

@@ -8,12 +8,13 @@ from typing import Any
 
 from se_nas.goals.objective import Objective
 from se_nas.report.facts import Facts
-from se_nas.report.words import NBSP, amount, clean, duration, heading, is_share, percent, significant
+from se_nas.report.words import amount, duration, heading, is_share, percent, significant
 from se_nas.run.observer import Observer
 from se_nas.run.race import Race
 from se_nas.run.run import Run
 from se_nas.run.trial import Trial
 from se_nas.run.verdict import Confirmed, Difference, Verdict
+from se_nas.text import NBSP, clean
 
 
 def verdict_sentences(facts: Facts, verdict: Verdict | None, around: str = "±") -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 import textwrap
 from collections.abc import Iterable, Mapping
@@ -12,29 +11,12 @@ from se_nas.se.spec import SESpec
 from se_nas.space.architecture import Architecture
 from se_nas.space.budget import LATENCY
 from se_nas.space.extra import words as extra_words
+from se_nas.text import NBSP, clean, flat
 
 NAMES = {"params": "params", "macs": "MACs"}
 """Metric -> its name in a heading, if that differs."""
 
-NBSP = "\N{NO-BREAK SPACE}"
-"""Goes between a number and its unit, so that no line breaks there."""
-
 _NOUNS = {"site": "sites", "stage": "stages"}
-
-
-def clean(text: object) -> str:
-    """One line of printable characters, so that text from a file cannot control the terminal."""
-    return "".join(c if c.isprintable() or c == NBSP else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
-
-
-def flat(text: object) -> str:
-    """`clean` with ordinary blanks only, so that terminals and logs can be searched."""
-    return clean(text).replace(NBSP, " ")
-
-
-def escaped(text: object) -> str:
-    """`clean`, escaped for HTML."""
-    return html.escape(clean(text))
 
 
 def wrapped(text: str, width: int) -> list[str]:

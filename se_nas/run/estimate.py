@@ -23,8 +23,12 @@ PAYS = 4.0
 TIMES = (1, 2, 4, 8, 16, 32, 64)
 """The plan looks ahead to so many times the trials."""
 
-SHUFFLES = 8
-"""Made-up sets of trials whose mean the plan looks ahead with."""
+SHUFFLES, SHUFFLED = 8, 2000
+"""Made-up sets of trials whose mean the plan looks ahead with, and the most trials of one."""
+
+
+SEEDS = 100
+"""Most seeds that have an effect of their own each: of more, each is told by few trials."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +168,7 @@ def make_design(trials: Sequence[Trial], config: Mapping[str, Any]) -> Design:
             _add_field(design, name, levels, candidates, taken, settings)
     _add_extra(design, space.get("extra") or {}, trials)
     seeds = [trial.seed for trial in trials]
-    if 1 < len(set(seeds)) < len(seeds):
+    if 1 < len(set(seeds)) < len(seeds) and len(set(seeds)) <= SEEDS:
         for seed in sorted(set(seeds)):
             design.column("seed", np.array([own == seed for own in seeds], float))
     return design
@@ -269,14 +273,17 @@ def _information(trials: Sequence[Trial], config: Mapping[str, Any], kept: Seque
     """Products of the model's columns, summed over as many trials whose choices are drawn apart from each other.
 
     Each group's choices are those tried, shuffled, and so are values of extra dimensions: other trials of the same kind, which
-    share no chance of which choices met in one network. The mean of several shuffles.
+    share no chance of which choices met in one network. The mean of several shuffles; of very many trials, of some (`SHUFFLED`).
     """
-    rng, total = np.random.default_rng(0), np.zeros(())
+    rng, total, weight = np.random.default_rng(0), np.zeros(()), 1.0
+    if len(trials) > SHUFFLED:
+        weight = len(trials) / SHUFFLED
+        trials = [trials[i] for i in rng.choice(len(trials), SHUFFLED, replace=False)]
     for _ in range(SHUFFLES):
         design = make_design(_shuffled(trials, rng), config)
         features = (_with_pairs(design) if paired else design).features(kept)
         rows = np.column_stack([np.ones(len(features)), features])
-        total = total + rows.T @ rows / SHUFFLES
+        total = total + weight * rows.T @ rows / SHUFFLES
     return total
 
 

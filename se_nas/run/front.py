@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import NormalDist, fmean, variance
+from statistics import NormalDist
 
-from se_nas.goals.objective import Objective, pareto
+from se_nas.goals.objective import Objective
 from se_nas.goals.trade import PARETO, Trade
 from se_nas.run.trial import Trial
 from se_nas.space.architecture import Architecture
@@ -103,56 +103,3 @@ class Front:
     def tied(self, a: Entry, b: Entry) -> bool:
         """Whether noise hides the difference between two architectures in the measured objective."""
         return self.noise is not None and self.measured is not None and self.noise.ties(a, b, self.measured.name)
-
-
-def make_front(
-    trials: Sequence[Trial],
-    objectives: Sequence[Objective],
-    limits: Mapping[str, float],
-    fidelity: Mapping[str, int],
-    validation_images: int | None = None,
-    trade: Trade = PARETO,
-) -> Front:
-    """The front of the complete trials of one fidelity.
-
-    Args:
-        trials: the ledger.
-        objectives: the search's objectives.
-        limits: cost with a budget -> largest allowed value.
-        fidelity: trials of other fidelities are left out.
-        validation_images: size of the validation split, if accuracy is measured on one.
-        trade: decides which architecture of the front is best.
-    """
-    by_architecture: dict[Architecture, list[Trial]] = {}
-    for trial in trials:
-        if trial.complete and trial.fidelity == fidelity and all(o.name in trial.values for o in objectives):
-            by_architecture.setdefault(trial.architecture, []).append(trial)
-    entries = tuple(_entry(group) for group in by_architecture.values())
-    feasible = [entry for entry in entries if all(entry.values.get(metric, math.inf) <= limit for metric, limit in limits.items())]
-    best = [feasible[i] for i in pareto([entry.values for entry in feasible], objectives)]
-    best.sort(key=lambda entry: (entry.values.get("params", 0), entry.values.get("macs", 0), entry.number))
-    references = {trial.role: entry for entry in entries for trial in entry.trials if trial.role != "proposal"}
-    measured = next((objective for objective in objectives if not objective.known), None)
-    noise = _noise(entries, measured.name, references.get("plain"), validation_images) if measured else None
-    return Front(tuple(objectives), entries, tuple(best), references, noise, trade)
-
-
-def _entry(trials: Sequence[Trial]) -> Entry:
-    metrics = set.intersection(*(set(trial.metrics) for trial in trials))
-    means = {name: fmean(trial.metrics[name] for trial in trials) for name in sorted(metrics)}
-    return Entry(tuple(trials), {**trials[0].costs, **means})
-
-
-def _noise(entries: Sequence[Entry], metric: str, plain: Entry | None, images: int | None) -> Noise | None:
-    """The noise pooled over architectures with several seeds; if there are none, the sampling error of the validation split."""
-    repeated = [[trial.metrics[metric] for trial in entry.trials] for entry in entries if len(entry.trials) > 1]
-    if repeated:
-        freedom = sum(len(values) - 1 for values in repeated)
-        pooled = sum(variance(values) * (len(values) - 1) for values in repeated) / freedom
-        runs = sum(len(values) for values in repeated)
-        return Noise(math.sqrt(pooled), freedom, f"{runs} trials of {len(repeated)} architectures with several seeds")
-    if metric == "accuracy" and images and plain:
-        p = plain.values[metric]
-        source = f"a rough guide, the sampling error of {images:,} validation images: no seed was repeated"
-        return Noise(math.sqrt(p * (1 - p) / images), images, source)
-    return None

@@ -87,7 +87,7 @@ class Ledger:
                 yield Line(number, trial)
 
     def append(self, trial: Trial) -> None:
-        """Add one trial. When this returns, the line is on disk; after an OSError nothing of it is there."""
+        """Add one trial. When this returns, the line is on disk; after an OSError nothing of it is there, after Ctrl-C all or nothing."""
         line = format_line(trial)
         new = not self.path.exists()
         with self.path.open("ab") as file:
@@ -96,9 +96,10 @@ class Ledger:
                 file.write(line)
                 file.flush()
                 os.fsync(file.fileno())
-            except BaseException:
+            except BaseException as error:
                 with contextlib.suppress(OSError):
-                    os.ftruncate(file.fileno(), end)
+                    if isinstance(error, OSError) or os.fstat(file.fileno()).st_size < end + len(line):
+                        os.ftruncate(file.fileno(), end)
                 raise
         if new:
             sync(self.path.parent)

@@ -134,22 +134,33 @@ class MixedModel:
 
     @cached_property
     def held_out(self) -> HeldOut:
-        """Each unit predicted from all others, at the most probable deviations."""
+        """Each unit predicted from all others, at the most probable deviations.
+
+        The covariance is never written out: its inverse is the noise's, less what the few columns explain (Woodbury's identity).
+        """
         variances = np.exp(2 * self.mode)
-        weighted = self._features * np.sqrt(variances)[self._component]
-        covariance = _INTERCEPT + weighted @ weighted.T + variances[self._components] * np.eye(len(self._y))
-        covariance += _JITTER * np.eye(len(self._y))
-        if self._repeated:
-            covariance += variances[-1] * (self._units[:, None] == self._units)
-        precision = np.linalg.inv(covariance)
-        solved, errors, baseline, density = precision @ self._y, 0.0, 0.0, 0.0
-        for unit in np.unique(self._units):
-            mine = self._units == unit
-            factor = cholesky(precision[np.ix_(mine, mine)], lower=True)
-            error = cho_solve((factor, True), solved[mine])
+        noise, unit = variances[self._components] + _JITTER, variances[-1] if self._repeated else 0.0
+        columns = np.column_stack([np.full(len(self._y), _INTERCEPT**0.5), self._features * np.sqrt(variances)[self._component]])
+        order = np.argsort(self._units, kind="stable")
+        _, starts, sizes = np.unique(self._units[order], return_index=True, return_counts=True)
+        by_size = [(size, order[starts[sizes == size][:, None] + np.arange(size)]) for size in np.unique(sizes)]  # rows of whole units
+        whitened, inner, aimed = np.empty_like(columns), np.eye(columns.shape[1]), np.zeros(columns.shape[1])
+        inverses = [np.eye(size) / noise - unit / (noise * (noise + size * unit)) for size, _ in by_size]
+        for inverse, (_, rows) in zip(inverses, by_size, strict=True):
+            whitened[rows] = inverse @ columns[rows]
+            inner += np.einsum("usp,usq->pq", columns[rows], whitened[rows], optimize=True)
+            aimed += np.einsum("us,usp->p", self._y[rows], whitened[rows])
+        coefficients, middle = np.linalg.solve(inner, aimed), np.linalg.inv(inner)
+        errors, baseline, density, total = 0.0, 0.0, 0.0, self._y.sum()
+        for inverse, (size, rows) in zip(inverses, by_size, strict=True):
+            y = self._y[rows]
+            blocks = inverse - np.einsum("usp,pq,utq->ust", whitened[rows], middle, whitened[rows], optimize=True)
+            solved = y @ inverse - whitened[rows] @ coefficients
+            error = np.linalg.solve(blocks, solved[..., None])[..., 0]
             errors += float((error**2).sum())
-            baseline += float(((self._y[mine] - self._y[~mine].mean()) ** 2).sum())
-            density += float(np.log(np.diag(factor)).sum() - error @ solved[mine] / 2 - mine.sum() / 2 * np.log(2 * np.pi))
+            others = (total - y.sum(1)) / (len(self._y) - size)
+            baseline += float(((y - others[:, None]) ** 2).sum())
+            density += float(np.linalg.slogdet(blocks)[1].sum() / 2 - (error * solved).sum() / 2 - y.size / 2 * np.log(2 * np.pi))
         return HeldOut(1 - errors / baseline, density - len(self._y) * float(np.log(self._scale)))
 
     def _loss(self, theta: Floats) -> tuple[float, Floats]:
@@ -270,8 +281,8 @@ class _Sums:
     def of(cls, y: Floats, features: Floats, units: Ints) -> _Sums:
         rows = np.column_stack([np.ones(len(y)), features, y])
         times = np.empty(len(y))
-        for unit in np.unique(units):
-            mine = np.flatnonzero(units == unit)
+        order = np.argsort(units, kind="stable")
+        for mine in np.split(order, np.flatnonzero(np.diff(units[order])) + 1):
             if len(mine) > 1:
                 rows[mine] = helmert(len(mine), full=True) @ rows[mine]
             times[mine] = [len(mine)] + [0] * (len(mine) - 1)

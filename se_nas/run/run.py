@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,8 @@ from se_nas.goals.trade import resolve_trade
 from se_nas.reading import load_json
 from se_nas.run.config import FIX, SCHEMA, config_text, load_config
 from se_nas.run.effects import LEAST, Effects, read_effects
-from se_nas.run.front import Front, make_front
+from se_nas.run.front import Front
+from se_nas.run.growing import GrowingFront
 from se_nas.run.latency import Latencies, read_latencies
 from se_nas.run.ledger import Ledger
 from se_nas.run.trial import CONFIRM, Trial, is_finite
@@ -180,7 +181,8 @@ class Run:
 
     def verdict(self) -> Verdict | None:
         """What the confirmation says so far; None if there is none, or nothing is measured."""
-        asked, measured = self.config.get("confirm"), self.front.measured
+        asked = self.config.get("confirm")
+        measured = next((objective for objective in self.objectives if not objective.known), None)
         return judge(asked, self.confirmed, measured) if asked and measured else None
 
     @property
@@ -211,33 +213,46 @@ class Run:
         """The front of the finished trials."""
         return self.front_of(self.trials)
 
-    def front_of(self, trials: list[Trial]) -> Front:
+    def front_of(self, trials: Iterable[Trial]) -> Front:
         """The front of these trials, under the run's objectives, budgets and fidelity."""
+        return self.growing_front(trials).front
+
+    def growing_front(self, trials: Iterable[Trial] = ()) -> GrowingFront:
+        """The front of these trials, to which more can be added."""
         limits = {budget["metric"]: budget["limit"] for budget in self.config["budgets"]}
         objectives = self.objectives
         fidelity = {"epochs": self.config["search"]["epochs"]}
         trade = resolve_trade(self.config["search"], objectives, self.backbone, len(limits))
-        return make_front(trials, objectives, limits, fidelity, self.config.get("validation_images"), trade)
+        growing = GrowingFront(objectives, limits, fidelity, self.config.get("validation_images"), trade)
+        for trial in trials:
+            growing.add(trial)
+        return growing
 
-    def effects(self) -> Effects | None:
+    def effects(self, front: Front | None = None, lines: int = 0) -> Effects | None:
         """What each choice brings, from all complete trials of the run's fidelity.
+
+        Args:
+            front: the run's front, if the ledger was read already; it is read again by default.
+            lines: number of trials that the front was made from.
 
         Read from ``effects.json`` if that is of the ledger as it is now; otherwise computed, and kept there. None if nothing is
         measured: all objectives are exact, or estimates of the paper's tables, which say themselves what each choice brings.
         """
-        trials, path = self.trials, self.path / "effects.json"
-        front = self.front_of(trials)
+        path = self.path / "effects.json"
+        if front is None:
+            trials = self.trials
+            front, lines = self.front_of(trials), len(trials)
         if front.measured is None or self.config.get("evaluator") == "paper":
             return None
         known = read_effects(path)
-        if known is not None and (known.lines, known.metric) == (len(trials), front.measured.name):
+        if known is not None and (known.lines, known.metric) == (lines, front.measured.name):
             return known
         complete = [trial for entry in front.entries for trial in entry.trials]
         if len(front.entries) < LEAST:
-            return Effects(front.measured.name, len(trials), len(complete), len(front.entries))
+            return Effects(front.measured.name, lines, len(complete), len(front.entries))
         from se_nas.run.estimate import estimate
 
-        found = estimate(complete, front.measured, self.config, len(trials))
+        found = estimate(complete, front.measured, self.config, lines)
         with contextlib.suppress(OSError):  # a directory that cannot be written: computed again next time
             write_whole(path, json.dumps(found.to_json(), indent=1))
         return found
@@ -289,6 +304,11 @@ class Run:
         from se_nas.run.weights import load_weights
 
         return load_weights(self.weights_path(number))
+
+    def drop_weights(self, numbers: Iterable[int]) -> None:
+        """Delete the weights of these trials, as far as there are any."""
+        for number in numbers:
+            self.weights_path(number).unlink(missing_ok=True)
 
     def keep_weights(self, numbers: set[int]) -> None:
         """Delete the weights of all trials but these. Files with other names than weights have stay."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from se_nas.space.architecture import REFERENCES, Architecture
@@ -71,7 +71,7 @@ class Trial:
         return {**self.costs, **self.metrics}
 
     def to_json(self) -> dict[str, Any]:
-        fields = {**asdict(self), "architecture": self.architecture.to_json()}
+        fields = {**vars(self), "architecture": self.architecture.to_json()}
         return {"schema": SCHEMA, "id": self.architecture.id, **fields}
 
     @classmethod

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 from se_nas.errors import InputError
@@ -42,6 +42,16 @@ class Architecture:
         text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.choices, self.extra))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_hash"}  # which another process makes otherwise
+
     def __getitem__(self, group: str) -> SESpec | None:
         return dict(self.choices)[group]
 
@@ -55,7 +65,7 @@ class Architecture:
         """Group -> setting. Extra dimensions, if any, are one more mapping under the key ``extra``."""
         return {
             **({KEY: dict(self.extra)} if self.extra else {}),
-            **{group: asdict(spec) if spec else None for group, spec in self.choices},
+            **{group: {name: getattr(spec, name) for name in FIELDS} if spec else None for group, spec in self.choices},
         }
 
     @classmethod
@@ -69,13 +79,30 @@ class Architecture:
         if not isinstance(data, Mapping):
             raise InputError(f"{shown(data)} is not an architecture", form)
         extra, groups = split_extra(data)
-        for group, spec in groups.items():
-            if spec is not None and not is_spec(spec):
+        specs = {str(group): None if spec is None else _spec(spec) for group, spec in groups.items()}
+        for (group, spec), found in zip(groups.items(), specs.values(), strict=True):
+            if spec is not None and found is None:
                 raise InputError(f"{shown(spec)} of {shown(group)} is not a setting", form)
         for name, value in extra:
             if value is not None and not isinstance(value, (bool, int, float, str)):
                 raise InputError(f"{shown(value)} of {shown(name)} is not a value", form)
-        return cls(tuple((str(group), SESpec(**spec) if spec is not None else None) for group, spec in groups.items()), extra)
+        return cls(tuple(specs.items()), extra)
+
+
+def _spec(data: object) -> SESpec | None:
+    """The setting; None if it is none."""
+    if not isinstance(data, Mapping):
+        return None
+    try:
+        return _made(**data)
+    except TypeError:  # keys that are no texts, or values that are lists
+        return None
+
+
+@lru_cache(maxsize=4096, typed=True)
+def _made(**data: Any) -> SESpec | None:
+    """The many lines of a ledger have few settings."""
+    return SESpec(**data) if is_spec(data) else None
 
 
 def is_spec(data: object) -> bool:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from se_nas.errors import InputError
 from se_nas.goals.objective import Objective, Reward, is_number
 from se_nas.space.choices import plain_scalar
 from se_nas.strategies.domain import make_domain
 from se_nas.strategies.domain.base import Floats, Ints, Key
+from se_nas.strategies.told import Told
 from se_nas.text import shown
 
 
@@ -29,6 +28,12 @@ class Strategy(ABC):
         space: a `SearchSpace`, a `CategoricalSpace`, or any object with ``dims`` (name -> values) and optionally ``costs``.
         objectives: what to optimise. Values of known objectives come from the space; values of the others are told.
         seed: random seed.
+
+    Attributes:
+        domain: the architectures, as codes.
+        objectives: those that are compared.
+        told: the results.
+        seen: keys of what was told or is pending.
 
     Raises:
         InputError: for objectives that do not fit the space, or budgets that nothing meets.
@@ -45,10 +50,9 @@ class Strategy(ABC):
         self._known = [i for i, o in enumerate(self.objectives) if o.known]
         self._limits = np.array([math.inf if o.budget is None else o.loss(float(o.budget)) for o in self.objectives])
         self._pending: dict[Key, Ints] = {}
-        self._codes: dict[Key, Ints] = {}
-        self._losses: dict[Key, list[Floats]] = {}
-        self._order: list[Key] = []
-        self._told = 0
+        self._heard: set[Key] = set()
+        self._times = 0
+        self.told = Told(len(self.domain.sizes), len(self.objectives))
         self.seen: set[Key] = set()
 
     def ask(self, n: int) -> list[Any]:
@@ -93,15 +97,13 @@ class Strategy(ABC):
             return
         key = codes.tobytes()
         self._pending.pop(key, None)
-        self._codes.setdefault(key, codes)
+        self._heard.add(key)
         self.seen.add(key)
-        self._told += 1
-        told = self._losses.setdefault(key, [])
+        self._times += 1
         if values is not None:
             losses = np.array([o.loss(value) for o, value in zip(self.objectives, values, strict=True)])
             losses[self._known] = self.known_losses(codes[None])[0]
-            told.append(losses)
-            self._order.append(key)
+            self.told.add(codes, losses, bool(self.domain.feasible(codes[None])[0]))
 
     def expect(self, architecture: Any) -> None:
         """Count an architecture as pending although it was not asked for. Ignores one that is seen already or not in the space."""
@@ -112,7 +114,7 @@ class Strategy(ABC):
 
     def withdraw(self) -> None:
         """Forget what is pending: those trials will not be told, and may be proposed again."""
-        self.seen -= self._pending.keys() - self._codes.keys()
+        self.seen -= self._pending.keys() - self._heard
         self._pending.clear()
 
     def _value(self, objective: Objective, metrics: Mapping[str, float], codes: Ints | None) -> float:
@@ -166,20 +168,13 @@ class Strategy(ABC):
         return np.array(list(self._pending.values()), np.int64).reshape(-1, len(self.domain.sizes))
 
     @property
-    def finished(self) -> tuple[Ints, Floats, npt.NDArray[np.int64]]:
+    def finished(self) -> tuple[Ints, Floats, Ints]:
         """Architectures with results, in the order told: (codes, losses, trials).
 
         Codes have shape (n, genes). Losses are means over an architecture's trials, smaller is better, shape (n, objectives).
         Trials are their numbers, shape (n,).
         """
-        return self.finished_after(len(self._order))
-
-    def finished_after(self, results: int) -> tuple[Ints, Floats, npt.NDArray[np.int64]]:
-        """`finished` as it was after the first ``results`` successful trials."""
-        trials = Counter(self._order[:results])
-        codes = np.array([self._codes[key] for key in trials], np.int64).reshape(-1, len(self.domain.sizes))
-        losses = np.array([np.mean(self._losses[key][:number], 0) for key, number in trials.items()]).reshape(-1, len(self.objectives))
-        return codes, losses, np.array(list(trials.values()), np.int64)
+        return self.told.after(len(self.told))
 
     @property
     def candidates(self) -> tuple[Ints, Floats]:
@@ -188,8 +183,7 @@ class Strategy(ABC):
         If an architecture exceeds the budget of a measured objective, its losses are raised above all others.
         """
         codes, losses, _ = self.finished
-        within = self.domain.feasible(codes) if len(codes) else np.zeros(0, bool)
-        codes, losses = codes[within], losses[within]
+        codes, losses = codes[self.told.within], losses[self.told.within]
         excess = np.maximum(losses - self._limits, 0).sum(1)
         if excess.any():
             worst = losses.max(0)

@@ -30,7 +30,7 @@ class EvolutionStrategy(Strategy):
             return None
         codes, losses = codes[-POPULATION:], losses[-POPULATION:]
         few = rng.choice(len(codes), min(TOURNAMENT, len(codes)), replace=False)
-        parent = codes[few[order(losses[few])[0]]]
+        parent = codes[few[order(losses[few], 1)[0]]]
         for _ in range(len(parent)):
             child = self.domain.repair(mutated(parent, self.domain.sizes, rng, 0.0), rng, self.seen)
             if not self.is_seen(child):

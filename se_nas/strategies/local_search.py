@@ -6,7 +6,7 @@ import numpy as np
 
 from se_nas.strategies.base import Strategy
 from se_nas.strategies.domain.base import Ints
-from se_nas.strategies.ranking import fronts
+from se_nas.strategies.ranking import first_front
 
 FIRST = 10
 """Random architectures before the first neighbour."""
@@ -23,7 +23,7 @@ class LocalSearchStrategy(Strategy):
         codes, losses = self.candidates
         if len(codes) < FIRST:
             return None
-        for member in rng.permutation(np.flatnonzero(fronts(losses) == 0)):
+        for member in rng.permutation(np.flatnonzero(first_front(losses))):
             near = self.domain.neighbours(codes[member])
             for row in rng.permutation(len(near)):
                 if not self.is_seen(near[row]):

@@ -29,7 +29,7 @@ class NSGA2Strategy(Strategy):
         complete = len(codes) // POPULATION * POPULATION
         if not complete or self.nearly_done:
             return None
-        best = order(losses[:complete])[:POPULATION]
+        best = order(losses[:complete], POPULATION)[:POPULATION]
         for _ in range(TRIES):
             child = self._child(codes[best], rng)
             if not self.is_seen(child):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,21 +24,30 @@ class RandomStrategy(Strategy):
         super().__init__(*arguments, **more)
         self.repeats = repeats
         self._expected: set[Key] = set()
+        self._again: dict[Key, Ints] = {}
 
     def expect(self, architecture: Any) -> None:
         super().expect(architecture)
         codes = self.domain.encode(architecture)
         if codes is not None:
-            self._expected.add(codes.tobytes())  # its seeds are the plan's to count
+            self._expected.add(codes.tobytes())
+            self._again.pop(codes.tobytes(), None)  # its seeds are the plan's to count
+
+    def tell(self, architecture: Any, metrics: Mapping[str, Any] | float | None) -> None:
+        super().tell(architecture, metrics)
+        codes = self.domain.encode(architecture)
+        if codes is None or (key := codes.tobytes()) in self._expected:
+            return
+        if 0 < self.told.number(key) < self.repeats:
+            self._again[key] = codes
+        else:
+            self._again.pop(key, None)
 
     def propose(self, rng: np.random.Generator) -> Ints | None:
-        again = (
-            key
-            for key, losses in self._losses.items()
-            if 0 < len(losses) < self.repeats and key not in self._pending and key not in self._expected
-        )
-        key = next(again, None)
-        return self.domain.unseen(self.seen, rng) if key is None else self._codes[key]
+        for key, codes in self._again.items():
+            if key not in self._pending:
+                return codes
+        return self.domain.unseen(self.seen, rng)
 
     def may_repeat(self, codes: Ints) -> bool:
-        return len(self._losses.get(codes.tobytes(), ())) < self.repeats
+        return self.told.number(codes.tobytes()) < self.repeats

@@ -13,9 +13,9 @@ from exporting import export
 
 from se_nas.backbones import BACKBONES, register_backbone
 from se_nas.errors import InputError
-from se_nas.exporter.card import text
 from se_nas.exporter.write import Destination, staged, write_files
 from se_nas.space.space import SearchSpace
+from se_nas.text import markdown as text
 
 SMALL: dict[str, Any] = {"input_size": (1, 8, 8), "backbone_args": {"in_channels": 1}}
 NEW = {"a.txt": b"new a", "b.txt": b"new b"}

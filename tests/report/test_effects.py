@@ -12,8 +12,8 @@ from se_nas.report.facts import Facts
 from se_nas.report.html import write_report
 from se_nas.report.table import as_json
 from se_nas.report.untried import untried_sentences
-from se_nas.report.words import flat
 from se_nas.run.effects import Effect, Effects
+from se_nas.text import flat
 
 from .conftest import MakeRun, make_trials
 

@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 
 from se_nas.goals.objective import STANDARD, Objective
-from se_nas.report.words import amount, amount_of, clean, count, duration, flat, flatten, gain, heading, percent, setting, summary, wrapped
+from se_nas.report.words import amount, amount_of, count, duration, flatten, gain, heading, percent, setting, summary, wrapped
 from se_nas.se.spec import PAPER, SESpec
 from se_nas.space.architecture import Architecture
+from se_nas.text import clean, flat
 
 
 @pytest.mark.parametrize(

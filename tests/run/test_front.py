@@ -6,7 +6,8 @@ import pytest
 
 from se_nas.errors import InputError
 from se_nas.goals.objective import Objective, pareto, parse_objectives
-from se_nas.run.front import make_front, t_quantile
+from se_nas.run.front import t_quantile
+from se_nas.run.growing import make_front
 from se_nas.run.trial import Trial
 from se_nas.se.spec import SESpec
 from se_nas.space.architecture import Architecture

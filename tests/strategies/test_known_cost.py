@@ -79,9 +79,10 @@ def test_the_best_of_many_are_those_of_scoring_each(costs, objectives) -> None:
         strategy.tell(strategy.domain.decode(row), measured(strategy.domain.decode(row)))
     strategy.ask(1)
     codes = np.unique(strategy.domain.sample(rng, 4000), axis=0)
-    scores, found = strategy.score(codes), strategy.score(strategy.best(codes, 100))
+    scores, (found, theirs) = strategy.score(codes), strategy.best(codes, 100)
     assert scores.max() > 0
-    np.testing.assert_allclose(found, np.sort(scores)[::-1][:100], rtol=1e-9)
+    np.testing.assert_allclose(strategy.score(found), np.sort(scores)[::-1][:100], rtol=1e-9)
+    np.testing.assert_allclose(theirs, np.sort(scores)[::-1][:100], rtol=1e-9)
 
 
 def test_a_quick_look_bounds_what_a_close_one_says() -> None:
@@ -158,8 +159,8 @@ def test_another_trial_is_worth_most_where_least_is_sure() -> None:
     assert (moves(deviations, [1.0, 0.0])[0] < deviations[0]).all()
     place, worth = worth_again(means, moves(deviations, [0.5, 0.0]), np.arange(4))
     assert place == 1 and worth > 0
-    assert worth_again(means, moves(deviations, [0.5, 0.0]), np.array([3])) == (-1, 0.0)  # it is not on the front
-    assert worth_again(means, moves(deviations, [0.5, 0.0]), np.array([0]))[1] < worth
+    assert worth_again(means, moves([np.array([2.0]), None], [0.5, 0.0]), np.array([3])) == (-1, 0.0)  # it is not on the front
+    assert worth_again(means, moves([np.array([0.1]), None], [0.5, 0.0]), np.array([0]))[1] < worth
 
 
 def test_a_prior_is_believed_where_nothing_is_known() -> None:

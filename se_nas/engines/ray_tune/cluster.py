@@ -58,15 +58,21 @@ class ClusterMachine:
     gpu_memory: tuple[int, ...]
 
 
+LOGGERS = ("ray", "ray.tune", "ray.data", "ray.train")
+
+
 @contextlib.contextmanager
 def silence() -> Iterator[None]:
-    """Keep Ray from printing its processes' output to standard output, which is for results."""
+    """Keep Ray from printing its processes' output to standard output, which is for results. Its loggers get their levels back."""
     worker: Any = importlib.import_module("ray._private.worker")
     before, worker.print_to_stdstream = worker.print_to_stdstream, lambda *_, **__: None
+    levels = [(logger, logger.level) for logger in map(logging.getLogger, LOGGERS)]
     try:
         yield
     finally:
         worker.print_to_stdstream = before
+        for logger, level in levels:
+            logger.setLevel(level)
 
 
 INSIDE = {
@@ -233,7 +239,7 @@ def _init(**arguments: Any) -> None:
         ray.init(logging_level=logging.CRITICAL, log_to_driver=False, configure_logging=True, **arguments)
     for number, handler in handlers.items():
         signal.signal(number, handler)
-    for name in ("ray", "ray.tune", "ray.data", "ray.train"):
+    for name in LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 

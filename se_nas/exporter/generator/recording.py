@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import builtins
 import inspect
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,9 @@ from se_nas.exporter.generator.kinds import is_layer, is_sequential
 from se_nas.exporter.generator.symbols import Dim, Frame, Like, Own, Ref, Shape, Size, Step, larger, refs_of, substitute
 from se_nas.network.attached import Attached, is_block, join, public_paths
 from se_nas.network.inputs import Inputs
+
+_ONE = threading.RLock()
+"""Held while functions of Python and torch are replaced."""
 
 
 @dataclass(frozen=True)
@@ -197,16 +201,25 @@ class _Recorder(TorchFunctionMode):
 
     @contextmanager
     def calls_of_modules(self) -> Iterator[None]:
+        """Note calls of modules, ``max`` and ``len`` in this thread. One thread at a time; for others all is as ever."""
+        with _ONE:
+            yield from self._calls_of_modules(threading.get_ident())
+
+    def _calls_of_modules(self, owner: int) -> Iterator[None]:
         original = nn.Module.__call__
 
+        def ours() -> bool:
+            return threading.get_ident() == owner
+
         def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            return original(module, *args, **kwargs) if self.paused else self.module_called(module, original, args, kwargs)
+            noted = ours() and not self.paused
+            return self.module_called(module, original, args, kwargs) if noted else original(module, *args, **kwargs)
 
         def maximum(*values: Any, **options: Any) -> Any:
-            return larger(*values) if len(values) == 2 and not options else largest(*values, **options)
+            return larger(*values) if ours() and length_of(values) == 2 and not options else largest(*values, **options)
 
         def length(value: Any) -> Any:
-            return value.shape[0] if isinstance(value, Tensor) and not self.paused else length_of(value)
+            return value.shape[0] if ours() and isinstance(value, Tensor) and not self.paused else length_of(value)
 
         largest, length_of = builtins.max, builtins.len
         nn.Module.__call__ = call  # type: ignore[method-assign]

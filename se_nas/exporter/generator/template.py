@@ -8,6 +8,8 @@ import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from string import Template
 
+from se_nas import text
+
 WIDTH = 120
 IMPORTS = (
     {"math": "import math"},
@@ -43,7 +45,7 @@ def assemble(docstring: str, parts: Sequence[str]) -> str:
     imports = "\n\n".join("\n".join(filter(None, lines)) for lines in blocks if any(lines))
     body = "\n\n\n".join(filter(None, parts))
     gap = "\n\n\n" if body.startswith(("def ", "class ")) else "\n\n"
-    return f'"""{escape(docstring)}\n"""\n\n{imports}{gap}{body}\n'
+    return f'"""{text.docstring(docstring)}\n"""\n\n{imports}{gap}{body}\n'
 
 
 def _import(lines: Sequence[str]) -> str:
@@ -76,19 +78,9 @@ def _bound(scope: symtable.SymbolTable) -> set[str]:
     return {symbol.get_name() for symbol in scope.get_symbols() if symbol.is_assigned() or symbol.is_imported() or symbol.is_parameter()}
 
 
-def printable(value: object) -> str:
-    """A value on one line, free of control characters."""
-    return " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
-
-
-def escape(text: str) -> str:
-    """Text made safe for a docstring: nothing in it ends the string or escapes a character."""
-    return text.replace("\\", "\\\\").replace('"', "'")
-
-
 def facts(rows: Mapping[str, object]) -> str:
     """One line for each name and value, values aligned, long ones wrapped."""
-    names = {printable(name)[:40]: printable(value) for name, value in rows.items()}
+    names = {text.printable(name)[:40]: text.printable(value) for name, value in rows.items()}
     indent = max(map(len, names)) + 2
     gap = "\n" + " " * indent
     return "\n".join(f"{name:{indent}}{gap.join(textwrap.wrap(value, 100 - indent))}".rstrip() for name, value in names.items())
@@ -96,7 +88,7 @@ def facts(rows: Mapping[str, object]) -> str:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A text table: columns as wide as their widest cell, numbers to the right. A row may be shorter than the header."""
-    cells = [list(header), *([printable(cell)[:24] for cell in row] for row in rows)]
+    cells = [list(header), *([text.printable(cell)[:24] for cell in row] for row in rows)]
     lines = [""] * len(cells)
     for i in range(len(header)):
         column = [row[i] if i < len(row) else "" for row in cells]

@@ -24,6 +24,7 @@ from scipy.special import ndtr, ndtri
 
 from se_nas.goals.hypervolume import dominated_volume
 from se_nas.strategies.domain.base import Floats, Ints
+from se_nas.strategies.ranking import first_front
 
 SURE = 5.0
 """Take the gain as 0 if a point is dominated even after adding this many standard deviations (the error is below 1e-7 of one)."""
@@ -120,23 +121,22 @@ def worth_again(means: Floats, moved: Sequence[Floats | None], allowed: Ints) ->
 
     Args:
         means: believed gains, shape (n, objectives).
-        moved: result of `moves`.
+        moved: result of `moves` for the allowed ones, shape (allowed,) for each objective.
         allowed: indices that may be tried again; those not on the front are skipped.
 
     Returns:
         (index, volume), or (-1, 0.0) if no repeat is worth anything.
     """
-    by = np.asarray((means[:, None] <= means[None]).all(2) & (means[:, None] < means[None]).any(2))  # by[i, j]: j dominates i
-    times = by.sum(1)
-    front = [int(i) for i in allowed if times[i] == 0 and (means[i] > 0).all()]
-    spread = np.sum([np.zeros(len(means)) if move is None else move for move in moved], 0)
-    here, draws = dominated_volume(means[times == 0].tolist()), ndtri((np.arange(OUTCOMES) + 0.5) / OUTCOMES)
+    front = first_front(-means)
+    some = [place for place, i in enumerate(allowed) if front[i] and (means[i] > 0).all()]
+    spread = np.sum([np.zeros(len(allowed)) if move is None else move for move in moved], 0)
+    here, draws = dominated_volume(means[front].tolist()), ndtri((np.arange(OUTCOMES) + 0.5) / OUTCOMES)
     best, most = -1, 0.0
-    for i in sorted(front, key=lambda i: -spread[i])[:MOST]:
-        left = times == by[:, i]  # the front without it
-        left[i] = False
-        others, steps = means[left].tolist(), np.array([0.0 if move is None else move[i] for move in moved])
-        gain = float(np.mean([dominated_volume([*others, (means[i] + draw * steps).tolist()]) for draw in draws])) - here
+    for place in sorted(some, key=lambda place: -spread[place])[:MOST]:
+        i = int(allowed[place])
+        others = np.delete(means, i, 0)
+        left, steps = others[first_front(-others)].tolist(), np.array([0.0 if move is None else move[place] for move in moved])
+        gain = float(np.mean([dominated_volume([*left, (means[i] + draw * steps).tolist()]) for draw in draws])) - here
         if gain > most:
             best, most = i, gain
     return best, most

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from se_nas.strategies.domain.base import Floats, Ints
-from se_nas.strategies.known_cost.surrogate import NEAR_CHOICES, NEAR_COSTS, Surrogate
+from se_nas.strategies.known_cost.kernel import NEAR_CHOICES, NEAR_COSTS
+from se_nas.strategies.known_cost.surrogate import Surrogate
 
 Singles = npt.NDArray[np.float32]
 
@@ -33,9 +34,8 @@ class Screen:
 
     def __init__(self, model: Surrogate) -> None:
         layout, weights, rows, alpha = model.layout, model.weights, model.rows, model.alpha
-        covariance = model.covariance()
-        order = _pivots(covariance, min(PIVOTS, len(rows)))
-        noisy = covariance[np.ix_(order, order)] + np.diag(weights["noise"] * rows[order, -1])
+        order = _pivots(model, min(PIVOTS, len(rows)))
+        noisy = model.covariance(rows[order], rows[order]) + np.diag(weights["noise"] * rows[order, -1])
         self._pivots = len(order)
         order = np.concatenate([order, np.setdiff1d(np.arange(len(rows)), order)])
         rows, alpha = rows[order], alpha[order]
@@ -93,12 +93,13 @@ class Screen:
             yield slice(first, None), np.concatenate([constant, costs * 2 / NEAR_COSTS, -ones / NEAR_COSTS])
 
 
-def _pivots(covariance: Floats, n: int) -> Ints:
+def _pivots(model: Surrogate, n: int) -> Ints:
     """The n most informative trials, each given those before it: the order of a pivoted Cholesky decomposition."""
-    left, factors, taken = covariance.diagonal().copy(), np.zeros((len(covariance), n)), np.zeros(n, np.int64)
+    rows = model.rows
+    left, factors, taken = model.variances(rows), np.zeros((len(rows), n)), np.zeros(n, np.int64)
     for k in range(n):
         taken[k] = place = int(np.argmax(left))
-        column = (covariance[:, place] - factors[:, :k] @ factors[place, :k]) / np.sqrt(max(left[place], 1e-12))
+        column = (model.covariance(rows, rows[place][None])[:, 0] - factors[:, :k] @ factors[place, :k]) / np.sqrt(max(left[place], 1e-12))
         factors[:, k] = column
         left = left - column**2
         left[taken[: k + 1]] = -np.inf

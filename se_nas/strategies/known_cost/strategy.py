@@ -13,7 +13,6 @@ Sources:
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -27,7 +26,7 @@ from se_nas.strategies.known_cost.features import Features
 from se_nas.strategies.known_cost.improvement import expected_improvement, moves, worth_again
 from se_nas.strategies.known_cost.screen import Screen
 from se_nas.strategies.known_cost.surrogate import Surrogate
-from se_nas.strategies.ranking import fronts
+from se_nas.strategies.ranking import first_front
 
 FIRST = 10
 """Number of trials before the first model."""
@@ -46,6 +45,9 @@ SHORT = 400
 
 CHUNK = 1024
 """Number of candidates scored together."""
+
+EXACT = 512
+"""Number of candidates that get an exact score together, those with the highest bounds first."""
 
 BELIEVED = 64
 """Largest number of pending trials that are treated as if their expectation had come true; of more, the latest."""
@@ -98,23 +100,28 @@ class KnownCostStrategy(Strategy):
         self._start: Ints | None = None
         self._learned_from: tuple[int, ...] = ()
         self._short: tuple[int, Ints] | None = None
+        self._believed: object = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_believed": None}  # models forget what they are conditioned on
 
     def propose(self, rng: np.random.Generator) -> Ints | None:
         codes, losses, _ = self.finished
         number = len(self.seen)
         if number < self._first or len(codes) < min(self._first, 4):
             return self._spread(number)
-        if self._short is None or self._short[0] != self._told:
+        if self._short is None or self._short[0] != self._times:
             self._learn()
             self._believe()
-            pool = self._candidates(codes, losses, rng)
-            self._short = (self._told, self.best(pool, SHORT))
-        short = self._short[1]
-        short = short[[not self.is_seen(row) for row in short]] if len(short) else short
+            short, scores = self.best(self._candidates(codes, losses, rng), SHORT)
+            self._short = (self._times, short)
+        else:
+            self._believe()
+            short = self._short[1]
+            short = short[[not self.is_seen(row) for row in short]] if len(short) else short
+            scores = self.score(short)
         if not len(short):
             return None
-        self._believe()
-        scores = self.score(short)
         if (again := self._again(short)) is not None:
             return again
         best: Ints = short[int(np.argmax(scores))] if scores.max() > 0 else short[rng.integers(len(short))]
@@ -155,11 +162,12 @@ class KnownCostStrategy(Strategy):
         self._axes = [self._axis(i, losses[:, i]) for i in range(len(self.objectives))]
         self._values = np.stack([self._turned(i, codes, losses[:, i]) for i in range(len(self._axes))], 1)
         self._gains = np.stack([axis.gain(losses[:, i]) for i, axis in enumerate(self._axes)], 1)
-        step = (_last_step(len(self._order)), *(axis.log for axis in self._axes))
+        step = (_last_step(len(self.told)), *(axis.log for axis in self._axes))
+        self._first_rows = len(codes) - (len(self.told) - max(step[0], self.told.repeated))
         if step != self._learned_from:
             self._learned_from = step
             for i, model in self._models.items():
-                codes, losses, trials = self.finished_after(step[0])
+                codes, losses, trials = self.told.after(step[0])
                 model.least = self._least(i, losses)
                 model.learn(self._features.rows(codes, 1 / trials), self._turned(i, codes, losses[:, i]), self._noise(i, step[0]))
         for i, model in self._models.items():
@@ -181,35 +189,35 @@ class KnownCostStrategy(Strategy):
 
     def _noise(self, i: int, results: int) -> float | None:
         """Standard deviation of a trial, pooled over architectures that were told more than once; None if there are none."""
-        squares, freedom = 0.0, 0
-        for key, number in Counter(self._order[:results]).items():
-            values = self._axes[i].turn(np.array(self._losses[key])[:number, i])
-            squares, freedom = squares + float(((values - values.mean()) ** 2).sum()), freedom + number - 1
+        squares, freedom = self.told.spread(self._axes[i].turn(self.told.losses(results)[:, i]), results)
         return float(np.sqrt(squares / freedom)) if freedom else None
 
     def may_repeat(self, codes: Ints) -> bool:
         key = codes.tobytes()
-        return key not in self._pending and 0 < len(self._losses.get(key, ())) < self._repeats
+        return key not in self._pending and 0 < self.told.number(key) < self._repeats
 
     def _again(self, short: Ints) -> Ints | None:
         """The member of the front whose repeat is worth more than the best new architecture; None if there is none."""
         if self._repeats < 2:
             return None
-        results = len(self._order)
+        results = len(self.told)
         noise = [0.0 if o.known else self._noise(i, results) for i, o in enumerate(self.objectives)]
         if any(n is None for n in noise) or not any(noise):
             return None
         codes = self._codes_done
-        allowed = np.array([place for place, row in enumerate(codes) if self.may_repeat(row)], np.int64)
-        feasible = self.domain.feasible(codes)
-        means, deviations = self._predict(codes)
-        means[~feasible] = -1.0
+        means, _ = self._predict(codes, deviations=False)
+        means[~self.told.within] = -1.0
+        front = np.flatnonzero(first_front(-means))
+        allowed = np.array([place for place in front if (means[place] > 0).all() and self.may_repeat(codes[place])], np.int64)
+        if not len(allowed):
+            return None
+        _, sure = self._predict(codes[allowed])
         spread = [float(n or 0.0) for n in noise]
-        place, worth = worth_again(means, moves(deviations, spread), allowed)
+        place, worth = worth_again(means, moves(sure, spread), allowed)
         if place < 0:
             return None
         new, deviations = self._predict(short)
-        most = expected_improvement(new, moves(deviations, spread), means).max()
+        most = expected_improvement(new, moves(deviations, spread), means[front]).max()
         found: Ints = codes[place]
         return found if worth > most else None
 
@@ -222,11 +230,13 @@ class KnownCostStrategy(Strategy):
 
     def _believe(self) -> None:
         """Condition the models on the results, and on the expectation of what is pending."""
+        state = (self._times, *self._pending)
+        if state == self._believed:
+            return
+        self._believed = state
         for i, model in self._models.items():
-            model.condition(self._rows, self._values[:, i])
-        codes, _, _ = self.finished
-        within = self.domain.feasible(codes)
-        self._front = self._gains[within]
+            model.condition(self._rows, self._values[:, i], self._first_rows)
+        self._front = self._gains[self.told.within]
         pending = self.pending[-BELIEVED:]
         if not len(pending):
             return
@@ -235,27 +245,30 @@ class KnownCostStrategy(Strategy):
         self._front = np.concatenate([self._front, means])
         for i, model in self._models.items():
             expected = means[:, i] + self._axes[i].reference - self._expected(i, pending)
-            model.condition(np.concatenate([self._rows, rows]), np.concatenate([self._values[:, i], expected]))
+            model.believe(rows, np.concatenate([self._values[:, i], expected]))
 
-    def _predict(self, codes: Ints, screens: Mapping[int, Screen] | None = None) -> tuple[Floats, list[Floats | None]]:
+    def _predict(
+        self, codes: Ints, screens: Mapping[int, Screen] | None = None, deviations: bool = True
+    ) -> tuple[Floats, list[Floats | None]]:
         """Expected gains, shape (n, objectives), and standard deviations, shape (n,) for each objective; None for a known one.
 
-        With ``screens``, deviations are upper bounds.
+        With ``screens``, deviations are upper bounds; without ``deviations``, none are computed.
         """
         means = np.empty((len(codes), len(self.objectives)))
-        deviations: list[Floats | None] = []
+        found: list[Floats | None] = []
         raw = self._features.raw(codes)
         rows = self._features.rows(codes, raw=raw)
         for i, axis in enumerate(self._axes):
             if i in self._models:
-                mean, deviation = screens[i](rows) if screens else self._models[i].predict(rows)
+                model: Callable[[Floats], tuple[Floats, Floats | None]] = screens[i] if screens else self._models[i].predict
+                mean, deviation = model(rows) if deviations else (self._models[i].means(rows), None)
                 means[:, i] = mean + self._expected(i, codes) - axis.reference
-                deviations.append(deviation)
+                found.append(deviation)
             else:
                 objective = self.objectives[i]
                 means[:, i] = axis.gain(objective.loss(1.0) * raw[:, self.domain.known.index(objective.name)])
-                deviations.append(None)
-        return means, deviations
+                found.append(None)
+        return means, found
 
     def score(self, codes: Ints) -> Floats:
         """Expected hypervolume improvement of many candidates, shape (n,). Needs the models of an earlier `ask`."""
@@ -264,8 +277,8 @@ class KnownCostStrategy(Strategy):
         chunks = (codes[start : start + CHUNK] for start in range(0, len(codes), CHUNK))
         return np.concatenate([expected_improvement(*self._predict(c), self._front) for c in chunks])
 
-    def best(self, codes: Ints, n: int) -> Ints:
-        """The n candidates with the largest `score`, best first, shape (n or fewer, genes).
+    def best(self, codes: Ints, n: int) -> tuple[Ints, Floats]:
+        """The n candidates with the largest `score`, best first, shape (n or fewer, genes), and their scores.
 
         A fast upper bound (`se_nas.strategies.known_cost.screen`) is computed for all; the exact score, only for those that may be
         among the best.
@@ -280,9 +293,9 @@ class KnownCostStrategy(Strategy):
         while len(scores) < len(order):
             if len(scores) >= n and bounds[order[len(scores)]] <= np.partition(scores, -n)[-n]:
                 break
-            scores = np.concatenate([scores, self.score(codes[order[len(scores) : len(scores) + CHUNK]])])
-        found: Ints = codes[order[np.argsort(-scores, kind="stable")[:n]]]
-        return found
+            scores = np.concatenate([scores, self.score(codes[order[len(scores) : len(scores) + EXACT]])])
+        first = np.argsort(-scores, kind="stable")[:n]
+        return codes[order[first]], scores[first]
 
     def _candidates(self, codes: Ints, losses: Floats, rng: np.random.Generator) -> Ints:
         """Feasible, unseen architectures: drawn uniformly, drawn tilted to cheap and dear, and bred from the front."""
@@ -290,7 +303,7 @@ class KnownCostStrategy(Strategy):
             pool = self.domain.every
         else:
             quarter = min(self._pool, WORK // len(codes)) // 4
-            parents = codes[fronts(losses) == 0]
+            parents = codes[first_front(losses)]
             bred = self._breed(parents, rng, 2 * quarter)
             pool = np.concatenate([self._features.tilted(rng, quarter), self.domain.sample(rng, quarter), bred])
         places = {row.tobytes(): place for place, row in enumerate(pool)}
