@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from se_nas.reading import parse_json
+from se_nas.run.trial import is_finite
 
 SCHEMA = 2
 """Version of ``effects.json``. A file of another version is computed anew."""
@@ -133,6 +135,23 @@ class Effects:
 def read_effects(path: Path) -> Effects | None:
     """Those in a file; None if there is none, or none that this version reads."""
     try:
-        return Effects.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, KeyError):
+        found = Effects.from_json(parse_json(path.read_bytes()))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
+    return found if _sound(found) else None
+
+
+def _sound(found: Effects) -> bool:
+    """Whether numbers stand where they should, and texts: a hand may have been in the file."""
+    effects = (*found.sites, *found.values)
+    counts = [found.lines, found.trials, found.architectures]
+    numbers = [value for effect in effects for value in (effect.estimate, effect.low, effect.high)]
+    maybe = [found.r2, found.noise, *(value for effect in effects for value in (effect.params, effect.macs))]
+    counts += [value for effect in effects for value in (effect.trials_with, effect.trials_without)]
+    names = [name for effect in effects for name in (effect.group, effect.field)]
+    return (
+        isinstance(found.metric, str)
+        and all(type(value) is int for value in counts)
+        and all(map(is_finite, (*numbers, *(value for value in maybe if value is not None))))
+        and all(name is None or isinstance(name, str) for name in names)
+    )

@@ -233,3 +233,13 @@ def test_check_opens_a_whole_ledger_that_stands_alone(run: Run, capsys: pytest.C
     code, out, _ = said(capsys, "check", run.path)
     assert code == 2 and "run.yaml: DAMAGED: is missing" in out and "trials.jsonl: 6 whole trials" in out
     assert said(capsys, "check", run.path.parent)[0] == 2
+
+
+@pytest.mark.parametrize("damage", ["[" * 100_000, "[]", "{}", "x", '{"schema": 1}', "changed"])
+def test_effects_that_are_none_are_computed_again(run: Run, damage: str) -> None:
+    found = run.effects()
+    assert found is not None
+    path = run.path / "effects.json"
+    whole = {**found.to_json(), "lines": "6", "metric": 5}
+    path.write_text(json.dumps(whole) if damage == "changed" else damage)
+    assert run.effects() == found
