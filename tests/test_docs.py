@@ -173,7 +173,7 @@ def check_command(words: list[str]) -> None:
         assert set(re.findall(r"se-nas\[([\w-]+)\]", said)) <= set(extras), said
         assert all((ROOT / name).exists() for name in words if name.endswith(".txt")), said
     elif words[0] == "make":
-        assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), said
+        assert re.search(rf"^(\S+ )*{words[1]}( \S+)*:", (ROOT / "Makefile").read_text(), re.MULTILINE), said
     elif words[0] == "python":
         file = words[2].replace(".", "/") + ".py" if words[1] == "-m" else words[1]
         assert (ROOT / file).exists(), said

@@ -46,6 +46,7 @@ def check(run: Run, evaluator: Epochs) -> None:
     assert f"{len(stopped)} stopped early" in progress(Facts.of(run)) and "failed" not in progress(Facts.of(run))
 
 
+@pytest.mark.slow
 def test_asha_stops_the_bad_and_nobody_takes_them_for_whole(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[int, Mapping[str, float] | None]] = []
     tell = RandomStrategy.tell

@@ -75,6 +75,7 @@ def proposals(run: Path) -> list[tuple[object, ...]]:
     return [(t.number, t.architecture, t.status, dict(t.metrics), t.after) for t in Run.open(run).trials]
 
 
+@pytest.mark.slow
 def test_closed_quiet_and_killed_without_loss(tmp_path) -> None:
     """Every socket is on loopback; ``kill -9`` leaves no process and loses no finished trial; the local engine finishes the search."""
     whole, run = tmp_path / "whole", tmp_path / "run"

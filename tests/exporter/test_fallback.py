@@ -113,6 +113,7 @@ def test_the_message_says_what_was_written_and_why(tmp_path: Path, monkeypatch: 
     assert imported(made.path.read_text()) == ("torch", "torchvision")
 
 
+@pytest.mark.slow
 def test_the_next_generator_is_tried_where_the_proof_of_the_first_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     right, *others = exporter.GENERATORS
 

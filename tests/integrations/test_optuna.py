@@ -112,6 +112,7 @@ study.optimize(objective, n_trials=15)
 """
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_study_on_sqlite(tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path / 'study.db'}"
     optuna.create_study(study_name="both", storage=storage, direction="maximize")

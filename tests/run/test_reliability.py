@@ -166,6 +166,7 @@ def test_the_command_says_what_trials_are_worth(tmp_path, capsys: pytest.Capture
     assert main(command) == 0 and " ".join(capsys.readouterr().out.split()) == said  # nothing is trained again
 
 
+@pytest.mark.slow
 def test_a_truth_from_a_start_begins_where_its_trials_do(tmp_path) -> None:
     settings = SearchSettings(start="train", start_epochs=1, epochs=1)
     quick, truth = reliability(digits_space(), settings, tmp_path / "out", architectures=4, truth=2)

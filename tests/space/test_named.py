@@ -32,7 +32,7 @@ def costed() -> SearchSpace:
 
 
 def test_a_function_that_adds_up_becomes_a_table(costed: SearchSpace) -> None:
-    codes = costed.codes_many(200, 0)
+    codes = costed.codes_many(40, 0)
     many = costed.cost_many(codes)
     for row, value in zip(codes, many.energy, strict=True):
         architecture, step = costed.decode(row), costed.costs["energy"].resolution
