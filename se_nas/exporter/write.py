@@ -63,7 +63,7 @@ def check_free(target: Path, written: Collection[str], force: bool) -> None:
     """
     with _refused(target):
         place = Destination.of(target)
-        there = next(folder for folder in target.absolute().parents if os.path.lexists(folder))
+        there = next((folder for folder in target.absolute().parents if os.path.lexists(folder)), target)  # / has no parent
         if not there.is_dir():
             raise InputError(f"{there} is no folder", "choose another target", "target")
         for folder in {place.folder, target.parent}:

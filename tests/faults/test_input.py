@@ -158,6 +158,13 @@ def test_a_device_that_never_ends_is_not_read_to_its_end(capsys: pytest.CaptureF
         load_yaml("/dev/zero")
 
 
+@pytest.mark.parametrize("flag", ["--budget", "--trials", "--data", "--objective"])
+def test_a_value_that_is_two_dashes(space: Path, flag: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["search", str(space), f"{flag}=--"])
+    assert ended.value.code == 2
+
+
 # Names and paths.
 
 PATHS = ["a\0b", "x" * 300, "/".join(["y" * 200] * 30), "\ud800", "a\nb", "\u202ex", "", "/", "nowhere/x"]
@@ -179,6 +186,7 @@ def test_paths(finished_run: Run, space: Path, tmp_path: Path, capsys: pytest.Ca
         line(capsys, *arguments)
     if path in ("a\0b", "x" * 300, PATHS[2], "/"):
         line(capsys, "report", run, "-o", at)
+        line(capsys, "export", run, "-o", at, "--no-proof")
         line(capsys, "search", space, "--out", at, "--trials", 1)
     assert sorted(os.listdir(tmp_path)) == ["space.yaml"]
 
