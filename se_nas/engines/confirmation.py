@@ -48,11 +48,11 @@ class Confirmation(Plan):
         self.keep = "all" if score else None
         self._confirmation, self._trials, self._measured = confirmation, list(trials), front.measured
         fidelity, after = {"epochs": int(confirmation["epochs"])}, 0
-        architectures = [Architecture.from_json(data) for data in confirmation["architectures"].values()]
+        self._names = {Architecture.from_json(data): name for name, data in confirmation["architectures"].items()}
         done, number = {trial.number for trial in trials}, int(confirmation["first"])
         self._jobs: deque[Job] = deque()
         for seed in confirmation["seeds"]:
-            for architecture in architectures:
+            for architecture in self._names:
                 if number not in done:
                     costs = space.cost(architecture)._asdict()
                     self._jobs.append(Job(number, CONFIRM, architecture, seed, fidelity, costs, after))
@@ -98,5 +98,4 @@ class Confirmation(Plan):
     def _leave(self) -> None:
         if self._measured and self._confirmation.get("race"):
             race = race_so_far(self._confirmation, self._trials, self._measured)
-            names = {Architecture.from_json(data): name for name, data in self._confirmation["architectures"].items()}
-            self._jobs = deque(job for job in self._jobs if not race.over and names[job.architecture] in race.left)
+            self._jobs = deque(job for job in self._jobs if not race.over and self._names[job.architecture] in race.left)

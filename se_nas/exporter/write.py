@@ -168,13 +168,13 @@ NO_LINK = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EML
 def _keep(path: Path, kept: Path) -> None:
     """A hard link to what stands at a place, which stays there; a copy where the system makes no such link."""
     try:
-        os.link(path, kept, follow_symlinks=False)
-    except NotImplementedError:  # this system cannot link a symbolic link itself
-        shutil.copy2(path, kept, follow_symlinks=False)
+        if os.link in os.supports_follow_symlinks:  # elsewhere it would link what a symbolic link points to
+            os.link(path, kept, follow_symlinks=False)
+            return
     except OSError as error:
         if error.errno not in NO_LINK:
             raise
-        shutil.copy2(path, kept, follow_symlinks=False)
+    shutil.copy2(path, kept, follow_symlinks=False)
 
 
 def _undo(staging: Path, folder: Path, plan: Mapping[str, bool]) -> None:

@@ -99,7 +99,7 @@ def finalists(run: Run, space: SearchSpace, top: int, paying: bool) -> dict[str,
         lean = only_paying(next(iter(found.values())), effects)
         if lean is None or not space.contains(lean):
             raise InputError("effects say of no site that SE pays there", "leave it out, or search on", "paying")
-        picked = picked if lean in picked.values() else {**picked, PAYING: lean}
+        picked = picked if lean in (*chosen.values(), *picked.values()) else {**picked, PAYING: lean}
     return {**chosen, **picked}
 
 

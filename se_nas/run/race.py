@@ -94,16 +94,13 @@ class _Model:
 
         self.names = [name for name, of in values.items() if of]
         seeds = sorted({seed for of in values.values() for seed in of})
-        known = [(self.names.index(name), seeds.index(seed), value) for name in self.names for seed, value in values[name].items()]
-        rows, columns, found = np.array([row for row, _, _ in known]), np.array([column for _, column, _ in known]), known
-        design: npt.NDArray[np.float64] = np.zeros((len(found), len(self.names) + len(seeds)))
-        design[np.arange(len(found)), rows] = 1
-        design[np.arange(len(found)), len(self.names) + columns] = 1
-        design = np.delete(design, len(self.names), axis=1)  # the first seed is the yardstick of the others
-        measured = np.array([value for _, _, value in found])
+        known = [(name, seed, value) for name in self.names for seed, value in values[name].items()]
+        columns = [*self.names, *seeds[1:]]  # the first seed is the yardstick of the others
+        design: npt.NDArray[np.float64] = np.array([[column in (name, seed) for column in columns] for name, seed, _ in known], float)
+        measured = np.array([value for _, _, value in known])
         self._inverse = np.linalg.pinv(design.T @ design)
         fitted = self._inverse @ design.T @ measured
-        self.freedom = len(found) - int(np.linalg.matrix_rank(design))
+        self.freedom = len(known) - int(np.linalg.matrix_rank(design))
         rest = float(((measured - design @ fitted) ** 2).sum())
         self._variance = rest / self.freedom if self.freedom else math.inf
         self.means: dict[str, float] = dict(zip(self.names, fitted[: len(self.names)].tolist(), strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import json
 import os
 from pathlib import Path
@@ -38,6 +39,30 @@ def test_links_are_replaced_and_never_followed(tmp_path: Path) -> None:
     assert contents(folder) == {"a.txt": "new a", "b.txt": "new b"}
     assert not (folder / "a.txt").is_symlink() and (tmp_path / "secret.txt").read_text() == "secret"
     assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("system", ["links of files alone", "a file system without links"])
+def test_without_links_what_stood_there_comes_back_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: str) -> None:
+    (tmp_path / "a.txt").write_text("old a")
+    (tmp_path / "b.txt").symlink_to("nowhere")
+    real, moved = os.replace, []
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    def full(source: Any, target: Any) -> None:
+        moved.append(target)
+        if len(moved) == 2:
+            raise OSError(errno.ENOSPC, "no space")
+        real(source, target)
+
+    able = os.supports_follow_symlinks - {os.link}
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(os, "supports_follow_symlinks", able if system == "links of files alone" else able | {refuse})
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(InputError, match="no space"):
+        write_files(tmp_path, NEW)
+    assert len(moved) > 2 and (tmp_path / "a.txt").read_text() == "old a" and os.readlink(tmp_path / "b.txt") == "nowhere"
 
 
 def test_a_folder_that_is_a_link_is_not_entered(tmp_path: Path) -> None:
