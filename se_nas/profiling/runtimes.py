@@ -238,8 +238,7 @@ def _moved(network: nn.Module, inputs: Inputs, how: How, shared: Shared) -> tupl
 def _clock(run: Callable[[], Any], how: How) -> Once:
     """On the CPU by the clock, on a GPU by its own events.
 
-    With one thread the time is that of the processor: what the system lets others do meanwhile is none of the network's. Of
-    two minima of 20 rounds on two cores with a load of 12, one network's differed by 2 to 14 % then, and by up to 66 % by the wall.
+    With one thread the time is that of the processor: what the system lets others do meanwhile is none of the network's.
     """
     if not how.device.startswith("cuda"):
         fine = time.get_clock_info("process_time").resolution <= 1e-6  # not on Windows

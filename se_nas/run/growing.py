@@ -148,21 +148,6 @@ class _Repeats:
         return Noise(math.sqrt(self._squares / self._freedom), self._freedom, source)
 
 
-def make_front(
-    trials: Sequence[Trial],
-    objectives: Sequence[Objective],
-    limits: Mapping[str, float],
-    fidelity: Mapping[str, int],
-    validation_images: int | None = None,
-    trade: Trade = PARETO,
-) -> Front:
-    """The front of a ledger; arguments are those of `GrowingFront`."""
-    growing = GrowingFront(objectives, limits, fidelity, validation_images, trade)
-    for trial in trials:
-        growing.add(trial)
-    return growing.front
-
-
 def _entry(trials: tuple[Trial, ...]) -> Entry:
     if len(trials) == 1:
         return Entry(trials, {**trials[0].costs, **{name: float(trials[0].metrics[name]) for name in sorted(trials[0].metrics)}})

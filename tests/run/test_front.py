@@ -7,7 +7,7 @@ import pytest
 from se_nas.errors import InputError
 from se_nas.goals.objective import Objective, pareto, parse_objectives
 from se_nas.run.front import t_quantile
-from se_nas.run.growing import make_front
+from se_nas.run.growing import GrowingFront
 from se_nas.run.trial import Trial
 from se_nas.se.spec import SESpec
 from se_nas.space.architecture import Architecture
@@ -25,7 +25,10 @@ def trial(
 
 
 def front(*trials: Trial, limits: dict[str, int] | None = None, images: int | None = None):
-    return make_front(trials, OBJECTIVES, limits or {}, {"epochs": 1}, images)
+    growing = GrowingFront(OBJECTIVES, limits or {}, {"epochs": 1}, images)
+    for trial in trials:
+        growing.add(trial)
+    return growing.front
 
 
 def test_pareto_by_hand() -> None:
