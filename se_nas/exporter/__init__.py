@@ -25,7 +25,9 @@ from se_nas.exporter.generator import network as generator
 from se_nas.exporter.proof import Proof, ProofFailed, prove
 from se_nas.exporter.proof.alone import load_state
 from se_nas.exporter.write import Destination, check_free, write_files
+from se_nas.se.block import SEBlock, respell
 from se_nas.space.architecture import Architecture
+from se_nas.space.budget import LATENCY
 from se_nas.space.space import SearchSpace
 
 __all__ = ["GENERATORS", "ExportOptions", "Exported", "Written", "export", "source"]
@@ -99,6 +101,9 @@ def export(
         raise InputError("the architecture is of another space: its groups differ", "export it with its own space", "architecture")
     space, whole = space.variant(architecture.extra), space  # its backbone's own, from here on
     network = space.build(architecture)
+    spelling = {runtime: _spelling(whole, runtime, network) for runtime in ("deploy", "onnx")}
+    if options.deploy:
+        respell(network, spelling["deploy"])
     if weights is not None:
         check_weights(weights, network)
     facts = {name: str(value) for name, value in about.items()}
@@ -113,13 +118,18 @@ def export(
         return prove(written.text, network, cost, inputs, weights, written.paths, form, written.one_size)
 
     written, proof = _write(space, architecture, fresh, facts, options.deploy, check)
+    if options.deploy and spelling["deploy"]:
+        written = replace(written, notes=(*written.notes, _said(spelling["deploy"]).removeprefix("; ")))
     network = form or network
     files, remarks = {place.module: written.text.encode()}, dict.fromkeys(names, "")
     if weights is not None:
         files[place.weights] = _safetensors(network, architecture)
-    for name, make, asked in ((place.onnx, onnx_file, options.onnx), (place.program, program_file, options.program)):
-        if asked:
-            files[name], remarks[name] = make(load_network(written.text, network), inputs)
+    if options.onnx:
+        other = respell(copy.deepcopy(network), spelling["onnx"]) if spelling["onnx"] else load_network(written.text, network)
+        files[place.onnx], remarks[place.onnx] = onnx_file(other, inputs)
+        remarks[place.onnx] += _said(spelling["onnx"])
+    if options.program:
+        files[place.program], remarks[place.program] = program_file(load_network(written.text, network), inputs)
     for entry, write, asked in ((place.hub, hubconf, options.hub), (place.timm, timm_model, options.timm)):
         if entry and asked:
             files[entry] = write(space, architecture, weights is not None).encode()
@@ -147,6 +157,18 @@ def source(
         InputError: if no generator can write it.
     """
     return _write(space, architecture, network, about, inference, lambda written: None)[0]
+
+
+def _spelling(space: SearchSpace, runtime: str, network: nn.Module) -> dict[str, str]:
+    """How to write the squeezes of a network, by the profile of the space if it has one of this runtime."""
+    how = space.costs[LATENCY].origin.get("how", {}) if LATENCY in space.costs else {}
+    used = {block.spec.squeeze for block in network.modules() if isinstance(block, SEBlock) and block.spec}
+    quicker = how.get("spelling", {}) if how.get("runtime") == runtime else {}
+    return {squeeze: name for squeeze, name in quicker.items() if squeeze in used}
+
+
+def _said(spelling: Mapping[str, str]) -> str:
+    return "".join(f"; squeeze {squeeze} is written as {name}, which the profile found quicker" for squeeze, name in spelling.items())
 
 
 def _write(

@@ -32,8 +32,8 @@ FIRST = "# A latency profile of se-nas. The last line of this file is three dots
 LAST = "...\n"
 FIX = "measure it again: se-nas profile SPACE -o FILE"
 
-HOW = ("device", "runtime", "batch", "threads", "layout", "precision")
-"""How networks are run: what `se_nas.profiling.runtimes.How` takes."""
+HOW = ("device", "runtime", "batch", "threads", "layout", "precision", "spelling")
+"""How networks are run: what `se_nas.profiling.runtimes.How` takes. Profiles of earlier versions lack the last one."""
 
 FITTED, HELD_OUT = "fitted", "held out"
 """Roles of measured networks. The first of those that are fitted is the plain one."""
@@ -82,7 +82,7 @@ class Measured:
         architecture: as JSON.
         role: `FITTED` or `HELD_OUT`.
         seconds: when little disturbs it.
-        halves: the same of every other round, twice. () if nobody knows.
+        halves: the same of every other block of rounds, twice. () if nobody knows.
     """
 
     architecture: Mapping[str, Any]
@@ -98,7 +98,7 @@ class Profile:
     Attributes:
         source: the file; "" if it is not in one.
         machine: see `se_nas.latency.fingerprint`; empty for a table of somebody else.
-        how: ``device``, ``runtime``, ``batch``, ``threads``, ``layout``, ``precision``, ``rounds``.
+        how: ``device``, ``runtime``, ``batch``, ``threads``, ``layout``, ``precision``, ``spelling``, ``rounds``.
         space: the plain network: ``backbone``, ``input_size``, ``params``, ``macs``.
         seconds: term -> seconds for each unit of it.
         reach: term -> the largest amount that was measured.
@@ -189,7 +189,7 @@ class Profile:
         said = [f"predicted from {self.title}"]
         said += [f"measured elsewhere: {', '.join(elsewhere)}"] if elsewhere else []
         said += [f"extrapolated beyond what was measured in {', '.join(beyond)}"] if beyond else []
-        how = {name: self.how[name] for name in HOW} if self.machine else {}
+        how = {name: self.how[name] for name in HOW if name in self.how} if self.machine else {}
         origin = {"machine": dict(self.machine), "how": how} if self.machine else {}
         return {"unit": "s", "plain": self.plain, "adds": adds, "tie": self.interval, "about": "; ".join(said), "origin": origin}
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from se_nas.errors import InputError
 from se_nas.latency.fingerprint import fingerprint
@@ -17,7 +16,8 @@ from se_nas.latency.fit import choose_networks, error
 from se_nas.latency.profile import FITTED, HELD_OUT, HOW, Check, Measured, Profile, amounts, check_network, make_profile, read_profile
 from se_nas.latency.terms import term_names
 from se_nas.profiling.rounds import LEAST, run_rounds, undisturbed
-from se_nas.profiling.runtimes import How, held_still, make_once
+from se_nas.profiling.runtimes import How, made_calls
+from se_nas.profiling.spelling import quicker_spelling
 from se_nas.space.architecture import Architecture
 from se_nas.space.space import SearchSpace
 
@@ -77,6 +77,7 @@ def profile(
     chosen = choose_architectures(space, networks, held_out, seed)
     roles = [FITTED] * (len(chosen) - held_out) + [HELD_OUT] * held_out
     start = time.perf_counter()
+    how = replace(how, spelling=quicker_spelling(space, how, seed, tell))
     times, stopped = time_networks(space, chosen, how, rounds, seed, tell)
     took = time.perf_counter() - start
     whole, halves = undisturbed(times)
@@ -112,13 +113,8 @@ def choose_architectures(space: SearchSpace, networks: int, held_out: int, seed:
 
 def time_networks(space: SearchSpace, architectures: list[Architecture], how: How, rounds: int, seed: int, tell: Tell) -> tuple[Any, bool]:
     """Seconds of each network in each round, see `se_nas.profiling.rounds.run_rounds`."""
-    calls, shared = [], dict[Any, Any]()
-    with held_still(how):
-        for number, architecture in enumerate(architectures, 1):
-            tell(f"network {number} of {len(architectures)} is made")
-            calls.append(make_once(space, architecture, how, shared))
-        with torch.inference_mode():
-            return run_rounds(calls, rounds, seed, lambda done, left: tell(f"round {done} of {rounds}, {left:.0f} s left"))
+    with made_calls(space, [(architecture, how) for architecture in architectures], tell) as calls:
+        return run_rounds(calls, rounds, seed, lambda done, left: tell(f"round {done} of {rounds}, {left:.0f} s left"))
 
 
 def check_profile(space: SearchSpace, path: str | Path, rounds: int = 15, networks: int = 8, tell: Tell = lambda text: None) -> Check:
@@ -131,7 +127,7 @@ def check_profile(space: SearchSpace, path: str | Path, rounds: int = 15, networ
     check_network(old.space, space, str(path))
     if not old.machine:
         raise InputError("a plain table says of no device how to measure there", "check a profile of se-nas profile", str(path))
-    how = How(**{name: old.how[name] for name in HOW})
+    how = How(**{name: old.how[name] for name in HOW if name in old.how})
     held = [each for each in old.networks if each.role == HELD_OUT] or list(old.networks[1:])
     chosen = [space.reference("plain"), *(Architecture.from_json(each.architecture) for each in held[:networks])]
     times, _ = time_networks(space, chosen, how, rounds, 0, tell)

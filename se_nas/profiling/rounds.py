@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from se_nas.profiling.runtimes import Once
+from se_nas.profiling.runtimes import Once, Renewed
 
 Floats = npt.NDArray[np.float64]
 
@@ -21,6 +21,9 @@ VISIT = 2
 
 QUARTER = 0.25
 """Share of the rounds that are quicker than what counts."""
+
+BLOCK = 5
+"""Rounds after which networks that can be are set up anew. Blocks in turn make the two halves that are held against each other."""
 
 LEAST = 4
 """Rounds without which nothing is known."""
@@ -48,11 +51,11 @@ def run_rounds(
     collecting = gc.isenabled()
     gc.disable()
     try:
-        for call in calls:
-            for _ in range(WARM_UP):
-                call()
+        _warm_up(calls)
         start = time.perf_counter()
         for done in range(1, rounds + 1):
+            if done > 1 and done % BLOCK == 1:
+                _warm_up([_renewed(call) for call in calls if isinstance(call, Renewed)])
             row = np.zeros(len(calls))
             for index in rng.permutation(len(calls)):
                 row[index] = min(calls[index]() for _ in range(VISIT))
@@ -70,12 +73,24 @@ def run_rounds(
 
 
 def undisturbed(times: Floats) -> tuple[Floats, Floats]:
-    """What each network takes when little disturbs it, shape (networks,), and the same of every other round, (networks, 2).
+    """What each network takes when little disturbs it, shape (networks,), and the same of every other block of rounds, (networks, 2).
 
     Times are taken relative to the median of their round, because whole rounds are slower than others. Of each network the
     lower quarter counts: on a quiet machine as good as the least, and on a busy one the least is an accident.
     """
-    return _lower(times), np.stack([_lower(times[::2]), _lower(times[1::2])], 1)
+    second = np.arange(len(times)) // min(BLOCK, len(times) // 2) % 2 == 1
+    return _lower(times), np.stack([_lower(times[~second]), _lower(times[second])], 1)
+
+
+def _warm_up(calls: Sequence[Once]) -> None:
+    for call in calls:
+        for _ in range(WARM_UP):
+            call()
+
+
+def _renewed(call: Renewed) -> Renewed:
+    call.renew()
+    return call
 
 
 def _lower(times: Floats) -> Floats:

@@ -12,8 +12,8 @@ import time
 import types
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,12 +23,30 @@ from torch.utils._pytree import tree_map
 from se_nas.errors import InputError, known
 from se_nas.evaluate.device import find_device
 from se_nas.network.inputs import Inputs
+from se_nas.se.block import respell
 
 if TYPE_CHECKING:
     from se_nas.space.architecture import Architecture
     from se_nas.space.space import SearchSpace
 
 Once = Callable[[], float]
+
+
+class Renewed:
+    """Runs a network once, like any `Once`, after ``renew`` was called; each ``renew`` sets it up in other memory.
+
+    For runtimes in which where a network's memory lies decides more than SE does, and no two networks can share it.
+    """
+
+    def __init__(self, make: Callable[[], Once]) -> None:
+        self.make, self.once = make, make()
+
+    def renew(self) -> None:
+        self.once = self.make()
+
+    def __call__(self) -> float:
+        return self.once()
+
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -45,6 +63,7 @@ class How:
         threads: CPU threads.
         layout: a name in `LAYOUTS`.
         precision: a name in `PRECISIONS`.
+        spelling: squeeze -> how it is computed, see `se_nas.se.block.respell`.
 
     Raises:
         InputError: for anything that is not there, or does not fit together.
@@ -56,6 +75,7 @@ class How:
     threads: int = 1
     layout: str = "contiguous"
     precision: str = "float32"
+    spelling: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         known(self.runtime, RUNTIMES, "runtime")
@@ -98,7 +118,7 @@ def make_once(space: SearchSpace, architecture: Architecture, how: How, shared: 
             where the system puts a network's memory decides more than SE does, and for as long as the network lives.
     """
     torch.manual_seed(0)
-    network, shared = space.build(architecture).eval(), {} if shared is None else shared
+    network, shared = respell(space.build(architecture).eval(), how.spelling), {} if shared is None else shared
     inputs = space.inputs.random(torch.Generator().manual_seed(0)).times(how.batch)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -115,6 +135,19 @@ def _sharing(network: nn.Module, shared: Shared) -> nn.Module:
         met[key] += 1
         tensor.data = shared.setdefault((*key, met[key]), tensor.data)
     return network
+
+
+@contextlib.contextmanager
+def made_calls(space: SearchSpace, networks: Sequence[tuple[Architecture, How]], tell: Callable[[str], None]) -> Iterator[list[Once]]:
+    """A function for each network, see `make_once`; inside, the process is held still as the first of them says."""
+    shared: Shared = {}
+    with held_still(networks[0][1]):
+        calls = []
+        for number, (architecture, how) in enumerate(networks, 1):
+            tell(f"network {number} of {len(networks)} is made")
+            calls.append(make_once(space, architecture, how, shared))
+        with torch.inference_mode():
+            yield calls
 
 
 @contextlib.contextmanager
@@ -190,10 +223,15 @@ def _onnx(space: SearchSpace, architecture: Architecture, network: nn.Module, in
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = how.threads, 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    names = [given.name for given in session.get_inputs()]
-    arrays = {name: tensor.numpy() for name, tensor in zip(names, inputs.tensors, strict=True)}
-    return _clock(lambda: session.run(None, arrays), how)
+    options.enable_cpu_mem_arena = False  # else each network has other memory for its activations
+
+    def make() -> Once:
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        names = [given.name for given in session.get_inputs()]
+        arrays = {name: tensor.numpy() for name, tensor in zip(names, inputs.tensors, strict=True)}
+        return _clock(lambda: session.run(None, arrays), how)
+
+    return Renewed(make)
 
 
 def _graph(space: SearchSpace, architecture: Architecture, network: nn.Module, inputs: Inputs, how: How, shared: Shared) -> Once:

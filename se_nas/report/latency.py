@@ -23,6 +23,9 @@ def profile_sentences(profile: Profile) -> list[str]:
     if profile.model:
         said.append(f"On {len(times) - fitted} networks that the model was not fitted to, it is off by {_told(profile.model)}.")
         said += [f"Two halves of the rounds are apart by {_told(profile.floor)}: less cannot be told."] if profile.floor else []
+    if spelling := profile.how.get("spelling"):
+        words = " and ".join(f"{clean(squeeze)} (as {clean(name)})" for squeeze, name in spelling.items())
+        said.append(f"Another spelling of squeeze {words} is quicker here: it was measured so, and exports for this runtime write it so.")
     said.append(f"A predicted latency is off by up to {time(profile.interval)} as a rule; smaller differences are ties.")
     if profile.floor and (profile.floor.added is None or profile.floor.added > RESTLESS):
         said.append("The machine was too restless to tell what SE adds: measure when nothing else runs, or take more --rounds.")

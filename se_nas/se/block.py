@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,26 @@ def max_squeeze(x: Tensor) -> Tensor:
 def avg_max_squeeze(x: Tensor) -> Tensor:
     """Mean of the average and the maximum of each channel."""
     return 0.5 * (x.mean((2, 3)) + x.amax((2, 3)))
+
+
+def avg_pool_squeeze(x: Tensor) -> Tensor:
+    """Mean of each channel (eq. 2), as one window of average pooling."""
+    return nn.functional.avg_pool2d(x, x.shape[2:]).flatten(1)
+
+
+def avg_adaptive_squeeze(x: Tensor) -> Tensor:
+    """Mean of each channel (eq. 2), as adaptive average pooling."""
+    return nn.functional.adaptive_avg_pool2d(x, 1).flatten(1)
+
+
+def max_pool_squeeze(x: Tensor) -> Tensor:
+    """Maximum of each channel (table 11), as one window of maximum pooling."""
+    return nn.functional.max_pool2d(x, x.shape[2:]).flatten(1)
+
+
+def max_adaptive_squeeze(x: Tensor) -> Tensor:
+    """Maximum of each channel (table 11), as adaptive maximum pooling."""
+    return nn.functional.adaptive_max_pool2d(x, 1).flatten(1)
 
 
 def std_squeeze(x: Tensor) -> Tensor:
@@ -70,15 +90,22 @@ def twice_sigmoid_gate(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Squeeze:
-    """A squeeze operator. A ``spatial`` one keeps the shape (N, C, H, W); the block then uses 1x1 convolutions."""
+    """A squeeze operator.
+
+    Attributes:
+        function: computes it.
+        spatial: whether it keeps the shape (N, C, H, W); the block then uses 1x1 convolutions.
+        spellings: name -> another function that computes the same. Which one is quicker depends on the runtime.
+    """
 
     function: Operator
     spatial: bool = False
+    spellings: Mapping[str, Operator] = field(default_factory=dict)
 
 
 SQUEEZES: dict[str, Squeeze] = {
-    "avg": Squeeze(avg_squeeze),
-    "max": Squeeze(max_squeeze),
+    "avg": Squeeze(avg_squeeze, spellings={"pool": avg_pool_squeeze, "adaptive": avg_adaptive_squeeze}),
+    "max": Squeeze(max_squeeze, spellings={"pool": max_pool_squeeze, "adaptive": max_adaptive_squeeze}),
     "avg+max": Squeeze(avg_max_squeeze),
     "std": Squeeze(std_squeeze),
     "none": Squeeze(no_squeeze, spatial=True),
@@ -194,3 +221,22 @@ def make_block(channels: int, spec: SESpec, options: SEOptions) -> SEBlock:
     block = SEBlock(channels, spec.reduction, spec.squeeze, spec.gate, options.bias, options.divisor, options.init)
     block.spec = spec
     return block
+
+
+def respell(network: nn.Module, spelling: Mapping[str, str]) -> nn.Module:
+    """Let the SE blocks that a search placed compute their squeeze by another function, in place.
+
+    Args:
+        network: any network.
+        spelling: squeeze -> name of the spelling, see `Squeeze`. Blocks with other squeezes stay as they are.
+
+    Raises:
+        InputError: for a squeeze or a spelling that is not known.
+    """
+    for squeeze, name in spelling.items():
+        known(squeeze, SQUEEZES, "squeeze")
+        known(name, SQUEEZES[squeeze].spellings, f"spelling of squeeze {squeeze}")
+    for block in network.modules():
+        if isinstance(block, SEBlock) and block.spec and block.spec.squeeze in spelling:
+            block.squeeze = SQUEEZES[block.spec.squeeze].spellings[spelling[block.spec.squeeze]]
+    return network

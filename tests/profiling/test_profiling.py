@@ -19,7 +19,7 @@ from se_nas.evaluate import Evaluation
 from se_nas.latency.profile import FITTED, HELD_OUT, read_profile
 from se_nas.profiling.profile import check_profile, choose_architectures
 from se_nas.profiling.rounds import run_rounds, undisturbed
-from se_nas.profiling.runtimes import How, make_once
+from se_nas.profiling.runtimes import How, Renewed, make_once
 from se_nas.run.latency import Latencies
 from se_nas.space.space import SearchSpace
 
@@ -41,6 +41,7 @@ def test_what_is_measured_is_in_the_file(file: Path, space: SearchSpace) -> None
     assert found.networks[1].architecture == space.dearest().to_json()
     assert len({json.dumps(each.architecture) for each in found.networks}) == 12
     assert found.how == {"device": "cpu", "runtime": "eager", "batch": 1, "threads": 1, "layout": "contiguous", "precision": "float32"} | {
+        "spelling": {},
         "rounds": 4,
         "stopped": False,
     }
@@ -242,3 +243,17 @@ def test_a_budget_that_a_measured_network_breaks_is_said(
     Latencies(1.0, {entry.architecture.id: 7.0}, 0.1, plain).write(run.path)
     assert main(["show", str(run.path)]) == 0
     assert f"over the budget: trial {entry.number} (+600 %)" in " ".join(capsys.readouterr().out.split())
+
+
+def test_networks_that_cannot_share_memory_are_set_up_anew_and_halves_are_of_different_ones() -> None:
+    made: list[int] = []
+
+    def make() -> Any:
+        made.append(len(made))
+        bad = len(made) % 2 == 0  # every other one lies badly
+        return lambda: 2.0 if bad else 1.0
+
+    times, _ = run_rounds([Renewed(make), lambda: 1.0, lambda: 1.0], 20)
+    assert made == [0, 1, 2, 3] and times[:, 0].tolist() == [1.0] * 5 + [2.0] * 5 + [1.0] * 5 + [2.0] * 5
+    whole, halves = undisturbed(times)
+    assert halves[0].tolist() == [1.0, 2.0] and whole[0] == 1.0

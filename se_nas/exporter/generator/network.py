@@ -90,7 +90,8 @@ def source(space: SearchSpace, architecture: Architecture, network: nn.Module, a
         InputError: if an operator cannot be written.
     """
     blocks = {path: module for path, module in public_modules(network).items() if isinstance(module, SEBlock)}
-    se = SECode({path: block.spec for path, block in blocks.items()}, space.options, dimensions(space))
+    squeezes = {block.spec.squeeze: block.squeeze for block in blocks.values() if block.spec}
+    se = SECode({path: block.spec for path, block in blocks.items()}, space.options, dimensions(space), squeezes)
     operators = se.operators()
     finder = Classes(network, space.inputs, RESERVED | operators.keys(), bool(inference))
     root = finder.find()

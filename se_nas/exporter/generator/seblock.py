@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from se_nas.exporter.generator.operators import operators_source
 from se_nas.exporter.generator.template import WIDTH, render
-from se_nas.se.block import GATES, SQUEEZES
+from se_nas.se.block import GATES, SQUEEZES, Operator
 from se_nas.se.spec import SEOptions, SESpec
 from se_nas.space.space import SearchSpace
 
@@ -105,11 +105,17 @@ class SECode:
         settings: name of a block -> its setting.
         options: options that all blocks share.
         dimensions: dimensions of the maps, see `dimensions`.
+        squeezes: name of a squeeze -> the function that computes it, where it is not the registered one.
     """
 
     settings: Mapping[str, SESpec | None]
     options: SEOptions
     dimensions: int = 2
+    squeezes: Mapping[str, Operator] = field(default_factory=dict)
+
+    def squeeze(self, name: str) -> Operator:
+        """The function that computes a squeeze."""
+        return self.squeezes.get(name, SQUEEZES[name].function)
 
     @cached_property
     def used(self) -> dict[str, list[str]]:
@@ -156,7 +162,7 @@ class SECode:
         """Fields of a setting as source text."""
         values = {
             "reduction": str(spec.reduction),
-            "squeeze": SQUEEZES[spec.squeeze].function.__name__,
+            "squeeze": self.squeeze(spec.squeeze).__name__,
             "gate": GATES[spec.gate].__name__,
             "placement": f'"{spec.placement}"',
             "in_place": f"in_place={getattr(spec, 'in_place', False)}",
@@ -175,7 +181,7 @@ class SECode:
 
     def operators(self) -> dict[str, str]:
         """Function name -> source of the operators that are used."""
-        squeezes = [(name, SQUEEZES[name].function) for name in self.used["squeeze"]]
+        squeezes = [(name, self.squeeze(name)) for name in self.used["squeeze"]]
         return operators_source([*squeezes, *((name, GATES[name]) for name in self.used["gate"])])
 
     def settings_class(self, places: Mapping[str, str]) -> str:
@@ -188,7 +194,7 @@ class SECode:
         if not self.used["squeeze"]:
             return ""
         flags = self.flags
-        squeezes = {SQUEEZES[name].function.__name__: SQUEEZES[name].spatial for name in self.used["squeeze"]}
+        squeezes = {self.squeeze(name).__name__: SQUEEZES[name].spatial for name in self.used["squeeze"]}
         spatial = [name for name, keeps in squeezes.items() if keeps]
         operators = [f"{field}: Operator" for field in ("squeeze", "gate") if field in flags]
         operators += ["in_place: bool"] if "in_place" in flags else []
