@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from se_nas.run.run import Run
+from se_nas.space.architecture import Architecture
 from se_nas.space.space import SearchSpace
 
 ROOT = Path(__file__).parents[1]
@@ -37,6 +38,16 @@ def digits_space(**changes: object) -> SearchSpace:
     """A small space over ResNet-8 for the digit images."""
     arguments = {"reduction": [4, 8], "squeeze": ["avg", "max"], "backbone_args": {"in_channels": 1}, **changes}
     return SearchSpace("resnet8", (1, 8, 8), **arguments)  # type: ignore[arg-type]
+
+
+def energy(architecture: Architecture) -> float:
+    """A sum over sites, of numbers that no common step divides."""
+    return 1.23 + sum(0.0137 * (3 if spec.squeeze == "max" else 1) + 0.1 / spec.reduction / 7 for _, spec in architecture if spec)
+
+
+def costed_space() -> SearchSpace:
+    """The small space with a cost of its own, ``energy``."""
+    return digits_space(reduction=[4, 8, 16]).with_cost("energy", energy)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 import torch
-from conftest import ROOT, digits_space
+from conftest import ROOT, costed_space, digits_space
 from nni_searching import OWN, Notes, Planted, fails, order, search
 
 import se_nas
@@ -184,3 +184,13 @@ def test_the_command_shows_none_of_nnis_warnings(tmp_path) -> None:
     shown = done.stdout + done.stderr
     assert done.returncode == 0 and "nni:rl is NNI's own" in shown
     assert not [word for word in ("Warning", "warn", "Gym", "nni.nas", "[20") if word in shown]
+
+
+@names("grid", "rl")
+def test_a_cost_of_ones_own_is_an_objective_and_a_budget(name, tmp_path) -> None:
+    space = costed_space().with_budgets({"energy": "<= +4%"})
+    run = search(tmp_path / "run", space, strategy=name, trials=8, objectives=["accuracy", "energy"])
+    proposals = [trial for trial in run.trials if trial.role == "proposal"]
+    assert len(proposals) == 6
+    for trial in proposals:
+        assert trial.costs["energy"] == space.cost(trial.architecture).energy <= 1.04 * space.plain_cost.energy

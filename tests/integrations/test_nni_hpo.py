@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, digits_space
+from conftest import ROOT, costed_space, digits_space
 
 pytest.importorskip("nni")
 
@@ -181,3 +181,13 @@ def test_nnis_training_service_under_a_budget(kind: str, tmp_path: Path) -> None
     command = [sys.executable, "search.py", kind, str(port)]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0 and "tried 2" in done.stdout, done.stdout[-2000:] + done.stderr[-2000:]
+
+
+def test_a_cost_of_ones_own_is_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    import nni
+
+    space = costed_space().with_budgets({"energy": "<= +4%"})
+    for given in proposals(search_space(space, 30), 20):
+        monkeypatch.setattr(nni, "get_next_parameter", lambda given=given: given)
+        chosen = next_parameters(space)[1]
+        assert space.cost(chosen).energy <= 1.04 * space.plain_cost.energy  # type: ignore[attr-defined]

@@ -17,7 +17,7 @@ import optuna
 import pandas
 import pytest
 import torch
-from conftest import ROOT, digits_space
+from conftest import ROOT, costed_space, digits_space
 from ray import cloudpickle, tune
 from ray.tune.schedulers import ASHAScheduler, PopulationBasedTraining
 from ray.tune.search import ConcurrencyLimiter, Repeater
@@ -365,3 +365,14 @@ def test_a_shortlist_keeps_the_budgets_for_any_searcher(tmp_path: Path) -> None:
 
     results = fit(tmp_path, {"se": tune.choice(list(short))}, tune.TuneConfig(num_samples=3), within)
     assert all(result.metrics["params"] <= space.budgets[0].limit for result in results)
+
+
+def test_a_cost_of_ones_own_is_an_objective_and_a_budget() -> None:
+    space = costed_space().with_budgets({"energy": "<= +4%"})
+    searcher, told = SeSearcher(space, ["accuracy", "energy"], "nsga2"), list[object]()
+    searcher._strategy.tell = lambda arch, metrics: told.append((arch, metrics))  # type: ignore[method-assign]
+    for number in range(20):
+        chosen = architecture(space, searcher.suggest(f"t{number}")["se"])
+        searcher.on_trial_complete(f"t{number}", {"accuracy": 0.5, "training_iteration": 1})
+        assert space.is_feasible(chosen) and told[-1] == (chosen, {"accuracy": 0.5, "energy": space.cost(chosen).energy})
+        assert cost(space, space.to_dimensions(chosen)).energy <= 1.04 * space.plain_cost.energy

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from conftest import digits_space
+from conftest import costed_space, digits_space, energy
 
 import se_nas
 from se_nas.errors import InputError
@@ -21,14 +21,9 @@ from se_nas.space.space import SearchSpace
 from se_nas.strategies import create_strategy
 
 
-def energy(architecture: Architecture) -> float:
-    """A sum over sites, of numbers that no common step divides."""
-    return 1.23 + sum(0.0137 * (3 if spec.squeeze == "max" else 1) + 0.1 / spec.reduction / 7 for _, spec in architecture if spec)
-
-
 @pytest.fixture(scope="module")
 def costed() -> SearchSpace:
-    return digits_space(reduction=[4, 8, 16]).with_cost("energy", energy)
+    return costed_space()
 
 
 def test_a_function_that_adds_up_becomes_a_table(costed: SearchSpace) -> None:
