@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from se_nas.errors import InputError
 from se_nas.evaluate.explanation import NEAR, Change, Excitation, Explanation
 from se_nas.evaluate.training import scores_of
-from se_nas.network.attached import public_paths
+from se_nas.network.attached import actual_modules, public_paths
 from se_nas.network.graph import trace
 from se_nas.network.own import find_own
 from se_nas.se.block import SEBlock
@@ -114,10 +114,10 @@ def find_blocks(network: nn.Module, image: Tensor) -> dict[str, nn.Module]:
     times: dict[str, int] = {}
     for call in graph.calls:
         times[call.module] = times.get(call.module, 0) + 1
-    modules, names = dict(network.named_modules()), public_paths(network)
+    modules, names = actual_modules(network), public_paths(network)
     own = {each.path for each in find_own(graph, lambda path: times.get(path) == 1) if not each.inline}
     ours = {path for path, module in modules.items() if isinstance(module, SEBlock) and times.get(path) == 1}
-    found = {names.get(call.module, call.module): modules[call.module] for call in graph.calls if call.module in own | ours}
+    found = {names[call.module]: modules[call.module] for call in graph.calls if call.module in own | ours}
     if not found:
         fix = "give one with SE blocks that are modules of their own, each called once"
         raise InputError(f"no SE block found in {type(network).__name__}", fix, "network")

@@ -19,7 +19,7 @@ from se_nas.exporter.contract import Unsupported, Written
 from se_nas.exporter.generator.operators import refuse_clashes
 from se_nas.exporter.generator.seblock import OPERATOR, SECode, dimensions
 from se_nas.exporter.generator.template import WIDTH, assemble, render
-from se_nas.network.attached import Attached, public_paths
+from se_nas.network.attached import Attached, actual_modules, public_paths
 from se_nas.network.placement import Removed
 from se_nas.network.rewrite import edits_of
 from se_nas.space.architecture import Architecture
@@ -169,8 +169,9 @@ def _arguments(space: SearchSpace) -> dict[str, Any]:
 def _cleared(space: SearchSpace, network: nn.Module) -> list[str]:
     """Lines that take out the network's own SE blocks, and make modules of children that are ``None``."""
     paths, plain = public_paths(network), space.build_backbone()
-    found = [paths[path] for path, module in network.named_modules() if isinstance(module, Removed)]
-    for path, module in network.named_modules():
+    modules = actual_modules(network)
+    found = [paths[path] for path, module in modules.items() if isinstance(module, Removed)]
+    for path, module in modules.items():
         parent, _, child = paths[path].rpartition(".")
         if isinstance(module, Attached) and getattr(plain.get_submodule(parent), child, None) is None:
             found.append(paths[path])
@@ -182,7 +183,7 @@ def _attached(space: SearchSpace, architecture: Architecture, network: nn.Module
     paths = public_paths(network)
     raw = {public: path for path, public in paths.items()}
     names: dict[tuple[str, str], list[str]] = {}
-    for path, module in network.named_modules():  # the outermost of several first, which was attached last
+    for path, module in actual_modules(network).items():  # the outermost of several first, which was attached last
         if isinstance(module, Attached):
             names.setdefault((paths[path], module.side), []).append(paths[f"{path}.se"])
     lines: dict[str, list[str]] = {"input": [], "output": []}

@@ -12,7 +12,7 @@ SE block is named after what it belongs to:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import nn
@@ -23,19 +23,59 @@ LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 class Attached(nn.Module):
     """A module with an SE block on its output or on its first input.
 
-    A ``state_dict`` of the plain module still loads: its keys go to ``module``. Only the SE block's keys are missing.
+    It passes for the module that it wraps: it has its parameters, buffers and attributes, and ``named_modules``,
+    ``named_parameters`` and ``named_buffers`` give both the one name that the module had before. The SE block has a name of
+    its own (`name_blocks`). A ``state_dict`` of the plain module still loads; only the SE block's keys are missing.
     """
+
+    up: int = 0
+    """How many names of the wrapped module's path stand between it and the home of the SE block."""
+    name: str = "se"
+    """The SE block's name in its home."""
 
     def __init__(self, module: nn.Module, se: nn.Module, side: str) -> None:
         super().__init__()
-        self.module = module
-        self.se = se
+        self.__dict__["_modules"].update(module=module, se=se)
         self.side = side
+
+    # The wrapped module's own: whoever changes them here (functional_call does) changes them there.
+    _parameters = property(lambda self: self.__dict__["_modules"]["module"]._parameters, lambda self, value: None)
+    _buffers = property(lambda self: self.__dict__["_modules"]["module"]._buffers, lambda self, value: None)
+
+    def __getattr__(self, name: str) -> Any:
+        modules = self.__dict__.get("_modules", {})
+        if not modules:
+            raise AttributeError(name)
+        return modules[name] if name in modules else getattr(modules["module"], name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        modules = self.__dict__.get("_modules", {})
+        theirs = name not in modules and isinstance(value, (nn.Parameter, nn.Module))
+        if theirs or name in modules.get("module", self).__dict__.get("_buffers", ()):
+            setattr(modules["module"], name, value)
+        else:
+            super().__setattr__(name, value)
 
     def forward(self, first: Any, *rest: Any, **named: Any) -> Any:
         if self.side == "input":
             return self.module(self.se(first), *rest, **named)
         return self.se(self.module(first, *rest, **named))
+
+    def named_modules(
+        self, memo: set[nn.Module] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, nn.Module]]:
+        memo = set() if memo is None else memo
+        if self in memo:
+            return
+        if remove_duplicate:
+            memo.add(self)
+        yield prefix, self
+        yield from self.module.named_modules(memo, prefix, remove_duplicate)
+        path = prefix.split(".") if prefix else []
+        yield from self.se.named_modules(memo, ".".join([*path[: max(0, len(path) - self.up)], self.name]), remove_duplicate)
+
+    def _save_to_state_dict(self, *args: Any) -> None:
+        """Nothing of its own: its children write."""
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         keys = [key for key in state_dict if key.startswith(prefix)]
@@ -43,7 +83,6 @@ class Attached(nn.Module):
         if plain and self.module.state_dict():
             for key in keys:
                 state_dict[f"{prefix}module.{key[len(prefix) :]}"] = state_dict.pop(key)
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 def is_block(module: nn.Module) -> bool:
@@ -54,9 +93,18 @@ def is_block(module: nn.Module) -> bool:
 
 
 def public_paths(network: nn.Module) -> dict[str, str]:
-    """Path -> public path of each module, also of those in `Attached`. A public path is the name in the ``state_dict``."""
+    """Path -> public path of each module, also of those in `Attached`. A public path is the name in the ``state_dict``.
+
+    A path is one by which `torch.nn.Module.get_submodule` finds the module: the one in an `Attached` has ``module`` behind
+    its name, its SE block ``se``.
+    """
+    return _find_paths(network)[0]
+
+
+def _find_paths(network: nn.Module) -> tuple[dict[str, str], list[tuple[Attached, nn.Module, int, str]]]:
+    """See `public_paths`. And of each `Attached`: itself, the home of its SE block, how far up that is, and the name there."""
     paths: dict[str, str] = {}
-    homes: list[tuple[str, str, nn.Module, str]] = []  # of each SE block: path, public path and module of its home, place in it
+    homes: list[tuple[str, Attached, str, nn.Module, str]] = []  # path, and of the home: public path, module, place in it
 
     def visit(module: nn.Module, path: str, public: str, home: str, owner: nn.Module) -> None:
         """``home`` is the public path of the block around a module, ``owner`` that block, or the Sequential in it."""
@@ -64,7 +112,7 @@ def public_paths(network: nn.Module) -> dict[str, str]:
         if isinstance(module, Attached):
             visit(module.module, join(path, "module"), public, home, owner)
             home, owner = (public, module.module) if is_block(module.module) else (home, owner)
-            homes.append((join(path, "se"), home, owner, public.removeprefix(home).strip(".").replace(".", "_")))
+            homes.append((join(path, "se"), module, home, owner, public.removeprefix(home).strip(".")))
             return
         if is_block(module) or isinstance(module, nn.Sequential):
             home, owner = public, module
@@ -73,29 +121,67 @@ def public_paths(network: nn.Module) -> dict[str, str]:
                 visit(child, join(path, name), join(public, name), home, owner)
 
     visit(network, "", "", "", network)
-    tenants = Counter(home for _, home, _, _ in homes)
+    tenants = Counter(home for _, _, home, _, _ in homes)
     taken = set(paths.values())
-    for path, home, owner, place in homes:
+    blocks = {id(attached.se) for _, attached, _, _, _ in homes}
+    placed: list[tuple[Attached, nn.Module, int, str]] = []
+    for path, attached, home, owner, place in homes:
+
+        def free(name: str, home: str = home, owner: nn.Module = owner) -> bool:
+            return join(home, name) not in taken and (not hasattr(owner, name) or id(getattr(owner, name)) in blocks)
+
         alone = tenants[home] == 1 and home != "" and not isinstance(owner, nn.Sequential)
-        short = not place or (alone and join(home, "se") not in taken)
-        public = join(home, "se" if short else "new_se" if place == "se" else f"{place}_se")
-        while public in taken:
-            public += "_"
-        taken.add(public)
-        paths |= {join(path, inner): join(public, inner) for inner, _ in network.get_submodule(path).named_modules()}
-    return paths
+        name = "new_se" if place == "se" else f"{place.replace('.', '_')}_se" if place else "se"
+        name = "se" if alone and free("se") else name
+        while not free(name):
+            name += "_"
+        taken.add(join(home, name))
+        placed.append((attached, owner, len(place.split(".")) if place else 0, name))
+        paths |= {join(path, inner): join(home, join(name, inner)) for inner, _ in attached.se.named_modules()}
+    return paths, placed
+
+
+def forget_names(network: nn.Module) -> None:
+    """Take back what `name_blocks` did to the homes of SE blocks."""
+    modules = list(network.modules())
+    blocks = {id(module.se) for module in modules if isinstance(module, Attached)}
+    for module in modules:
+        for name in [name for name, value in vars(module).items() if id(value) in blocks]:
+            del module.__dict__[name]
+
+
+def name_blocks(network: nn.Module) -> None:
+    """Give the attached SE blocks of a network their names, after any was attached or taken off.
+
+    They are attributes of their homes then; ``named_modules`` and its like use the names, and a ``state_dict`` writes and reads
+    them. It reads the modules' actual paths, too.
+    """
+    forget_names(network)
+    for attached, home, up, name in _find_paths(network)[1]:
+        attached.up, attached.name = up, name
+        home.__dict__[name] = attached.se  # no child of it: it would be run by a Sequential, and moved twice
+    if _write_public not in network._state_dict_hooks.values():
+        network._register_state_dict_hook(_write_public)  # type: ignore[no-untyped-call]
+        network._register_load_state_dict_pre_hook(_read_public, with_module=True)  # type: ignore[no-untyped-call]
+
+
+def actual_modules(network: nn.Module) -> dict[str, nn.Module]:
+    """Actual path -> module, each module once: the parts of an `Attached` have names of their own here, see `public_paths`."""
+    found: dict[nn.Module, str] = {}
+
+    def visit(module: nn.Module, path: str) -> None:
+        if module not in found:
+            found[module] = path
+            for name, child in module.named_children():
+                visit(child, join(path, name))
+
+    visit(network, "")
+    return {path: module for module, path in found.items()}
 
 
 def public_modules(network: nn.Module) -> dict[str, nn.Module]:
     """Public path -> module. In place of an `Attached` stands the module that it wraps."""
     return {public: network.get_submodule(path) for path, public in public_paths(network).items()}
-
-
-def use_public_names(network: nn.Module) -> None:
-    """Make a network's ``state_dict`` write public names. It reads public names and the modules' actual ones."""
-    if _write_public not in network._state_dict_hooks.values():
-        network._register_state_dict_hook(_write_public)  # type: ignore[no-untyped-call]
-        network._register_load_state_dict_pre_hook(_read_public, with_module=True)  # type: ignore[no-untyped-call]
 
 
 def _write_public(network: nn.Module, tensors: dict[str, Any], prefix: str, *_: Any) -> None:

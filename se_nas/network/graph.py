@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from se_nas.network.attached import actual_modules
 from se_nas.network.inputs import Inputs
 
 
@@ -205,7 +206,7 @@ def trace(network: nn.Module, inputs: Inputs | Tensor, recorder: Recorder | None
     inputs = Inputs((inputs,)) if isinstance(inputs, Tensor) else inputs
     recorder = recorder or Recorder()
     handles = []
-    for name, module in network.named_modules():
+    for name, module in actual_modules(network).items():
         before, after = recorder.hooks(name)
         handles += [module.register_forward_pre_hook(before, with_kwargs=True), module.register_forward_hook(after)]
     fused = torch.backends.mha.get_fastpath_enabled()

@@ -10,7 +10,7 @@ from math import prod
 from torch import Tensor, nn
 
 from se_nas.errors import InputError
-from se_nas.network.attached import Attached, use_public_names
+from se_nas.network.attached import Attached, forget_names, name_blocks
 from se_nas.network.blocks import Anchor, find_anchors
 from se_nas.network.discover import Missed, Unit, discover
 from se_nas.network.graph import Call, Graph
@@ -250,7 +250,7 @@ def attach(network: nn.Module, attachment: Attachment, se: nn.Module) -> None:
     owner, child = _owner(network, attachment.module)
     module = getattr(owner, child)
     setattr(owner, child, Attached(nn.Identity() if module is None else module, se, attachment.side))
-    use_public_names(network)
+    name_blocks(network)
 
 
 def attached_blocks(network: nn.Module) -> list[nn.Module]:
@@ -261,6 +261,7 @@ def attached_blocks(network: nn.Module) -> list[nn.Module]:
 
 def detach(network: nn.Module) -> None:
     """Remove every attached SE block, and put the network's own ones back, in place."""
+    forget_names(network)
     for owner in list(network.modules()):
         for edit in edits_of(owner):
             if edit.gate:

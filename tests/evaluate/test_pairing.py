@@ -34,7 +34,7 @@ def build(space: SearchSpace, architecture: Architecture, seed: int = 0) -> tupl
 
 def blocks(network: nn.Module) -> dict[str, dict[str, Tensor]]:
     """Path of what it is attached to -> state of each SE block."""
-    return {name.replace(".module", ""): m.se.state_dict() for name, m in network.named_modules() if isinstance(m, Attached)}
+    return {name: m.se.state_dict() for name, m in network.named_modules() if isinstance(m, Attached)}
 
 
 @pytest.fixture(scope="module", params=["resnet8", "wrn_16_8"])

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from typing import Any
 
 import pytest
 import torch
+from torch.distributed.checkpoint.state_dict import get_model_state_dict
+from torch.func import functional_call
 
-from se_nas.network.attached import Attached, public_modules, public_paths
+from se_nas.network.attached import Attached, actual_modules, public_modules, public_paths
 from se_nas.network.blocks import PLACEMENTS
+from se_nas.network.placement import detach
 from se_nas.se.spec import SESpec
 from se_nas.space.space import SearchSpace
 
@@ -65,8 +69,51 @@ def test_names_round_trip(backbone: str) -> None:
     inside.load_state_dict({f"0.{name}": tensor for name, tensor in tensors.items()})
     for (name, a), (_, b), (_, c) in zip(tensors.items(), other.state_dict().items(), inside.state_dict().items(), strict=True):
         assert torch.equal(a, b) and torch.equal(a, c), name
-    raw = {f"{path}.{name}": p for path, m in network.named_modules() for name, p in (*m._parameters.items(), *m._buffers.items())}
+    parts = actual_modules(network).items()
+    raw = {f"{path}.{name}": p for path, m in parts if type(m) is not Attached for name, p in (*m._parameters.items(), *m._buffers.items())}
     other.load_state_dict({name.strip("."): tensor for name, tensor in raw.items() if tensor is not None})
+
+
+TIMM = pytest.param("timm:resnet18", marks=pytest.mark.slow)  # its blocks have an attribute ``se`` of their own, which is None
+BY_NAME = ["resnet8", "torchvision:vgg11_bn", "torchvision:efficientnet_b0", "torchvision:shufflenet_v2_x0_5", TIMM, DENSENET]
+
+
+@pytest.mark.parametrize("backbone", BY_NAME)
+def test_everything_that_goes_by_name_works(backbone: str) -> None:
+    space = SearchSpace(backbone, (3, 64, 64), **EVERYTHING)
+    network, x = space.build(space.sample(3)).eval(), torch.randn(2, 3, 64, 64)
+    named = {**dict(network.named_parameters(remove_duplicate=False)), **dict(network.named_buffers(remove_duplicate=False))}
+    assert named.keys() == network.state_dict().keys()
+    for name, tensor in named.items():
+        owner, _, last = name.rpartition(".")
+        assert getattr(network.get_submodule(owner), last) is tensor, name
+    other = space.build(space.sample(3)).eval()
+    assert not torch.equal(other(x), network(x))
+    torch.testing.assert_close(functional_call(other, named, x), network(x), rtol=0, atol=0)
+    assert not torch.equal(other(x), network(x))  # all was put back
+    for copied in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
+        torch.testing.assert_close(copied(x), network(x), rtol=0, atol=0)
+        assert len(list(copied.parameters())) == len(list(network.parameters())) and copied.state_dict().keys() == named.keys()
+        assert dict(copied.named_parameters()).keys() == dict(network.named_parameters()).keys()
+    assert get_model_state_dict(network).keys() == named.keys()
+    assert {tensor.dtype for tensor in copied.double().state_dict().values()} <= {torch.float64, torch.int64}
+    gradients = torch.func.grad(lambda tensors: functional_call(network, tensors, x).sum())(dict(network.named_parameters()))
+    assert all(gradient.isfinite().all() for gradient in gradients.values())
+
+
+def test_a_wrapper_passes_for_what_it_wraps(space: SearchSpace) -> None:
+    network = space.build(space.dearest())
+    norm = network.get_submodule("layer1.0.bn2")
+    assert isinstance(norm, Attached) and norm.num_features == 16 and norm.weight is norm.module.weight
+    norm.weight = torch.nn.Parameter(torch.full((16,), 2.0))
+    norm.running_mean = torch.full((16,), 3.0)
+    assert norm.module.weight[0] == 2 and norm.module.running_mean[0] == 3 and "weight" not in vars(norm)
+    assert network.layer1[0].se is norm.se and sum(module is norm.module for module in network.modules()) == 1
+    converted = torch.nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(network))
+    assert {type(module) for name, module in converted.named_modules() if name == "layer1.0.bn2"} == {Attached, torch.nn.SyncBatchNorm}
+    detach(network)
+    assert not hasattr(network.layer1[0], "se") and type(network.layer1[0].bn2) is torch.nn.BatchNorm2d
+    assert [name for name, _ in network.named_parameters()] == [name for name, _ in space.build_backbone().named_parameters()]
 
 
 @pytest.mark.parametrize("backbone", ["resnet8", "torchvision:shufflenet_v2_x0_5"])

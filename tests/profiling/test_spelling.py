@@ -37,7 +37,10 @@ def test_blocks_with_that_squeeze_are_spelled_anew_and_no_others(space: SearchSp
     assert {block.spec.squeeze for block in blocks if block.spec} == {"avg", "max"}
     for block in blocks:
         assert block.spec and (block.squeeze is SQUEEZES["avg"].spellings["pool"]) == (block.spec.squeeze == "avg")
-    for wrong, message in (({"avg": "loop"}, "unknown spelling of squeeze avg 'loop'; take one of pool, adaptive"), ({"sum": "pool"}, "squeeze 'sum'")):
+    for wrong, message in (
+        ({"avg": "loop"}, "unknown spelling of squeeze avg 'loop'; take one of pool, adaptive"),
+        ({"sum": "pool"}, "squeeze 'sum'"),
+    ):
         with pytest.raises(InputError, match=message):
             respell(network, wrong)
 

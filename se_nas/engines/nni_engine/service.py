@@ -54,15 +54,18 @@ class ServiceEngine(ExecutionEngine):
     @contextlib.contextmanager
     def connected(self) -> Iterator[None]:
         """Connect to the manager, and disconnect afterwards."""
+        before = set(threading.enumerate())
         self._channel.connect()
+        theirs = {thread.ident for thread in set(threading.enumerate()) - before}
         for watch in (self._listen, self._look):
             threading.Thread(target=watch, daemon=True).start()
         try:
             yield
         finally:
             self._over.set()
-            # NNI's thread goes on for seconds, and would log that it is cut off after the search has restored the log levels
-            logging.getLogger("nni.runtime.command_channel.websocket").setLevel(logging.CRITICAL + 1)
+            # NNI's own thread outlives the search, and would log that it is cut off: nobody hears that one thread from now on
+            logger = logging.getLogger("nni.runtime.command_channel.websocket")
+            logger.addFilter(lambda record: record.thread not in theirs)
             self._channel.disconnect()
 
     # NNI's strategies call these.

@@ -28,7 +28,6 @@ from se_nas.errors import InputError
 from se_nas.exporter.contract import count_parameters, other_inputs
 from se_nas.exporter.proof import alone
 from se_nas.exporter.proof.randomise import randomise
-from se_nas.network.attached import join, public_paths
 from se_nas.network.inputs import Inputs
 from se_nas.se.cost import Cost
 
@@ -190,7 +189,7 @@ def _prove(
         state: dict[str, Tensor] = {}
         expected, left_out = _observe(network, passes, state)
         kept = {name: given for name, given in passes.items() if name not in left_out}
-        parameters = _public_parameters(network)
+        parameters = dict(network.named_parameters(remove_duplicate=False))
         state = {key: tensor for key, tensor in state.items() if key not in parameters and not form}
         gradients = {name: parameter.grad for name, parameter in parameters.items() if parameter.grad is not None}
         found = {**expected, **alone.labelled(state, alone.STATE), **alone.labelled(gradients, alone.GRADIENTS)}
@@ -330,7 +329,7 @@ def _compare(
             raise _failed(f"{what}: {found:,}, and {wanted:,} were claimed")
     if tolerance == INFERENCE_TOLERANCE:  # which is not for training
         return
-    tensors = _public_parameters(network)
+    tensors = dict(network.named_parameters(remove_duplicate=False))
     for what, here, there in (
         ("is frozen", set(result["frozen"]), {name for name, parameter in tensors.items() if not parameter.requires_grad}),
         ("gets a gradient", set(result["gradients"]), {name for name, parameter in tensors.items() if parameter.grad is not None}),
@@ -341,12 +340,6 @@ def _compare(
             raise _failed(f"{name} {what} in {pair[0]}, and not in {pair[1]}")
     if not result["apart"][alone.GRADIENTS] <= GRADIENT_TOLERANCE:
         raise _failed(f"gradients: {result['apart'][alone.GRADIENTS]:.1g} of the largest apart (limit {GRADIENT_TOLERANCE:g})")
-
-
-def _public_parameters(network: nn.Module) -> dict[str, nn.Parameter]:
-    paths = public_paths(network)
-    parts = {name: name.rpartition(".") for name, _ in network.named_parameters(remove_duplicate=False)}
-    return {join(paths[owner], last): network.get_parameter(name) for name, (owner, _, last) in parts.items()}
 
 
 def _captured(found: Mapping[str, str], network: nn.Module, passes: Mapping[str, alone.Given]) -> dict[str, str]:
