@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -14,7 +14,7 @@ import torch
 
 from se_nas.engines.plan import Job
 from se_nas.errors import InputError, OutOfMemory, TrialFailed
-from se_nas.evaluate import Evaluation, Evaluator, Report
+from se_nas.evaluate import Apart, Evaluation, Evaluator, Report
 from se_nas.run.trial import Trial
 from se_nas.space.architecture import REFERENCES
 
@@ -96,6 +96,37 @@ def evaluate_job(evaluator: Evaluator, job: Job, device: str, report: Report, wo
         cause = raised if status == "broken" else None  # its frames hold tensors: keep no more of them than needed
     seconds = time.perf_counter() - clock
     return Outcome(status, evaluation.metrics, evaluation.weights, error, worker, started, seconds, cause)
+
+
+def evaluate_jobs(evaluator: Evaluator, jobs: Sequence[Job], device: str, reports: Sequence[Report], worker: str) -> list[Outcome]:
+    """Evaluate several jobs with one seed and fidelity together, by the evaluator's ``together``.
+
+    Each outcome's ``seconds`` is its share of the time that all took.
+
+    Raises:
+        Apart: if that cannot be done; nothing was evaluated.
+        OutOfMemory: if the device's memory is too small for all of them.
+    """
+    started, clock = utc_now(), time.perf_counter()
+    together: Any = evaluator.together  # type: ignore[attr-defined]
+    try:
+        found = together([job.architecture for job in jobs], jobs[0].seed, jobs[0].fidelity, device, reports)
+    except (Apart, OutOfMemory, InputError):
+        raise
+    except Exception as raised:  # one after another, the trial that it is of fails alone
+        raise Apart(" ".join(f"{type(raised).__name__}: {raised}".split())[:200]) from raised
+    seconds = (time.perf_counter() - clock) / len(jobs)
+    outcomes = []
+    for job, each in zip(jobs, found, strict=True):
+        evaluation, status, error = each, "complete", None
+        try:
+            if isinstance(each, Exception):
+                raise each
+            check_finite(each.metrics)
+        except Exception as raised:
+            evaluation, (status, error) = Evaluation({}), _judge(raised, job)
+        outcomes.append(Outcome(status, evaluation.metrics, evaluation.weights, error, worker, started, seconds))
+    return outcomes
 
 
 def _judge(raised: Exception, job: Job) -> tuple[str, str]:

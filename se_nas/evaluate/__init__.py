@@ -55,6 +55,10 @@ class Evaluator(Protocol):
         """
 
 
+class Apart(Exception):
+    """Why an evaluator cannot try several architectures together, in words. One after another, it can."""
+
+
 def takes_checkpoint(evaluator: Evaluator) -> bool:
     """Whether an evaluator can go on with a partial training."""
     return "checkpoint" in inspect.signature(evaluator).parameters

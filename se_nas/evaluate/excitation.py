@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from se_nas.errors import InputError
 from se_nas.evaluate.explanation import NEAR, Change, Excitation, Explanation
-from se_nas.evaluate.training import scores_of
+from se_nas.evaluate.parts import scores_of
 from se_nas.network.attached import actual_modules, public_paths
 from se_nas.network.graph import trace
 from se_nas.network.own import find_own

@@ -1,6 +1,8 @@
-"""How much of a GPU's memory the training of a network takes, estimated on the CPU."""
+"""How much memory the training of a network takes, estimated on the CPU, and how much is free."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -38,3 +40,21 @@ def training_memory(network: nn.Module, size: tuple[int, int, int], batch_size: 
     activations = sum(kept.values()) / BATCH * batch_size * (0.5 if half else 1)
     parameters = sum(p.numel() * p.element_size() for p in network.parameters())
     return int(CONTEXT + 3 * parameters + SLACK * activations)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that are free on a device; 0 where nobody says."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), 0)
+
+
+def how_many_fit(each: int, number: int, free: int) -> int:
+    """``number``, or that halved until so many trainings of ``each`` bytes (see `training_memory`) fit into the free ones."""
+    while number > 1 and free and CONTEXT + number * (each - CONTEXT) > free:
+        number //= 2
+    return number

@@ -1,10 +1,10 @@
-"""The parts of a network that may train at different rates: inserted SE blocks, the head, and the backbone (all else)."""
+"""The parts of a network that may train at different rates: inserted SE blocks, the head, and the backbone (all else). Its scores."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torch import nn
+from torch import Tensor, nn
 
 from se_nas.evaluate.settings import TrainSettings
 from se_nas.network.attached import LAYERS
@@ -47,3 +47,8 @@ def parameter_groups(network: nn.Module, classes: int, settings: TrainSettings, 
         ):
             groups.append({"params": some, "weight_decay": decay, "lr": settings.lr * rates[part], "share": rates[part]})
     return groups
+
+
+def scores_of(output: Tensor | tuple[Tensor, ...]) -> Tensor:
+    """Class scores. If a network has auxiliary classifiers, its own scores come first; the others are not trained."""
+    return output[0] if isinstance(output, tuple) else output

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +20,12 @@ from se_nas.evaluate import Evaluation, Report
 from se_nas.evaluate.batches import eval_batches, resident, steps_per_epoch, train_batches
 from se_nas.evaluate.data import Data, Files, Split
 from se_nas.evaluate.device import choose_threads, find_device, reproducible
+from se_nas.evaluate.memory import free_memory, how_many_fit, training_memory
 from se_nas.evaluate.partial import Partial, Stateful
-from se_nas.evaluate.parts import parameter_groups
+from se_nas.evaluate.parts import parameter_groups, scores_of
 from se_nas.evaluate.settings import SCHEDULES, TrainSettings
 from se_nas.evaluate.start import load_start
+from se_nas.evaluate.together import Together, same_host
 from se_nas.space.architecture import Architecture
 from se_nas.space.space import SearchSpace
 from se_nas.text import shown
@@ -88,10 +91,59 @@ class TrainingEvaluator:
             OutOfMemory: if the device's memory is too small.
             InputError: for an impossible device or fidelity, or a file of the data that is no image.
         """
+        (found,) = self._evaluate([architecture], seed, fidelity, device, [report], checkpoint)
+        if isinstance(found, TrialFailed):
+            raise found
+        return found
+
+    def together(
+        self, architectures: Sequence[Architecture], seed: int, fidelity: Mapping[str, int], device: str, reports: Sequence[Report]
+    ) -> list[Evaluation | TrialFailed]:
+        """Train several architectures as one network: each as if it were alone, to float32 rounding.
+
+        Where that is not possible, they train one after another: with other backbones, averaged weights or float16.
+
+        Args:
+            architectures: of the space.
+            seed: of all.
+            fidelity: ``{"epochs": n}``, of all.
+            device: ``cpu``, ``cuda`` or ``cuda:0``.
+            reports: of each.
+
+        Raises:
+            Apart: if the network cannot compute in this way.
+            OutOfMemory: if the device's memory is too small for all.
+            InputError: for an impossible device or fidelity, or a file of the data that is no image.
+        """
+        half = self._dtype(find_device(device)) == torch.float16
+        if len(architectures) == 1 or not same_host(architectures) or self.settings.average or half:
+            pairs = zip(architectures, reports, strict=True)
+            return [self._evaluate([architecture], seed, fidelity, device, [report])[0] for architecture, report in pairs]
+        return self._evaluate(architectures, seed, fidelity, device, reports)
+
+    def fits_together(self, device: str, number: int) -> int:
+        """How many of the largest networks train together in the memory that is free: ``number``, or that halved until they fit."""
+        if number == 1:
+            return 1
+        place, space = find_device(device), self.space
+        largest = {space.dearest(metric, within_budgets=True) for metric in ("params", "macs")}
+        size, half = space.input_size, self._dtype(place) != torch.float32
+        each = max(training_memory(space.build(one), size, self.settings.batch_size, half) for one in largest)
+        return how_many_fit(each, number, free_memory(place))
+
+    def _evaluate(
+        self,
+        architectures: Sequence[Architecture],
+        seed: int,
+        fidelity: Mapping[str, int],
+        device: str,
+        reports: Sequence[Report],
+        checkpoint: Path | None = None,
+    ) -> list[Evaluation | TrialFailed]:
         place, epochs = find_device(device), _epochs(fidelity)
         try:
             with reproducible(seed, place, self.threads):
-                return self._train(architecture, epochs, place, report, checkpoint)
+                return self._train(architectures, epochs, place, reports, checkpoint)
         except torch.cuda.OutOfMemoryError as error:
             reason = str(error).partition(". ")[0]
         # raised outside of the handler: an exception's context would keep the network in memory
@@ -116,7 +168,7 @@ class TrainingEvaluator:
         with reproducible(0, place, self.threads):
             network = self._build(self.space.reference("plain"), place)
             load_start(network, weights)
-            accuracy, loss = self._measure(network, self.data, self.data.val, place)
+            (accuracy,), (loss,) = self._measure(Alone(network), self.data, self.data.val, place)
         return {"accuracy": accuracy, "loss": loss}
 
     def score(self, architecture: Architecture, weights: Mapping[str, Tensor], device: str) -> dict[str, float]:
@@ -134,61 +186,86 @@ class TrainingEvaluator:
                 network.load_state_dict(weights)
             except RuntimeError as error:
                 raise InputError(f"not the weights of {architecture.id}: {error}", "give this architecture's own", "weights") from None
-            accuracy, loss = self._measure(network, self.data, self.data.test, place)
+            (accuracy,), (loss,) = self._measure(Alone(network), self.data, self.data.test, place)
         return {"test_accuracy": accuracy, "test_loss": loss}
 
-    def _train(self, architecture: Architecture, epochs: int, device: torch.device, report: Report, checkpoint: Path | None) -> Evaluation:
-        settings = self.settings
+    def _train(
+        self,
+        architectures: Sequence[Architecture],
+        epochs: int,
+        device: torch.device,
+        reports: Sequence[Report],
+        checkpoint: Path | None,
+    ) -> list[Evaluation | TrialFailed]:
+        settings, started = self.settings, self.start is not None
         # drawn before the network is built: every architecture sees the same images in the same order
         seeds = torch.randint(2**31, (2,)).tolist()
         order = torch.Generator().manual_seed(seeds[0])
         augment = torch.Generator(device).manual_seed(seeds[1]) if settings.augment else None
-        network = self._build(architecture, device)
+        alone = len(architectures) == 1
+        students = Alone(self._build(architectures[0], device)) if alone else self._joined(architectures, device)
+        network = students.module
         data = resident(self.data, device)
-        optimizer = make_optimizer(network, settings, self.space.classes, self.start is not None)
+        optimizer = make_optimizer(network, settings, self.space.classes, started)
+        instead = students.split()
+        for group in optimizer.param_groups:
+            group["params"] = [instead.get(parameter, parameter) for parameter in group["params"]]
         scaler = torch.amp.GradScaler(device.type, enabled=self._dtype(device) == torch.float16)
         schedule, steps = SCHEDULES[settings.schedule], steps_per_epoch(data.train, settings.batch_size)
-        metrics: dict[str, float] = {}
+        found: list[dict[str, float]] = [{} for _ in architectures]
+        failed: dict[int, TrialFailed] = {}
         mean = AveragedModel(network, use_buffers=True) if settings.average else None
         parts: dict[str, Stateful] = {"network": network, "optimizer": optimizer, "scaler": scaler, **({"mean": mean} if mean else {})}
         partial = Partial(checkpoint, parts, [order, augment], device)
         for epoch in range(partial.load(), epochs):
-            set_mode(network, settings.frozen(self.start is not None))
-            total = torch.zeros((), device=device)
+            set_mode(network, settings.frozen(started))
+            total = torch.zeros(len(architectures), device=device)
             for step, (images, labels) in enumerate(train_batches(data, settings.batch_size, device, order, augment)):
                 for group in optimizer.param_groups:
                     group["lr"] = settings.lr * group["share"] * schedule((epoch + step / steps) / epochs)
                 with self._autocast(device):
-                    loss = F.cross_entropy(scores_of(network(self._layout(images))), labels, label_smoothing=settings.label_smoothing)
-                if loss.requires_grad:  # nothing of a frozen plain network trains, if its head does not
+                    losses = _losses(students.scores(self._layout(images)), labels, settings.label_smoothing)
+                if losses.requires_grad:  # nothing of a frozen plain network trains, if its head does not
                     optimizer.zero_grad()
-                    scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+                    scaler.scale(losses.sum()).backward()  # type: ignore[no-untyped-call]
                     scaler.step(optimizer)
                     scaler.update()
-                total += loss.detach()
+                total += losses.detach()
                 if mean and 2 * (epoch + (step + 1) / steps) > epochs:
                     mean.update_parameters(network)
-            train_loss = _finite(float(total) / steps, "loss", epoch)
-            found = mean.module if mean and mean.n_averaged else network
-            accuracy, val_loss = self._measure(found, data, data.val, device)
-            metrics = {"accuracy": accuracy, "loss": _finite(val_loss, "validation loss", epoch), "train_loss": train_loss}
+            measured = Alone(mean.module) if mean and mean.n_averaged else students
+            values = zip((total / steps).tolist(), *self._measure(measured, data, data.val, device), strict=True)
+            for index, (train_loss, accuracy, loss) in enumerate(values):
+                if error := _not_finite(train_loss, loss, epoch):
+                    failed.setdefault(index, error)
+                found[index] = {"accuracy": accuracy, "loss": loss, "train_loss": train_loss}
+            if len(failed) == len(architectures):
+                break
             if epoch + 1 < epochs:
                 partial.save(epoch + 1)
-            report(epoch + 1, epochs, {"loss": train_loss, "accuracy": accuracy})
-        weights = {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in found.state_dict().items()}
-        return Evaluation(metrics, weights)
+            for index, report in enumerate(reports):
+                if index not in failed:
+                    report(epoch + 1, epochs, {"loss": found[index]["train_loss"], "accuracy": found[index]["accuracy"]})
+        return [
+            failed[index] if index in failed else Evaluation(found[index], _on_cpu(measured.weights(index)))
+            for index in range(len(architectures))
+        ]
 
     @torch.inference_mode()
-    def _measure(self, network: nn.Module, data: Data, images: Split | Files, device: torch.device) -> tuple[float, float]:
-        """Accuracy (0..1) and mean loss on a split."""
-        network.eval()
-        right, total = torch.zeros((), device=device), torch.zeros((), device=device)
+    def _measure(self, students: Students, data: Data, images: Split | Files, device: torch.device) -> tuple[list[float], list[float]]:
+        """Accuracy (0..1) and mean loss of each on a split."""
+        students.module.eval()
+        right, total = torch.zeros(len(students), device=device), torch.zeros(len(students), device=device)
         for pixels, labels in eval_batches(data, images, 2 * self.settings.batch_size, device):
             with self._autocast(device):
-                outputs = network(self._layout(pixels))
-            right += (outputs.argmax(1) == labels).sum()
-            total += F.cross_entropy(outputs.float(), labels, reduction="sum")
-        return float(right) / len(images), float(total) / len(images)
+                outputs = students.scores(self._layout(pixels))
+            right += (outputs.argmax(2) == labels).sum(1)
+            total += torch.stack([F.cross_entropy(own.float(), labels, reduction="sum") for own in outputs])
+        return (right / len(images)).tolist(), (total / len(images)).tolist()
+
+    def _joined(self, architectures: Sequence[Architecture], device: torch.device) -> Together:
+        frozen = self.settings.frozen(self.start is not None)
+        return Together(self.space.variant(architectures[0].extra), architectures, self.start, frozen, device)
 
     def _build(self, architecture: Architecture, device: torch.device) -> nn.Module:
         network = self.space.build(architecture)
@@ -213,6 +290,39 @@ class TrainingEvaluator:
         return torch.autocast(device.type, dtype if dtype != torch.float32 else torch.bfloat16, enabled=dtype != torch.float32)
 
 
+class Students(Protocol):
+    """One network, or several that compute as one, see `Together`."""
+
+    module: nn.Module
+
+    def __len__(self) -> int: ...
+
+    def split(self) -> Mapping[nn.Parameter, nn.Parameter]: ...
+
+    def scores(self, images: Tensor) -> Tensor: ...
+
+    def weights(self, index: int) -> Mapping[str, Tensor]: ...
+
+
+class Alone:
+    """One network as `Students`."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.module = network
+
+    def __len__(self) -> int:
+        return 1
+
+    def split(self) -> dict[nn.Parameter, nn.Parameter]:
+        return {}
+
+    def scores(self, images: Tensor) -> Tensor:
+        return scores_of(self.module(images))[None]
+
+    def weights(self, index: int) -> dict[str, Tensor]:
+        return self.module.state_dict()
+
+
 def make_optimizer(
     network: nn.Module, settings: TrainSettings, classes: int, started: bool = False, fused: bool = True
 ) -> torch.optim.Optimizer:
@@ -230,15 +340,23 @@ def set_mode(network: nn.Module, freeze: str) -> None:
                 module.eval()
 
 
-def scores_of(output: Tensor | tuple[Tensor, ...]) -> Tensor:
-    """Class scores. If a network has auxiliary classifiers, its own scores come first; the others are not trained."""
-    return output[0] if isinstance(output, tuple) else output
+def _losses(scores: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    """The loss of each network, shape (K,), of scores (K, N, classes)."""
+    if len(scores) == 1:
+        return F.cross_entropy(scores[0], labels, label_smoothing=smoothing)[None]
+    each = F.cross_entropy(scores.flatten(0, 1), labels.repeat(len(scores)), reduction="none", label_smoothing=smoothing)
+    return each.reshape(len(scores), -1).mean(1)
 
 
-def _finite(loss: float, name: str, epoch: int) -> float:
-    if not math.isfinite(loss):
-        raise TrialFailed(f"{name} is {loss} in epoch {epoch + 1}")
-    return loss
+def _not_finite(loss: float, val_loss: float, epoch: int) -> TrialFailed | None:
+    for name, value in (("loss", loss), ("validation loss", val_loss)):
+        if not math.isfinite(value):
+            return TrialFailed(f"{name} is {value} in epoch {epoch + 1}")
+    return None
+
+
+def _on_cpu(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in state.items()}
 
 
 def _epochs(fidelity: Mapping[str, int]) -> int:

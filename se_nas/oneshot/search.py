@@ -20,8 +20,8 @@ from se_nas.evaluate import Report
 from se_nas.evaluate.batches import eval_batches, resident
 from se_nas.evaluate.data import Data
 from se_nas.evaluate.device import choose_threads, find_device, reproducible
+from se_nas.evaluate.parts import scores_of
 from se_nas.evaluate.start import load_start
-from se_nas.evaluate.training import scores_of
 from se_nas.oneshot import ONE_SHOT, faults
 from se_nas.oneshot.expected_cost import ExpectedCost
 from se_nas.oneshot.nni_imports import Lightning, RawFormatModelSpace, SequentialExecutionEngine, Trainer, strategies

@@ -13,8 +13,9 @@ from torch.nn import functional as F
 from se_nas.evaluate import Report
 from se_nas.evaluate.batches import Batch, steps_per_epoch, train_batches
 from se_nas.evaluate.data import Data
+from se_nas.evaluate.parts import scores_of
 from se_nas.evaluate.settings import SCHEDULES, TrainSettings
-from se_nas.evaluate.training import make_optimizer, scores_of, set_mode
+from se_nas.evaluate.training import make_optimizer, set_mode
 from se_nas.oneshot.expected_cost import ExpectedCost
 from se_nas.oneshot.nni_imports import Callback, LightningModule
 from se_nas.oneshot.supernet import SEModelSpace

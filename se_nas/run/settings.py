@@ -119,6 +119,13 @@ class SearchSettings:
     )
     engine: str = setting("local", "local (this process), ray, nni, or outside (se-nas ask and tell)", WHERE, resume=True)
     workers: int = setting(0, "trials at a time", WHERE, least=0, otherwise="as many as fit", resume=True)
+    together: int = setting(
+        1,
+        "trials that train as one network, with one seed (engine local); each as if it were alone, to rounding",
+        WHERE,
+        least=1,
+        resume=True,
+    )
     cpus_per_trial: float = setting(0, "CPU cores of each trial", WHERE, least=0, otherwise="its threads", resume=True)
     gpus_per_trial: float | None = setting(
         None, "GPUs of each trial, or a share of one such as 0.25", WHERE, least=0, otherwise="one, where there are any", resume=True
@@ -152,6 +159,8 @@ class SearchSettings:
         if self.evaluator not in ("training", "paper") and not self.table:
             raise InputError(f"unknown evaluator {shown(self.evaluator)}", "take training, paper or table:PATH", "evaluator")
         self._check_start()
+        if self.together > 1 and self.engine != "local":
+            raise InputError(f"engine {self.engine} trains each trial alone", "leave together out, or take engine local", "together")
         if self.strategy == "exact" and self.evaluator != "paper":
             raise InputError(
                 "the exact front is known only of the paper's estimates", "take evaluator paper, or another strategy", "strategy"
