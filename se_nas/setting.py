@@ -218,7 +218,7 @@ def _reader(read: Callable[[str], Any], what: str) -> Callable[[str], Any]:
 
 
 _READ: dict[type, Callable[[str], Any]] = {
-    int: _reader(read_whole, "a whole number"),
+    int: _reader(read_whole, "a whole number of at most 64 bits"),
     float: _reader(read_real, "a finite number"),
     str: str,
 }

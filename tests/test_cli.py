@@ -142,6 +142,12 @@ def test_wrong_words_exit_with_2() -> None:
         assert stopped.value.code == 2
 
 
+def test_a_wrong_flag_points_to_the_help_of_its_command(capsys) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["show", "x", "--jsn"])
+    assert stop.value.code == 2 and capsys.readouterr().err == "se-nas: unrecognized arguments: --jsn; see se-nas show --help\n"
+
+
 def test_check_and_cost(capsys) -> None:
     assert main(["check", str(DIGITS)]) == 0
     out = capsys.readouterr().out

@@ -50,7 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot write is no reason to stop
-    args = _parser().parse_args(arguments)
+    args, unknown = _parser().parse_known_args(arguments)
+    if unknown:  # argparse would point to the help of all commands
+        args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     args.command_line = shlex.join(["se-nas", *arguments])
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads sleep: spinning ruins training on a busy machine
     try:
@@ -85,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         usage = f"se-nas {name} {operand} {more}[flags]"
         sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", usage=usage, allow_abbrev=False)
         sub.add_argument(operand.lower(), metavar=operand, help=operand_text)
-        sub.set_defaults(run_command=run)
+        sub.set_defaults(run_command=run, parser=sub)
         return sub
 
     space, run = "YAML file of a search space", "directory of a search"
@@ -171,7 +173,7 @@ def _parser() -> argparse.ArgumentParser:
         "--architecture", metavar="FILE", help="of a space: plain, paper, or a JSON file such as architecture.json of an export"
     )
     sub.add_argument("-o", "--output", required=True, metavar="PATH", help="NAME.py, or a directory")
-    sub.add_argument("--force", action="store_true", help="overwrite")
+    sub.add_argument("--force", action="store_true", help="overwrite an earlier export")
     sub.add_argument("--untrained", action="store_true", help="leave the weights out")
     sub.add_argument("--deploy", action="store_true", help="write the fast inference form (batch norms folded), not for training")
     sub.add_argument("--onnx", action="store_true", help="also write model.onnx")

@@ -58,25 +58,39 @@ def check_free(target: Path, written: Collection[str], force: bool) -> None:
     """Raise unless the target can be written. An export there that was killed is undone first.
 
     Raises:
-        InputError: if a file is where a folder must be; if something is there and ``force`` is not given; if files of an
-            earlier export that are not ``written`` now would stay beside the new ones.
+        InputError: if a file is where a folder must be; if something is there and ``force`` is not given, or it is of no
+            export; if files of an earlier export that are not ``written`` now would stay beside the new ones.
     """
     with _refused(target):
         place = Destination.of(target)
-        there = next((folder for folder in target.absolute().parents if os.path.lexists(folder)), target)  # / has no parent
-        if not there.is_dir():
-            raise InputError(f"{there} is no folder", "choose another target", "target")
+        above = next((folder for folder in target.absolute().parents if os.path.lexists(folder)), target)  # / has no parent
+        if not above.is_dir():
+            raise InputError(f"{above} is no folder", "choose another target", "target")
         for folder in {place.folder, target.parent}:
             undo_killed(folder)
         for name in place.names:
             if name not in written and os.path.lexists(place.folder / name):
                 problem = f"{place.folder / name} is of an earlier export and would stay beside the new network"
                 raise InputError(problem, "write it anew, remove that file, or choose another target", "target")
+        there = [place.folder / name for name in written if os.path.lexists(place.folder / name)]
+        if force and there and not _is_export(place):
+            raise InputError(f"{there[0]} is of no export of se-nas", "move it away, or choose another target", "target")
         alone = place.folder == target
         taken = [target] if alone else [place.folder / name for name in written]
         for path in taken if not force else ():
             if os.path.lexists(path) and not (alone and path.is_dir() and not any(path.iterdir())):
                 raise InputError(f"{path} exists", "choose another target, or overwrite it (--force)", "target")
+
+
+def _is_export(place: Destination) -> bool:
+    """Whether an earlier export stands at a place: its record does, or, of a single file, its first line says so."""
+    try:
+        if place.about:
+            return {"architecture", "id", "space"} <= json.loads((place.folder / place.about).read_text(encoding="utf-8")).keys()
+        with open(place.folder / place.module, encoding="utf-8") as file:
+            return "found by se-nas" in file.readline()
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -78,8 +78,11 @@ def undisturbed(times: Floats) -> tuple[Floats, Floats]:
     Times are taken relative to the median of their round, because whole rounds are slower than others. Of each network the
     lower quarter counts: on a quiet machine as good as the least, and on a busy one the least is an accident.
     """
+    medians = np.median(times, 1)
+    relative, scale = times / medians[:, None], np.quantile(medians, QUARTER)
     second = np.arange(len(times)) // min(BLOCK, len(times) // 2) % 2 == 1
-    return _lower(times), np.stack([_lower(times[~second]), _lower(times[second])], 1)
+    whole, *halves = (scale * np.quantile(rows, QUARTER, 0) for rows in (relative, relative[~second], relative[second]))
+    return whole, np.stack(halves, 1)
 
 
 def _warm_up(calls: Sequence[Once]) -> None:
@@ -91,8 +94,3 @@ def _warm_up(calls: Sequence[Once]) -> None:
 def _renewed(call: Renewed) -> Renewed:
     call.renew()
     return call
-
-
-def _lower(times: Floats) -> Floats:
-    medians = np.median(times, 1)
-    return np.asarray(np.quantile(times / medians[:, None], QUARTER, 0) * np.quantile(medians, QUARTER))

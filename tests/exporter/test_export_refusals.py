@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import torchvision
+from conftest import digits_space
 from exporting import export, written
 from torch import Tensor, nn
 
@@ -195,3 +196,15 @@ def test_relative_target(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     assert export(space, space.sample(0), "network.py") == Path("network.py")
     assert export(space, space.sample(0), "folder") == Path("folder/model.py")
     assert sorted(os.listdir()) == ["folder", "network.py"]
+
+
+@pytest.mark.parametrize("target", ["there", "there/model.py"])
+def test_what_is_of_no_export_is_never_overwritten(target: str, tmp_path: Path) -> None:
+    space = digits_space()
+    folder = tmp_path / "there"
+    folder.mkdir()
+    mine = folder / ("model.py" if target.endswith(".py") else "README.md")
+    mine.write_text("mine\n")
+    with pytest.raises(InputError, match=f"{mine.name} is of no export of se-nas; move it away"):
+        export(space, space.sample(0), tmp_path / target, prove=False, force=True)
+    assert mine.read_text() == "mine\n" and list(folder.iterdir()) == [mine]
