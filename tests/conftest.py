@@ -45,6 +45,16 @@ def energy(architecture: Architecture) -> float:
     return 1.23 + sum(0.0137 * (3 if spec.squeeze == "max" else 1) + 0.1 / spec.reduction / 7 for _, spec in architecture if spec)
 
 
+def needs_onnx() -> None:
+    """Skip a test where networks cannot be converted to ONNX."""
+    from se_nas.exporter.contract import onnx_too_old
+
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package)
+    if too_old := onnx_too_old():
+        pytest.skip(too_old)
+
+
 def costed_space() -> SearchSpace:
     """The small space with a cost of its own, ``energy``."""
     return digits_space(reduction=[4, 8, 16]).with_cost("energy", energy)

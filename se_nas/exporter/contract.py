@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import traceback
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -68,9 +69,20 @@ class ExportOptions:
         missing = [name for name in ONNX_PACKAGES if self.onnx and not importlib.util.find_spec(name)]
         if missing:
             raise InputError(f"ONNX needs {' and '.join(missing)}", "pip install 'se-nas[onnx]'", "--onnx")
+        if self.onnx and (too_old := onnx_too_old()):
+            raise InputError(too_old, NEWER, "--onnx")
         for name, wanted in (("hub", self.hub), ("timm", self.timm)):
             if wanted and target.suffix == ".py":
                 raise InputError(f"{target} is one file", "name a folder, which gets this file too", f"--{name}")
+
+
+NEWER = "take torch 2.6 or later"
+
+
+def onnx_too_old() -> str:
+    """Why this version of torch cannot convert networks to ONNX; "" if it can."""
+    known = inspect.signature(torch.onnx.export).parameters
+    return "" if {"kwargs", "dynamic_shapes"} <= known.keys() else f"torch {torch.__version__} has an older ONNX exporter"
 
 
 class Unsupported(Exception):

@@ -86,10 +86,10 @@ def _is_export(place: Destination) -> bool:
     """Whether an earlier export stands at a place: its record does, or, of a single file, its first line says so."""
     try:
         if place.about:
-            return {"architecture", "id", "space"} <= json.loads((place.folder / place.about).read_text(encoding="utf-8")).keys()
+            return {"architecture", "id", "space"} <= set(json.loads((place.folder / place.about).read_text(encoding="utf-8")))
         with open(place.folder / place.module, encoding="utf-8") as file:
             return "found by se-nas" in file.readline()
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, TypeError):
         return False
 
 

@@ -170,6 +170,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if inputs:
             kernel, depthwise = _layer(name, args) if layer else (0, False)
             outputs = tuple(self.value(tensor) for tensor in _tensors(result))
+            if name == "slice" and self.shapes[outputs[0]] == self.shapes[inputs[0]]:
+                name = "alias"  # all of it, which newer versions of torch say themselves
             if outputs:
                 self.ops.append(Op(name, inputs, outputs, self.stack[-1], kernel, depthwise))
         return result

@@ -94,6 +94,11 @@ class How:
             raise InputError(f"{self.runtime} chooses its own layout, and is in float32", "leave layout and precision out", "runtime")
         if self.runtime == "onnx" and (missing := [name for name in ("onnx", "onnxscript", "onnxruntime") if not _installed(name)]):
             raise InputError(f"runtime onnx needs {' and '.join(missing)}", "pip install 'se-nas[onnx]'", "runtime")
+        if self.runtime == "onnx":
+            from se_nas.exporter.contract import NEWER, onnx_too_old
+
+            if too_old := onnx_too_old():
+                raise InputError(too_old, NEWER, "runtime")
         compilers = (os.environ.get("CXX", ""), "g++", "clang++")
         if self.runtime == "compile" and device.type == "cpu" and not any(map(shutil.which, filter(None, compilers))):
             raise InputError("torch.compile needs a C++ compiler, and there is none", "install g++, or take another runtime", "runtime")

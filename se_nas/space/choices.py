@@ -109,8 +109,9 @@ def _equal(candidate: Any, value: Any) -> bool:
     """Whether they are equal, in the precision of ``value``; true does not equal 1."""
     if isinstance(candidate, bool) != isinstance(plain_scalar(value), bool):
         return False
+    number = getattr(getattr(value, "dtype", None), "type", None)  # NumPy's; before version 2 its float32 1.1 is not 1.1
     try:
-        return bool(candidate == value)
+        return bool((number(candidate) if number and isinstance(candidate, float) else candidate) == value)
     except (TypeError, ValueError, RuntimeError):  # pandas' NA, an array
         return False
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import needs_onnx
 from exporting import export
 from safetensors.torch import save_file
 from torch import nn
@@ -33,7 +34,7 @@ def space() -> SearchSpace:
 @pytest.fixture(scope="module")
 def folder(space: SearchSpace, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An export with everything, and images with the outputs to expect."""
-    pytest.importorskip("onnxruntime")
+    needs_onnx()
     path = tmp_path_factory.mktemp("beside") / "net"
     torch.manual_seed(3)
     network = space.build(space.sample(0))
@@ -188,7 +189,7 @@ def test_what_no_program_can_hold() -> None:
 
 
 def test_onnx_that_differs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("onnxruntime")
+    needs_onnx()
     monkeypatch.setattr(programs, "ONNX_TOLERANCE", -1.0)
     with pytest.raises(InputError, match=r"onnxruntime's outputs are .* apart"):
         programs.onnx_file(nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), (1, 8, 8))

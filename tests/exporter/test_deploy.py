@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import digits_space
+from conftest import digits_space, needs_onnx
 from exporting import export
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -292,7 +292,9 @@ def test_a_wrong_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.slow
 def test_onnx_of_an_inference_form_computes_what_the_searched_network_does(tmp_path: Path) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
+    needs_onnx()
+    import onnxruntime
+
     space = digits_space()
     network = space.build(space.reference("paper"))
     randomise(network, Given((torch.randn(4, 1, 8, 8),)), 0)

@@ -185,6 +185,8 @@ def space_of(network: nn.Module) -> SearchSpace:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_is_written(kind: str) -> None:
+    if kind == "checkpointed" and tuple(map(int, torch.__version__.split(".")[:2])) < (2, 5):
+        pytest.skip("checkpointing of this torch asks for a module torch.meta")
     space = space_of(KINDS[kind]())
     for images in (2, 3):
         written(space, space.sample(0), images)

@@ -6,6 +6,7 @@ The quick tests take every seventh operation of a resume.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -145,4 +146,4 @@ def test_files_of_an_export(fault: Callable[[], None], there: bool, tmp_path: Pa
         found = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*")} if folder.exists() else {}
         assert found in (before, before | NEW), f"operation {at}: {found}"
         assert sorted(os.listdir(folder.parent)) in ([], ["net"])
-    assert at > 10
+    assert at > (10 if sys.version_info >= (3, 11) else 5)  # pathlib of 3.10 keeps functions of os that are not those replaced here

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import digits_space
+from conftest import digits_space, needs_onnx
 from torch import Tensor
 
 import se_nas
@@ -78,7 +78,9 @@ def _profile(space: SearchSpace, runtime: str, path: Path) -> SearchSpace:
 
 @pytest.mark.parametrize("runtime", ["deploy", "onnx"])
 def test_exports_take_it(runtime: str, tmp_path: Path, space: SearchSpace) -> None:
-    onnx = pytest.importorskip("onnx")
+    needs_onnx()
+    import onnx
+
     profiled = _profile(space, runtime, tmp_path / "here.yaml")
     architecture = next(each for each in map(profiled.sample, range(99)) if {"avg", "max"} <= {spec.squeeze for _, spec in each if spec})
     network = profiled.build(architecture)
