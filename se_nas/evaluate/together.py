@@ -21,7 +21,6 @@ from se_nas.space.space import SearchSpace
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
-
 Function = Callable[[Tensor, int], tuple[Tensor, int]]
 """(what all networks have, the dimension that tells them apart; -1 if they have the same) -> both of the result."""
 
@@ -41,9 +40,7 @@ class _OfAll(torch.autograd.Function):
         """Nothing: what the function computes has gradients of its own."""
 
     @staticmethod
-    def vmap(
-        info: Any, in_dims: Any, x: Tensor, number: Tensor, function: Callable[[Tensor, int], tuple[Tensor, int]]
-    ) -> tuple[Tensor, int]:
+    def vmap(info: Any, in_dims: Any, x: Tensor, number: Tensor, function: Function) -> tuple[Tensor, int]:
         return function(x, -1 if in_dims[0] is None else in_dims[0])
 
 
