@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from se_nas.evaluate import Apart
 from se_nas.evaluate.parts import scores_of
 from se_nas.evaluate.start import load_start
 from se_nas.network.placement import Attachment, Site, attach, remove_existing
@@ -175,21 +174,12 @@ class Together:
         return self._frozen == "statistics" and isinstance(module, nn.modules.batchnorm._BatchNorm)
 
     def scores(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) -> (K, N, classes).
-
-        Raises:
-            Apart: if the network cannot compute for all at once.
-        """
+        """(N, C, H, W) -> (K, N, classes). What `torch.vmap` cannot do, such as a branch on values, it says by an error of its own."""
 
         def one(tensors: dict[str, Tensor]) -> Tensor:
             return scores_of(functional_call(self.module, tensors, (images,)))
 
-        try:
-            found: Tensor = vmap(one, randomness="same")(self._each)
-        except torch.cuda.OutOfMemoryError:
-            raise
-        except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
-            raise Apart(" ".join(f"{type(error).__name__}: {error}".split())[:200]) from error
+        found: Tensor = vmap(one, randomness="same")(self._each)
         return found
 
     def weights(self, index: int) -> dict[str, Tensor]:

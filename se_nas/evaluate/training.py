@@ -111,7 +111,7 @@ class TrainingEvaluator:
             reports: of each.
 
         Raises:
-            Apart: if the network cannot compute in this way.
+            RuntimeError: of torch, if the network cannot compute in this way.
             OutOfMemory: if the device's memory is too small for all.
             InputError: for an impossible device or fidelity, or a file of the data that is no image.
         """

@@ -118,8 +118,8 @@ def export(
         return prove(written.text, network, cost, inputs, weights, written.paths, form, written.one_size)
 
     written, proof = _write(space, architecture, fresh, facts, options.deploy, check)
-    if options.deploy and spelling["deploy"]:
-        written = replace(written, notes=(*written.notes, _said(spelling["deploy"]).removeprefix("; ")))
+    if options.deploy:
+        written = replace(written, notes=(*written.notes, *_said(spelling["deploy"])))
     network = form or network
     files, remarks = {place.module: written.text.encode()}, dict.fromkeys(names, "")
     if weights is not None:
@@ -127,7 +127,7 @@ def export(
     if options.onnx:
         other = respell(copy.deepcopy(network), spelling["onnx"]) if spelling["onnx"] else load_network(written.text, network)
         files[place.onnx], remarks[place.onnx] = onnx_file(other, inputs)
-        remarks[place.onnx] += _said(spelling["onnx"])
+        remarks[place.onnx] = "; ".join([remarks[place.onnx], *_said(spelling["onnx"])])
     if options.program:
         files[place.program], remarks[place.program] = program_file(load_network(written.text, network), inputs)
     for entry, write, asked in ((place.hub, hubconf, options.hub), (place.timm, timm_model, options.timm)):
@@ -167,8 +167,8 @@ def _spelling(space: SearchSpace, runtime: str, network: nn.Module) -> dict[str,
     return {squeeze: name for squeeze, name in quicker.items() if squeeze in used}
 
 
-def _said(spelling: Mapping[str, str]) -> str:
-    return "".join(f"; squeeze {squeeze} is written as {name}, which the profile found quicker" for squeeze, name in spelling.items())
+def _said(spelling: Mapping[str, str]) -> list[str]:
+    return [f"squeeze {squeeze} is written as {name}, which the profile found quicker" for squeeze, name in spelling.items()]
 
 
 def _write(

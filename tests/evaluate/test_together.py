@@ -135,13 +135,22 @@ def test_what_fails_fails_alone(digits: Data, monkeypatch: pytest.MonkeyPatch) -
     assert isinstance(second, Evaluation) and second.metrics["accuracy"] > 0.2
 
 
-def test_a_search_takes_several_at_a_time(tmp_path: Any) -> None:
+def test_a_search_takes_several_at_a_time(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes, together = list[int](), TrainingEvaluator.together
+
+    def seen(self: TrainingEvaluator, architectures: Any, *rest: Any) -> Any:
+        found = together(self, architectures, *rest)
+        sizes.append(len(found))
+        return found
+
+    monkeypatch.setattr(TrainingEvaluator, "together", seen)
     settings: dict[str, Any] = {"trials": 9, "epochs": 1, "strategy": "random", "train": {"batch_size": 256, "lr": 0.05}, "data": "digits"}
     space = digits_space(squeeze=["avg", "std"])
     runs = [se_nas.search(space, out=tmp_path / str(k), together=k, repeats=2, **settings) for k in (1, 4)]
     assert [(t.architecture, t.seed, t.role) for t in runs[0].trials] == [
         (t.architecture, t.seed, t.role) for t in sorted(runs[1].trials, key=lambda trial: trial.number)
     ]
+    assert sizes == [2, 2, 4]  # two seeds of the references, then proposals of one seed; the last one is alone
     other = {trial.number: trial for trial in runs[1].trials}
     for trial in runs[0].trials:
         assert other[trial.number].metrics["loss"] == pytest.approx(trial.metrics["loss"], abs=0.02)
@@ -185,7 +194,7 @@ class Deciding(nn.Module):
 def test_a_network_that_cannot_is_said(digits: Data, tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
     space = SearchSpace(Deciding(), (1, 8, 8), reduction=[2, 4])
     evaluator = TrainingEvaluator(space, digits, TrainSettings(batch_size=512), threads=1)
-    with pytest.raises(Apart, match="RuntimeError"):
+    with pytest.raises(RuntimeError, match="vmap"):
         evaluator.together([space.sample(0), space.sample(1)], 0, {"epochs": 1}, "cpu", [lambda *_: None] * 2)
     run = se_nas.search(space, evaluator=evaluator, out=tmp_path / "run", trials=3, epochs=1, together=2)
     assert [trial.status for trial in run.trials] == ["complete"] * 3

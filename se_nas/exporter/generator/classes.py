@@ -140,6 +140,8 @@ class Classes:
         """Whether the network does something else at another size, or bases a decision on the size."""
         try:
             other = self._pass(training, inputs)
+        except Unsupported:
+            return False
         except Exception as error:  # it does not take other sizes
             if is_ours(error):
                 raise
