@@ -11,7 +11,7 @@ from torch.func import functional_call, vmap
 
 from se_nas.evaluate.parts import scores_of
 from se_nas.evaluate.start import load_start
-from se_nas.network.placement import Attachment, Site, attach, remove_existing
+from se_nas.network.placement import Attachment, Site, attach_all, remove_existing
 from se_nas.se.block import SEBlock, make_block
 from se_nas.se.spec import SESpec
 from se_nas.space.architecture import Architecture
@@ -143,8 +143,7 @@ class Together:
             for placement, place in site.attachments.items():
                 if blocks := places.get(f"{site.name} {placement}"):
                     found.append((place, Variants(blocks, 0 if self._frozen == "backbone" else 1)))
-        for place, variants in sorted(found, key=lambda each: -each[0].module.count(".")):  # inner modules first
-            attach(self.module, place, variants)
+        attach_all(self.module, sorted(found, key=lambda each: -each[0].module.count(".")))  # inner modules first
 
     def split(self) -> dict[nn.Parameter, nn.Parameter]:
         """Give each network its own of what trains or changes; all else stays in `module`.

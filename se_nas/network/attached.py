@@ -157,10 +157,11 @@ def name_blocks(network: nn.Module) -> None:
     them. It reads the modules' actual paths, too.
     """
     forget_names(network)
-    for attached, home, up, name in _find_paths(network)[1]:
+    placed = _find_paths(network)[1]
+    for attached, home, up, name in placed:
         attached.up, attached.name = up, name
         home.__dict__[name] = attached.se  # no child of it: it would be run by a Sequential, and moved twice
-    if _write_public not in network._state_dict_hooks.values():
+    if placed and _write_public not in network._state_dict_hooks.values():
         network._register_state_dict_hook(_write_public)  # type: ignore[no-untyped-call]
         network._register_load_state_dict_pre_hook(_read_public, with_module=True)  # type: ignore[no-untyped-call]
 

@@ -241,6 +241,17 @@ def remove_existing(network: nn.Module, site: Site) -> None:
 
 def attach(network: nn.Module, attachment: Attachment, se: nn.Module) -> None:
     """Attach an SE block to a network, in place."""
+    attach_all(network, [(attachment, se)])
+
+
+def attach_all(network: nn.Module, blocks: Iterable[tuple[Attachment, nn.Module]]) -> None:
+    """Attach SE blocks to a network one after another, in place. Names are given once: each looks at the whole network."""
+    for attachment, se in blocks:
+        _attach(network, attachment, se)
+    name_blocks(network)
+
+
+def _attach(network: nn.Module, attachment: Attachment, se: nn.Module) -> None:
     if attachment.side == "inside":
         block = network.get_submodule(attachment.module)
         name = next(name for n in itertools.count(1) if not hasattr(block, name := f"se{n if n > 1 else ''}"))
@@ -250,7 +261,6 @@ def attach(network: nn.Module, attachment: Attachment, se: nn.Module) -> None:
     owner, child = _owner(network, attachment.module)
     module = getattr(owner, child)
     setattr(owner, child, Attached(nn.Identity() if module is None else module, se, attachment.side))
-    name_blocks(network)
 
 
 def attached_blocks(network: nn.Module) -> list[nn.Module]:

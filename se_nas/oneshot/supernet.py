@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from se_nas.errors import InputError
-from se_nas.network.placement import Attachment, Site, attach, remove_existing
+from se_nas.network.placement import Attachment, Site, attach_all, remove_existing
 from se_nas.oneshot import refuse_extra
 from se_nas.oneshot.choice import Choice
 from se_nas.oneshot.mixed import Hook, SEChoice, hooks
@@ -54,8 +54,8 @@ class SEModelSpace(ModelSpace):
                     at = placement if len(group.candidates["placement"]) > 1 else None
                     choice = SEChoice(place.channels, group.candidates, group.name, space.options, at)
                     places.append((place, site.name, placement, choice))
-        for place, _, _, choice in sorted(places, key=lambda entry: -entry[0].module.count(".")):  # inner modules first
-            attach(self.network, place, choice)
+        inner_first = sorted(places, key=lambda entry: -entry[0].module.count("."))
+        attach_all(self.network, ((place, choice) for place, _, _, choice in inner_first))
         self._names = {id(choice.shared): (site, placement) for _, site, placement, choice in places}
 
     def forward(self, images: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from se_nas.errors import InputError
-from se_nas.network.placement import Attachment, Site, attach, remove_existing
+from se_nas.network.placement import Attachment, Site, attach_all, remove_existing
 from se_nas.se.block import make_block
 from se_nas.se.cost import Cost, se_cost
 from se_nas.se.spec import FIELDS, PAPER, SEOptions, SESpec, hidden_width
@@ -135,13 +135,15 @@ def set_blocks(
     for site in itertools.chain.from_iterable(group.sites for group in groups):
         remove_existing(network, site)
     seed = int(torch.randint(2**62, (), device="cpu"))
+    blocks: list[tuple[Attachment, nn.Module]] = []
     for group in groups:
         if spec := architecture[group.name]:
             for site in group.sites:
                 place = attachment(site, spec)
                 with _random_numbers_of(site, seed):
                     block = make(site, spec) if make else make_block(place.channels, spec, group.block)
-                attach(network, place, block)
+                blocks.append((place, block))
+    attach_all(network, blocks)
     return network
 
 
