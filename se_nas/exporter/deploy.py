@@ -193,11 +193,7 @@ def _replace(network: nn.Module, public: str, *modules: nn.Module) -> None:
         parent, _, child = raw.rpartition(".")
         kept = [module for module in modules if type(module) is not nn.Identity]
         put = kept[0] if len(kept) == 1 else nn.Sequential(*kept) if kept else nn.Identity()
-        owner = network.get_submodule(parent)
-        setattr(owner, child, put)
-        if isinstance(owner, nn.Sequential) and type(owner).forward is nn.Sequential.forward:
-            while len(owner) > 1 and type(owner[-1]) is nn.Identity:
-                del owner[-1]
+        setattr(network.get_submodule(parent), child, put)
 
 
 def _make_pointwise(network: nn.Module) -> None:

@@ -180,6 +180,16 @@ def actual_modules(network: nn.Module) -> dict[str, nn.Module]:
     return {path: module for module, path in found.items()}
 
 
+def public_names(network: nn.Module) -> dict[nn.Module, str]:
+    """Module -> public path."""
+    return {network.get_submodule(path): public for path, public in public_paths(network).items()}
+
+
+def unattached(module: nn.Module) -> nn.Module:
+    """A module without what is attached to it."""
+    return unattached(module.module) if isinstance(module, Attached) else module
+
+
 def public_modules(network: nn.Module) -> dict[str, nn.Module]:
     """Public path -> module. In place of an `Attached` stands the module that it wraps."""
     return {public: network.get_submodule(path) for path, public in public_paths(network).items()}

@@ -19,6 +19,9 @@ WARM_UP = 3
 VISIT = 2
 """Runs of a network in each round. The quicker one counts: the first finds caches full of another network."""
 
+LONG = 0.05
+"""Seconds of a run from which on one visit will do: what the caches hold when it begins is soon replaced."""
+
 QUARTER = 0.25
 """Share of the rounds that are quicker than what counts."""
 
@@ -51,14 +54,16 @@ def run_rounds(
     collecting = gc.isenabled()
     gc.disable()
     try:
-        _warm_up(calls)
+        visits = VISIT if _warm_up(calls) < LONG else 1
         start = time.perf_counter()
         for done in range(1, rounds + 1):
             if done > 1 and done % BLOCK == 1:
-                _warm_up([_renewed(call) for call in calls if isinstance(call, Renewed)])
+                for call in [call for call in calls if isinstance(call, Renewed)]:
+                    call.renew()
+                    _warm_up([call])
             row = np.zeros(len(calls))
             for index in rng.permutation(len(calls)):
-                row[index] = min(calls[index]() for _ in range(VISIT))
+                row[index] = min(calls[index]() for _ in range(visits))
             found.append(row)
             tell(done, (time.perf_counter() - start) / done * (rounds - done))
             gc.collect(0)
@@ -85,12 +90,6 @@ def undisturbed(times: Floats) -> tuple[Floats, Floats]:
     return whole, np.stack(halves, 1)
 
 
-def _warm_up(calls: Sequence[Once]) -> None:
-    for call in calls:
-        for _ in range(WARM_UP):
-            call()
-
-
-def _renewed(call: Renewed) -> Renewed:
-    call.renew()
-    return call
+def _warm_up(calls: Sequence[Once]) -> float:
+    """Run each network a few times; returns the median of their times, in seconds."""
+    return float(np.median([min(call() for _ in range(WARM_UP)) for call in calls]))

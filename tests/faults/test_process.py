@@ -28,7 +28,7 @@ def test_converters_put_back_which_logs_are_off(level: int) -> None:
 
 def test_what_records_a_network_replaces_nothing_for_other_threads() -> None:
     network, original = nn.Linear(2, 3), (nn.Module.__call__, max, len)
-    recorder, seen = _Recorder(network, lambda module: True), []
+    recorder, seen = _Recorder(network, lambda module: True, {}), []
 
     def other() -> None:
         x = torch.ones(4, 2)
@@ -45,7 +45,7 @@ def test_two_recordings_wait_for_each_other() -> None:
     original, inside, most = nn.Module.__call__, [], []
 
     def record() -> None:
-        with _Recorder(nn.Linear(2, 3), lambda module: True).calls_of_modules():
+        with _Recorder(nn.Linear(2, 3), lambda module: True, {}).calls_of_modules():
             inside.append(1)
             most.append(len(inside))
             threading.Event().wait(0.02)

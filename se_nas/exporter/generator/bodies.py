@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from se_nas.exporter.contract import Unsupported
-from se_nas.exporter.generator.symbols import Frame, Own, Ref, Size, Step, refs_of, substitute
+from se_nas.exporter.generator.symbols import Frame, Own, Ref, Size, Step, exchange, refs_of, substitute
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def merge(evaluation: Frame | None, train: Frame | None, silent: Collection[str]
     Raises:
         Unsupported: if ``if self.training`` cannot express how the modes differ.
     """
-    frames = [_tidy(frame, silent) for frame in (evaluation, train) if frame is not None]
+    frames = [numbered(without(body_of(frame), silent)) for frame in (evaluation, train) if frame is not None]
     first, last = frames[0], frames[-1]
     if len(frames) == 1 or first == last:
         return first
@@ -74,21 +75,36 @@ def merge(evaluation: Frame | None, train: Frame | None, silent: Collection[str]
         return _merged(last, first, swapped=True)
 
 
-def _tidy(frame: Frame, silent: Collection[str]) -> Body:
-    """The body of a frame, without calls that do nothing, and with its tensors numbered in order."""
+def body_of(frame: Frame) -> Body:
+    """The body of a frame, with its tensors numbered in order."""
+    return numbered(Body(frame.names, frame.params, tuple(_own_batch_norm(frame)), frame.result))
+
+
+def without(body: Body, names: Collection[str]) -> Body:
+    """A body without the calls of modules that return their input.
+
+    Raises:
+        Unsupported: if it gives a tensor a new value by such a call.
+    """
     same: dict[Ref, Any] = {}
-    steps: list[Step] = []
+    made = Counter(ref for step in steps_of(body.items) for ref in refs_of(step.out))
 
-    def resolve(value: Any) -> Any:
-        return substitute(value, lambda ref: same.get(ref, ref))
+    def kept(step: Step) -> bool:
+        if step.kind != "module" or step.name not in names or len(step.args) != 1 or not isinstance(step.out, Ref):
+            return True
+        if made[step.out] > 1:
+            raise Unsupported(f"{step.name} is called in one mode only")
+        same[step.out] = substitute(step.args[0], lambda ref: same.get(ref, ref))
+        return False
 
-    for step in _own_batch_norm(frame):
-        args = resolve(step.args)
-        if step.kind == "module" and step.name in silent and len(args) == 1 and isinstance(step.out, Ref):
-            same[step.out] = args[0]
+    items: list[Item] = []
+    for item in body.items:
+        if isinstance(item, Branch):
+            item = replace(item, train=tuple(filter(kept, item.train)), evaluation=tuple(filter(kept, item.evaluation)))
+            items += [item] if item.train or item.evaluation else []
         else:
-            steps.append(replace(step, args=args, kwargs=resolve(step.kwargs)))
-    return numbered(Body(frame.names, frame.params, tuple(steps), resolve(frame.result)))
+            items += [item] if kept(item) else []
+    return substitute(replace(body, items=tuple(items)), lambda ref: same.get(ref, ref)) if same else body
 
 
 def _own_batch_norm(frame: Frame) -> list[Step]:
@@ -108,49 +124,19 @@ def _own_batch_norm(frame: Frame) -> list[Step]:
 def numbered(body: Body) -> Body:
     """A body with its tensors numbered from 0 in the order in which they are made."""
     numbers: dict[Ref, Ref] = {}
-
-    def number(ref: Ref) -> Ref:
-        return numbers.setdefault(ref, Ref(len(numbers)))
-
-    return rewritten(body, number)
+    renumbered: Body = substitute(body, lambda ref: numbers.setdefault(ref, Ref(len(numbers))))
+    return renumbered
 
 
-def rewritten(body: Body, ref: Callable[[Ref], Any]) -> Body:
-    """A body with its tensors replaced."""
-    params = substitute(body.params, ref)
-    return replace(body, params=params, items=tuple(rewritten_item(item, ref) for item in body.items), result=_value(body.result, ref))
+def changed(body: Body, change: Callable[[Step], Step]) -> Body:
+    """A body with its steps changed."""
 
+    def item(value: Item) -> Item:
+        if isinstance(value, Branch):
+            return replace(value, train=tuple(map(change, value.train)), evaluation=tuple(map(change, value.evaluation)))
+        return change(value)
 
-def rewritten_item(item: Item, ref: Callable[[Ref], Any]) -> Item:
-    if isinstance(item, Branch):
-        then, otherwise = (tuple(_step(step, ref) for step in steps) for steps in (item.train, item.evaluation))
-        return Branch(then, otherwise, item.condition)
-    return _step(item, ref)
-
-
-def with_reads(item: Any, refs: Iterator[Any]) -> Any:
-    """An item or value that reads these tensors instead, in the order of `reads`."""
-    if isinstance(item, Branch):
-        then, otherwise = (tuple(with_reads(step, refs) for step in steps) for steps in (item.train, item.evaluation))
-        return Branch(then, otherwise, item.condition)
-    if isinstance(item, Step):
-        args = _value(item.args, lambda _: next(refs))
-        return replace(item, args=args, kwargs=_value(item.kwargs, lambda _: next(refs)))
-    return _value(item, lambda _: next(refs))
-
-
-def _step(step: Step, ref: Callable[[Ref], Any]) -> Step:
-    return replace(step, args=_value(step.args, ref), kwargs=_value(step.kwargs, ref), out=substitute(step.out, ref))
-
-
-def _value(value: Any, ref: Callable[[Ref], Any]) -> Any:
-    if isinstance(value, Training):
-        return Training(substitute(value.train, ref), substitute(value.evaluation, ref))
-    if isinstance(value, tuple) and not hasattr(value, "_fields"):
-        return tuple(_value(item, ref) for item in value)
-    if isinstance(value, dict):
-        return {key: _value(item, ref) for key, item in value.items()}
-    return substitute(value, ref)
+    return replace(body, items=tuple(map(item, body.items)))
 
 
 def steps_of(items: Sequence[Item]) -> list[Step]:
@@ -158,32 +144,39 @@ def steps_of(items: Sequence[Item]) -> list[Step]:
     return [step for item in items for step in ((*item.train, *item.evaluation) if isinstance(item, Branch) else (item,))]
 
 
-def reads(item: Item | Any) -> list[Ref]:
-    """The tensors that an item or value reads, in order."""
-    if isinstance(item, Branch):
-        return [ref for step in (*item.train, *item.evaluation) for ref in reads(step)]
-    if isinstance(item, Step):
-        return reads((*item.args, *item.kwargs.values()))
-    if isinstance(item, Training):
-        return [*refs_of(item.train), *refs_of(item.evaluation)]
-    if isinstance(item, tuple):
-        return [ref for part in item for ref in reads(part)]
-    return list(refs_of(item))
+def reads(value: Any) -> list[Ref]:
+    """The tensors that a step, a branch or a value reads, in order."""
+    if isinstance(value, Branch):
+        return [ref for step in (*value.train, *value.evaluation) for ref in reads(step)]
+    return refs_of((value.args, value.kwargs) if isinstance(value, Step) else value)
 
 
-def _merged(evaluation: Body, train: Body, swapped: bool = False) -> Body:
+def with_branch(body: Body, longer: Body, condition: str) -> Body | None:
+    """One body for two, of which the second has further steps in one place: a branch under a condition. None if they differ otherwise."""
+    try:
+        merged = _merged(body, longer, condition=condition)
+    except Unsupported:
+        return None
+    branches = [item for item in merged.items if isinstance(item, Branch) and item.condition == condition]
+    params = {ref for branch in branches for step in branch.train for ref in refs_of(step.out)} & set(refs_of(merged.params))
+    return merged if len(branches) == 1 and branches[0].train and not branches[0].evaluation and not params else None
+
+
+def _merged(evaluation: Body, train: Body, swapped: bool = False, condition: str = "self.training") -> Body:
     """Align the steps of two bodies. Steps of one body only become a branch, in which the second may give a tensor a new value.
 
     ``swapped``: the first is the training, the second the evaluation.
     """
 
     def choice(a: Any, b: Any) -> Training:
+        if condition != "self.training":
+            raise Unsupported("they differ in a value")
         return Training(a, b) if swapped else Training(b, a)
 
     alike = SequenceMatcher(None, [_key(s) for s in evaluation.items], [_key(s) for s in train.items], autojunk=False)
     # Tensors of the training pass have their own numbers until they are matched with those of the evaluation.
     offset = 1 + max((ref.number for ref in _all_refs(evaluation)), default=0)
-    train = rewritten(train, lambda ref: Ref(ref.number + offset))
+    train = substitute(train, lambda ref: Ref(ref.number + offset))
     same: dict[Ref, Ref] = dict(zip(refs_of(train.params), refs_of(evaluation.params), strict=True))
     items: list[Item] = []
 
@@ -204,18 +197,29 @@ def _merged(evaluation: Body, train: Body, swapped: bool = False) -> Body:
         plain = substitute(b, lambda ref: same.get(ref, ref))
         return a if a == plain else choice(a, b)
 
+    def joint(a: Step, b: Step) -> Step:
+        return replace(a, args=unify(a.args, b.args), kwargs=unify(a.kwargs, b.kwargs), out=unify(a.out, b.out))
+
+    def both(a: Item, b: Item) -> Item:
+        if isinstance(a, Branch) and isinstance(b, Branch):
+            return replace(a, train=tuple(map(joint, a.train, b.train)), evaluation=tuple(map(joint, a.evaluation, b.evaluation)))
+        assert isinstance(a, Step) and isinstance(b, Step)
+        return joint(a, b)
+
     for kind, a0, a1, b0, b1 in alike.get_opcodes():
+        first, second = tuple(evaluation.items[a0:a1]), tuple(train.items[b0:b1])
         if kind == "equal":
-            for a, b in zip(evaluation.items[a0:a1], train.items[b0:b1], strict=True):
-                assert isinstance(a, Step) and isinstance(b, Step)
-                items.append(replace(a, args=unify(a.args, b.args), kwargs=unify(a.kwargs, b.kwargs), out=unify(a.out, b.out)))
+            items += map(both, first, second)
         else:
-            first, second = tuple(evaluation.items[a0:a1]), tuple(train.items[b0:b1])
-            items.append(Branch(first, second) if swapped else Branch(second, first))  # type: ignore[arg-type]
+            then, otherwise = (tuple(s for s in part if isinstance(s, Step)) for part in ((first, second) if swapped else (second, first)))
+            if len(then) + len(otherwise) < len(first) + len(second):
+                raise Unsupported("they differ in a branch")
+            items.append(Branch(then, otherwise, condition))
     result = (
         unify(evaluation.result, train.result) if type(evaluation.result) is type(train.result) else choice(evaluation.result, train.result)
     )
-    body = rewritten(Body(evaluation.names, evaluation.params, tuple(items), result), lambda ref: same.get(ref, ref))
+    body = substitute(replace(evaluation, items=tuple(items), result=result), lambda ref: same.get(ref, ref))
+    _check_replaced(train, same)
     _check_reassigned(body, evaluation, swapped)
     return numbered(body)
 
@@ -230,22 +234,24 @@ def _check_reassigned(body: Body, evaluation: Body, swapped: bool) -> None:
                 raise Unsupported("training and evaluation differ in more than one value")
 
 
+def _check_replaced(second: Body, same: dict[Ref, Ref]) -> None:
+    """Raise if the second body reads a tensor after another one took its place."""
+    made = {ref: i for i, item in enumerate(second.items) for step in steps_of([item]) for ref in refs_of(step.out)}
+    last = {ref: i for i, item in enumerate(second.items) for ref in reads(item)} | dict.fromkeys(reads(second.result), len(second.items))
+    for new, i in made.items():
+        if any(same[old] == same.get(new) and made.get(old, -1) < i < last.get(old, -1) for old in same):
+            raise Unsupported("training and evaluation mix up tensors")
+
+
 def _all_refs(body: Body) -> list[Ref]:
     made = [ref for step in steps_of(body.items) for ref in refs_of(step.out)]
     return [*refs_of(body.params), *made, *(ref for item in body.items for ref in reads(item))]
 
 
-def _key(step: Item) -> str:
-    """Two steps can be one if they have the same key."""
-    assert isinstance(step, Step)
+def _key(item: Item) -> str:
+    """Two items can be one if they have the same key."""
+    if isinstance(item, Branch):
+        return repr((item.condition, *([_key(step) for step in steps] for steps in (item.train, item.evaluation))))
 
-    def masked(value: Any) -> Any:
-        if isinstance(value, bool):
-            return "bool"
-        if isinstance(value, (list, tuple)):
-            return tuple(masked(item) for item in value)
-        if isinstance(value, dict):
-            return {key: masked(item) for key, item in value.items()}
-        return substitute(value, lambda ref: "tensor")
-
-    return repr((step.kind, step.name, masked(step.args), masked(step.kwargs), masked(step.out)))
+    parts = (item.kind, item.name, item.args, item.kwargs, item.out)
+    return repr(exchange(exchange(parts, bool, lambda _: "bool"), Ref, lambda _: "tensor"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import keyword
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
@@ -16,16 +17,17 @@ from torch import nn
 from se_nas.exporter.contract import Unsupported, is_ours, other_inputs
 from se_nas.exporter.generator.bodies import Body, merge, steps_of
 from se_nas.exporter.generator.definitions import Definition, define
-from se_nas.exporter.generator.expressions import NOTHING, SE, Container, Expression, New, initial, layer
-from se_nas.exporter.generator.families import Template, find_families
+from se_nas.exporter.generator.expressions import MISSING, NOTHING, SE, Container, Expression, New, initial, layer
+from se_nas.exporter.generator.families import Template, find_families, only_needed, unpadded
 from se_nas.exporter.generator.inplace import frames_in_place
 from se_nas.exporter.generator.kinds import CONTAINERS, base_layer, is_layer, kind_of
 from se_nas.exporter.generator.loops import is_chain, listed, relative_to, roll, with_attributes
+from se_nas.exporter.generator.pad import Pad, Padded, owner_of, pad
 from se_nas.exporter.generator.recording import Recording, form, record
 from se_nas.exporter.generator.symbols import Frame
 from se_nas.network.attached import Attached, join, public_paths
 from se_nas.network.inputs import Inputs
-from se_nas.network.placement import Removed
+from se_nas.network.placement import Removed, Site
 from se_nas.network.rewrite import base_of
 from se_nas.se.block import SEBlock
 
@@ -39,12 +41,14 @@ class Classes:
     Attributes:
         network: the searched network, in which SE blocks are attached.
         inputs: inputs of one call.
+        sites: where SE blocks can be in it.
         reserved: names that no class may have.
         inference: write the evaluation mode only, with steps in place where nothing reads a tensor again.
     """
 
     network: nn.Module
     inputs: Inputs
+    sites: tuple[Site, ...]
     reserved: frozenset[str]
     inference: bool = False
     definitions: dict[str, Definition] = field(default_factory=dict)
@@ -79,10 +83,14 @@ class Classes:
         for public in [path for path in self.modules if path and path not in beside]:
             self.children[public.rpartition(".")[0]].append(public)
         for public, (neighbour, side) in beside.items():
-            siblings = self.children[public.rpartition(".")[0]]
-            at = siblings.index(neighbour) + (side == "output") if neighbour in siblings else len(siblings)
-            siblings.insert(at, public)
+            self._insert(public, neighbour, side)
         self._refuse_shared()
+
+    def _insert(self, public: str, neighbour: str, side: str) -> None:
+        """Enter an SE block, or its pad, among the children of its home."""
+        siblings = self.children[public.rpartition(".")[0]]
+        at = siblings.index(neighbour) + (side == "output") if neighbour in siblings else len(siblings)
+        siblings.insert(at, public)
 
     def _refuse_shared(self) -> None:
         """Raise if the network has a tensor twice: in the file each has its own name."""
@@ -99,7 +107,7 @@ class Classes:
         for training in (False,) if self.inference else (False, True):
             try:
                 recordings[training] = recording = self._pass(training, self.inputs)
-                frames[training] = frames_in_place(recording, self._sums) if self.inference else recording.frames
+                frames[training] = self._frames(recording)
             except Unsupported:
                 raise
             except Exception as error:
@@ -111,20 +119,53 @@ class Classes:
                 ) from error
         others = other_inputs(self.inputs)
         self.one_size = any(self._differs(recording, mode, other) for mode, recording in recordings.items() for other in others)
+        self._find_silent(frames)
+        passes = self._padded(recordings)
+        frames |= {mode: self._frames(recording) for mode, recording in passes.items()}
+        dull = self._dull()
+        self.bodies = {path: merge(frames[False].get(path), frames[True].get(path), dull) for path in {*frames[False], *frames[True]}}
+
+    def _padded(self, recordings: Mapping[bool, Recording]) -> dict[bool, Recording]:
+        """The same passes with the modules of each class padded; children that are None only if that changes nothing."""
+        for absent in (True, False):
+            padded = pad(copy.deepcopy(self._plain), self.sites, self.kinds, absent)
+            try:
+                passes = {training: self._pass(training, self.inputs, padded) for training in recordings}
+            except Exception as error:
+                if not absent or is_ours(error):
+                    raise
+                continue
+            bare = {t: {path: unpadded(frame, padded.pads) for path, frame in found.frames.items()} for t, found in passes.items()}
+            if not absent or bare == {t: {path: unpadded(f, ()) for path, f in found.frames.items()} for t, found in recordings.items()}:
+                break
+        for public, (neighbour, side) in padded.beside.items():
+            self._insert(public, neighbour, side)
+            self.modules[public] = Pad()
+        return passes
+
+    def _frames(self, recording: Recording) -> dict[str, Frame]:
+        return frames_in_place(recording, self._sums) if self.inference else recording.frames
+
+    def _find_silent(self, frames: dict[bool, dict[str, Frame]]) -> None:
+        """``silent``: modules that return their input."""
+        called = {*frames[False], *frames[True]}
         self.silent = {path for path, module in self.modules.items() if type(module) is nn.Identity or isinstance(module, Removed)}
-        for path in {*frames[False], *frames[True]}:
+        for path in called:
             both = [frame[path] for frame in (frames[False], frames[True]) if path in frame]
-            if all(not frame.steps and frame.result == frame.params[0] and len(frame.params) == 1 for frame in both) and not _holds(
-                self.modules[path]
-            ):
+            idle = all(not frame.steps and frame.result == frame.params[0] and len(frame.params) == 1 for frame in both)
+            if idle and not _holds(self.modules[path]):
                 self.silent.add(path)
-        self.silent |= {path for path, module in self.modules.items() if kind_of(module) == "own" and not _holds(module)} - {
-            *frames[False],
-            *frames[True],
-        }
-        self.bodies = {
-            path: merge(frames[False].get(path), frames[True].get(path), self.silent) for path in {*frames[False], *frames[True]}
-        }
+        self.silent |= {path for path, module in self.modules.items() if kind_of(module) == "own" and not _holds(module)} - called
+
+    def _dull(self) -> set[str]:
+        """Silent modules without a counterpart that computes something in another module of the class around it."""
+        heard = {self._place(path) for path in self.modules if path not in self.silent}
+        return {path for path in self.silent if self._place(path) not in heard}
+
+    def _place(self, path: str) -> tuple[Key | None, str]:
+        """The class around a module, and the module's path in it."""
+        owner = owner_of(path, self.kinds)
+        return self.kinds.get(owner), path[len(owner) :].strip(".")
 
     @property
     def _sums(self) -> set[str]:
@@ -149,11 +190,12 @@ class Classes:
         same = other.frames.keys() == recording.frames.keys() and other.noted == recording.noted
         return not same or any(form(other.frames[path]) != form(frame) for path, frame in recording.frames.items())
 
-    def _pass(self, training: bool, inputs: Inputs) -> Recording:
+    def _pass(self, training: bool, inputs: Inputs, padded: Padded | None = None) -> Recording:
         """What each module computes in a pass of three times the inputs."""
         given = inputs.to("meta").times(3)
+        network, names = (padded.network, padded.names) if padded else (self._plain, None)
         with torch.device("meta"):  # where the network makes tensors of its own
-            return record(self._plain.train(training), given, lambda module: is_layer(module) or isinstance(module, SEBlock))
+            return record(network.train(training), given, lambda module: is_layer(module) or isinstance(module, SEBlock), names)
 
     # Classes.
 
@@ -233,6 +275,8 @@ class Classes:
         module = self.modules[path]
         if path in self.silent:
             return NOTHING
+        if isinstance(module, Pad):
+            return SE(MISSING, None)
         if isinstance(module, SEBlock):
             return SE(len(module.fc2.state_dict()["weight"]), module.spec)
         if kind_of(module) == "layer":
@@ -250,7 +294,7 @@ class Classes:
 
     def _as_containers(self, templates: list[Template]) -> dict[str, Expression]:
         """Modules that only call their children one after another, and read better as ``nn.Sequential``."""
-        bodies = [template.body for template in templates]
+        bodies = [only_needed([template])[0].body for template in templates]
         if not all(body and is_chain(body, list(t.children)) for body, t in zip(bodies, templates, strict=True)):
             return {}
         names = {tuple(template.children) for template in templates}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -97,6 +97,7 @@ class Builder:
 
     def _filled(self, kind: str, value: Container) -> tuple[Text, ...]:
         """The arguments that fill a container."""
+        value = replace(value, items=tuple((name, item) for name, item in value.items if not (isinstance(item, SE) and item.spec is None)))
         names = [name for name, _ in value.items]
         numbered = names == [str(i) for i in range(len(names))]
         if numbered and kind != "nn.ModuleDict":

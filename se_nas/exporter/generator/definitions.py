@@ -25,8 +25,7 @@ from se_nas.exporter.generator.expressions import (
     map_constants,
     skeleton,
 )
-from se_nas.exporter.generator.families import Family
-from se_nas.exporter.generator.slots import Hole, map_body
+from se_nas.exporter.generator.families import HOLE, RESIDUAL, Family, map_body
 
 
 @dataclass
@@ -68,14 +67,15 @@ def define(family: Family, name: str) -> tuple[Definition, list[New]]:
     body, in_body = _fill_body(finder, family)
     name_all(finder.parameters, given)
     flags = _Flags(finder, family)
+    gates = {child: expression for child, expression in children.items() if isinstance(expression, SE)}
     children = {child: flags.optional(child, _conditional(expression)) for child, expression in children.items()}
     stored = {parameter.name: parameter.name for parameter in in_body}
-    if family.tailed:
+    if family.residual:
         tail = next(name for name in ("residual", "is_residual", "has_residual_") if name not in {*children, *tensors, *stored})
         body = body and replace(body, items=tuple(_renamed(item, tail) for item in body.items))
-        stored[tail] = flags.condition("residual", list(family.tailed))
+        stored[tail] = flags.condition("residual", list(family.residual))
     if family.placed:
-        spec = next(p for p in finder.parameters if p.kind == "se")
+        spec = gates[family.placed].spec
         stored["place"] = f'{spec.name}.placement if {spec.name} else ""' if None in spec.values else f"{spec.name}.placement"
     parameters = with_defaults(finder.parameters)
 
@@ -100,7 +100,7 @@ def define(family: Family, name: str) -> tuple[Definition, list[New]]:
 
 def _renamed(item: Item, tail: str) -> Item:
     """An item whose condition is the attribute that says whether a module has the last branch."""
-    if isinstance(item, Branch) and item.condition == "self.residual":
+    if isinstance(item, Branch) and item.condition == RESIDUAL:
         return replace(item, condition=f"self.{tail}")
     return item
 
@@ -124,8 +124,7 @@ def _as_name(value: Any) -> Any:
 def _conditional(value: Any) -> Any:
     """An expression with a condition on each SE block that only some modules have."""
     if isinstance(value, Container):
-        items = [(name, item) for name, item in value.items if not (isinstance(item, SE) and item.spec is None)]
-        return Container(value.name, tuple((name, _conditional(item)) for name, item in items))
+        return Container(value.name, tuple((name, _conditional(item)) for name, item in value.items))
     if isinstance(value, SE) and isinstance(value.spec, Parameter) and None in value.spec.values:
         return Conditional(value, value.spec.name)
     return value
@@ -177,11 +176,12 @@ def _fill_body(finder: Finder, family: Family) -> tuple[Body | None, list[Parame
     if family.body is None:
         return None, []
     stored: dict[int, Parameter] = {}
+    columns = iter(zip(*family.values, strict=True))
 
     def change(context: tuple[str, ...], hole: Any) -> Any:
-        if not isinstance(hole, Hole):
+        if hole is not HOLE:
             return hole
-        column = [values[hole.number] if hole.number < len(values) else MISSING for values in family.values]
+        column = list(next(columns))
         argument = next((part for part in reversed(context[2:]) if part.isidentifier()), "value")
         argument = _attribute(family, column) or argument
         found = finder.place(kind_of_argument(argument), column, "", argument)

@@ -10,7 +10,7 @@ from typing import Any
 from se_nas.exporter.generator.bodies import Training
 from se_nas.exporter.generator.expressions import Name
 from se_nas.exporter.generator.layout import Brackets, Joined, Text, arguments, flat, literal
-from se_nas.exporter.generator.symbols import Like, Own, Ref, Size, Step, refs_of
+from se_nas.exporter.generator.symbols import Like, Own, Ref, Size, Step, parts_of, refs_of
 
 OPERATORS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "matmul": "@", "__pow__": "**", "pow": "**", "floor_divide": "//"}
 
@@ -172,36 +172,18 @@ def level(symbol: str) -> int:
 
 def shapes_of(value: Any) -> dict[Ref, int]:
     """The tensors whose sizes a value uses, and how many axes they have."""
-    if isinstance(value, Size):
-        if value.operator == "shape":
-            return {value.operands[0]: value.operands[2]}
-        return shapes_of(value.operands)
-    if isinstance(value, (list, tuple)):
-        return {ref: axes for item in value for ref, axes in shapes_of(item).items()}
-    return {}
+    return {size.operands[0]: size.operands[2] for size in parts_of(value, Size) if size.operator == "shape"}
 
 
 def axes_read(values: Any) -> dict[Ref, set[int]]:
     """Which sizes of which tensors a value uses."""
     found: dict[Ref, set[int]] = {}
-
-    def visit(value: Any) -> None:
-        if isinstance(value, Size) and value.operator == "shape":
-            found.setdefault(value.operands[0], set()).add(value.operands[1])
-        elif isinstance(value, Size):
-            visit(value.operands)
-        elif isinstance(value, (list, tuple)):
-            for item in value:
-                visit(item)
-
-    visit(values)
+    for size in parts_of(values, Size):
+        if size.operator == "shape":
+            found.setdefault(size.operands[0], set()).add(size.operands[1])
     return found
 
 
 def maxima_of(value: Any) -> list[Size]:
     """The ``max`` formulas in a value, inner ones first, as often as they occur."""
-    if isinstance(value, Size):
-        return [*maxima_of(value.operands), *([value] if value.operator == "max" else [])]
-    if isinstance(value, (list, tuple)):
-        return [size for item in value for size in maxima_of(item)]
-    return []
+    return [size for size in parts_of(value, Size) if size.operator == "max"]

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from se_nas.exporter.contract import Unsupported
-from se_nas.exporter.generator.bodies import Body, Branch, Item, numbered, reads, steps_of
+from se_nas.exporter.generator.bodies import Body, Item, changed, numbered, reads, steps_of
 from se_nas.exporter.generator.expressions import Name
-from se_nas.exporter.generator.symbols import Own, Ref, Step, refs_of
+from se_nas.exporter.generator.symbols import Own, Ref, Step, exchange, refs_of
 
 
 def listed(body: Body) -> Body:
@@ -23,7 +23,7 @@ def listed(body: Body) -> Body:
         def swap(value: Any, refs: list[Any] = refs, whole: Ref = whole) -> Any:
             return whole if isinstance(value, (list, tuple)) and list(value) == refs else value
 
-        swapped = _map_steps(
+        swapped = changed(
             body, lambda step: replace(step, args=tuple(map(swap, step.args)), kwargs={k: swap(v) for k, v in step.kwargs.items()})
         )
         if not set(refs) & {ref for item in swapped.items for ref in reads(item)} and not set(refs) & set(reads(body.result)):
@@ -42,30 +42,10 @@ def relative_to(body: Body, path: str) -> Body:
         return name.removeprefix(prefix)
 
     def step(item: Step) -> Step:
-        args, kwargs = (_map_own(value, strip) for value in (item.args, item.kwargs))
-        return replace(item, name=strip(item.name) if item.kind == "module" else item.name, args=args, kwargs=kwargs)
+        item = exchange(item, Own, lambda own: Own(strip(own.path)))
+        return replace(item, name=strip(item.name)) if item.kind == "module" else item
 
-    return _map_steps(body, step)
-
-
-def _map_steps(body: Body, change: Any) -> Body:
-    def item(value: Item) -> Item:
-        if isinstance(value, Branch):
-            return replace(value, train=tuple(map(change, value.train)), evaluation=tuple(map(change, value.evaluation)))
-        changed: Step = change(value)
-        return changed
-
-    return replace(body, items=tuple(map(item, body.items)))
-
-
-def _map_own(value: Any, strip: Any) -> Any:
-    if isinstance(value, Own):
-        return Own(strip(value.path))
-    if isinstance(value, dict):
-        return {key: _map_own(item, strip) for key, item in value.items()}
-    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
-        return type(value)(_map_own(item, strip) for item in value)
-    return value
+    return changed(body, step)
 
 
 def with_attributes(body: Body, attributes: Mapping[str, Any]) -> Body:
@@ -78,7 +58,7 @@ def with_attributes(body: Body, attributes: Mapping[str, Any]) -> Body:
                 return Name(f"self.{name}")
         return value
 
-    return _map_steps(
+    return changed(
         body,
         lambda step: replace(step, args=tuple(map(change, step.args)), kwargs={key: change(item) for key, item in step.kwargs.items()}),
     )

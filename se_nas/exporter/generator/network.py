@@ -93,7 +93,7 @@ def source(space: SearchSpace, architecture: Architecture, network: nn.Module, a
     squeezes = {block.spec.squeeze: block.squeeze for block in blocks.values() if block.spec}
     se = SECode({path: block.spec for path, block in blocks.items()}, space.options, dimensions(space), squeezes)
     operators = se.operators()
-    finder = Classes(network, space.inputs, RESERVED | operators.keys(), bool(inference))
+    finder = Classes(network, space.inputs, space.all_sites, RESERVED | operators.keys(), bool(inference))
     root = finder.find()
     builder = Builder(finder.definitions, se)
     classes = [_class(definition, builder, finder.modules, space) for definition in finder.definitions.values()]

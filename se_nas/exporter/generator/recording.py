@@ -11,7 +11,7 @@ import builtins
 import inspect
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +24,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from se_nas.exporter.contract import Unsupported
 from se_nas.exporter.generator.kinds import is_layer, is_sequential
 from se_nas.exporter.generator.symbols import Dim, Frame, Like, Own, Ref, Shape, Size, Step, larger, refs_of, substitute
-from se_nas.network.attached import Attached, is_block, join, public_paths
+from se_nas.network.attached import Attached, is_block, join, public_names, unattached
 from se_nas.network.inputs import Inputs
 
 _ONE = threading.RLock()
@@ -60,18 +60,21 @@ class Recording:
     noted: tuple[int, ...] = ()
 
 
-def record(network: nn.Module, inputs: Inputs, is_leaf: Callable[[nn.Module], bool] = is_layer) -> Recording:
+def record(
+    network: nn.Module, inputs: Inputs, is_leaf: Callable[[nn.Module], bool] = is_layer, names: Mapping[nn.Module, str] | None = None
+) -> Recording:
     """Run a network once, in its present mode, and record what each of its modules computes.
 
     Args:
         network: the network; none of its parameters is trainable afterwards.
         inputs: inputs of the call, on the network's device.
         is_leaf: which modules are leaves; their inside is not recorded.
+        names: what steps call each module (default: its public path).
 
     Raises:
         Unsupported: if something cannot be written as calls. Errors of the network itself pass through.
     """
-    recorder = _Recorder(network.requires_grad_(False), is_leaf)
+    recorder = _Recorder(network.requires_grad_(False), is_leaf, public_names(network) if names is None else names)
     with torch.enable_grad(), recorder, recorder.calls_of_modules():  # so that the network's own no_grad is noticed
         output = inputs.call(network)
     returned = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
@@ -80,14 +83,11 @@ def record(network: nn.Module, inputs: Inputs, is_leaf: Callable[[nn.Module], bo
 
 
 class _Recorder(TorchFunctionMode):
-    def __init__(self, network: nn.Module, is_leaf: Callable[[nn.Module], bool]) -> None:
+    def __init__(self, network: nn.Module, is_leaf: Callable[[nn.Module], bool], names: Mapping[nn.Module, str]) -> None:
         super().__init__()
-        self.is_leaf = is_leaf
-        self.paths: dict[int, str] = {}
+        self.is_leaf, self.names = is_leaf, names
         self.own: dict[int, str] = {}
-        for path, public in public_paths(network).items():
-            module = network.get_submodule(path)
-            self.paths[id(module)] = public
+        for module, public in names.items():
             for name, tensor in (*module._parameters.items(), *module._buffers.items()):
                 if tensor is not None:
                     self.own.setdefault(id(tensor), join(public, name))
@@ -235,15 +235,14 @@ class _Recorder(TorchFunctionMode):
             Dim.noted = None
 
     def module_called(self, module: nn.Module, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        path = self.paths.get(id(module))
+        path = self.names.get(module)
         if path is None:
             raise Unsupported(f"it calls a {type(module).__name__} that is none of its modules")
         if "forward" in vars(module) or module._forward_hooks or module._forward_pre_hooks:
             raise Unsupported(f"{path or 'the network'} has hooks or a forward of its own")
         if isinstance(module, Attached):
-            if not is_block(module.module):
-                return module.forward(*args, **kwargs)
-            return self.composite(module.module, path, self._excited(module), args, kwargs)
+            block = unattached(module)
+            return self.composite(block, path, _excited(module), args, kwargs) if is_block(block) else module.forward(*args, **kwargs)
         if self.is_leaf(module):
             given, named = self.symbol(tuple(args)), self.symbol(kwargs)
             versions = {id(leaf): leaf._version for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
@@ -256,16 +255,6 @@ class _Recorder(TorchFunctionMode):
             self.add(Step("module", path, given, named, self.name(result)), (args, kwargs), result)
             return result
         return self.composite(module, path, lambda *a, **k: original(module, *a, **k), args, kwargs)
-
-    def _excited(self, attached: Attached) -> Callable[..., Any]:
-        """The forward of a block with an SE block on its input or output."""
-
-        def forward(first: Any, *rest: Any, **named: Any) -> Any:
-            if attached.side == "input":
-                return attached.module.forward(attached.se(first), *rest, **named)
-            return attached.se(attached.module.forward(first, *rest, **named))
-
-        return forward
 
     def composite(self, module: nn.Module, path: str, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         if not self.stack:  # the network itself
@@ -290,6 +279,18 @@ class _Recorder(TorchFunctionMode):
             result = _unaliased(result, versions)
             self.stack[-1].steps.append(Step("module", path, params, {}, self.name(result)))
         return result
+
+
+def _excited(module: nn.Module) -> Callable[..., Any]:
+    """The forward of a block with what is attached to it."""
+    if not isinstance(module, Attached):
+        return module.forward
+    inner = _excited(module.module)
+
+    def forward(first: Any, *rest: Any, **named: Any) -> Any:
+        return inner(module.se(first), *rest, **named) if module.side == "input" else module.se(inner(first, *rest, **named))
+
+    return forward
 
 
 def _tensor_arguments(bound: dict[str, Any]) -> dict[str, Any]:
@@ -349,9 +350,4 @@ def _without_defaults(func: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
 def form(frame: Frame) -> Any:
     """A frame with its tensors numbered from 0."""
     numbers: dict[Ref, Ref] = {}
-
-    def renumber(ref: Ref) -> Ref:
-        return numbers.setdefault(ref, Ref(len(numbers)))
-
-    steps = [(s.kind, s.name, *substitute((s.args, s.kwargs, s.out), renumber)) for s in frame.steps]
-    return substitute(frame.params, renumber), steps, substitute(frame.result, renumber)
+    return substitute((frame.params, frame.steps, frame.result), lambda ref: numbers.setdefault(ref, Ref(len(numbers))))

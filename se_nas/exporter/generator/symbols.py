@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from torch import nn
+
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
@@ -195,37 +197,42 @@ class Shape(tuple[Dim, ...]):
         return total
 
 
-def refs_of(value: Any) -> Iterator[Ref]:
+def inside(value: Any) -> tuple[Any, ...]:
+    """The parts of a symbolic value: of a collection, a slice, or any of the classes of steps."""
+    if isinstance(value, slice):
+        return value.start, value.stop, value.step
+    if isinstance(value, dict):
+        return tuple(value.values())
+    if isinstance(value, (list, tuple)):
+        return tuple(value)
+    return tuple(getattr(value, name) for name in getattr(value, "__dataclass_fields__", ()))
+
+
+def parts_of(value: Any, kind: type[Part]) -> list[Part]:
+    """All parts of a kind in a symbolic value, however deep, in order: what is inside it, then itself."""
+    parts = [part for inner in inside(value) for part in parts_of(inner, kind)]
+    return [*parts, value] if isinstance(value, kind) else parts
+
+
+def refs_of(value: Any) -> list[Ref]:
     """The tensors of a symbolic value, in order."""
-    if isinstance(value, Ref):
-        yield value
-    elif isinstance(value, Size):
-        yield from refs_of(value.operands)
-    elif isinstance(value, Like):
-        yield value.ref
-    elif isinstance(value, slice):
-        yield from refs_of((value.start, value.stop, value.step))
-    elif isinstance(value, dict):
-        yield from refs_of(tuple(value.values()))
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from refs_of(item)
+    return parts_of(value, Ref)
+
+
+def exchange(value: Any, kind: type[Part], change: Callable[[Part], Any]) -> Any:
+    """A symbolic value with all parts of a kind changed."""
+    if isinstance(value, kind):
+        return change(value)
+    new = [exchange(part, kind, change) for part in inside(value)]
+    if isinstance(value, slice):
+        return slice(*new)
+    if isinstance(value, dict):
+        return dict(zip(value, new, strict=True))
+    if isinstance(value, (list, tuple)):
+        return type(value)(*new) if hasattr(value, "_fields") else (list if isinstance(value, list) else tuple)(new)
+    return type(value)(*new) if new else value
 
 
 def substitute(value: Any, replace: Callable[[Ref], Any]) -> Any:
     """A symbolic value with other tensors in it."""
-    if isinstance(value, Ref):
-        return replace(value)
-    if isinstance(value, Size):
-        return Size(value.operator, tuple(substitute(item, replace) for item in value.operands))
-    if isinstance(value, Like):
-        return Like(replace(value.ref), value.attribute)
-    if isinstance(value, slice):
-        return slice(*(substitute(item, replace) for item in (value.start, value.stop, value.step)))
-    if isinstance(value, dict):
-        return {key: substitute(item, replace) for key, item in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(substitute(item, replace) for item in value))
-    if isinstance(value, (list, tuple)):
-        return (list if isinstance(value, list) else tuple)(substitute(item, replace) for item in value)
-    return value
+    return exchange(value, Ref, replace)
