@@ -54,7 +54,7 @@ def test_a_worker_tries_several_together_as_this_process_does(tmp_path) -> None:
     there = se_nas.search(digits_space(), out=tmp_path / "there", evaluator=other, **arguments, **RAY)
     assert proposals(there) == proposals(here) and [t.number for t in there.trials] == list(range(10))
     assert [(t.number, t.error) for t in there.trials if not t.complete] == [(5, "ValueError: shapes differ")]
-    assert joint.sizes == other.sizes == [2, 2, 3, 2]  # the references' two seeds, then the proposals
+    assert joint.sizes == other.sizes == [2, 2, 3]  # of three at a time: 0 and 1, 2, 3, 4 and 5, 6 to 8, 9
     assert set(other.count.values()) == {1, 2} and other.count.total() == 10  # a reference has two seeds
 
 
