@@ -79,6 +79,7 @@ def test_real_trainings_are_those_of_this_process(tmp_path: Path) -> None:
         assert first is not None and second is not None and first.keys() == second.keys()
         assert all((first[name].float() - second[name].float()).abs().max() < 0.05 for name in first)
     assert len({t.worker for t in there.trials}) <= 2 and all(t.worker.startswith("ray:") and t.seconds > 0 for t in there.trials)
+    assert all(theirs[number].seconds == theirs[number - 1].seconds for number in (1, 5, 7))  # each has its share of what all took
 
 
 def test_two_workers_try_the_same_architectures(tmp_path: Path, alone: Run) -> None:
@@ -104,7 +105,7 @@ def test_fewer_where_more_cannot_be(tmp_path: Path, alone: Run, limits: dict[str
 
 
 def test_workers_of_one_machine_share_its_memory(tmp_path: Path, alone: Run) -> None:
-    """Eight fit, for two workers: four for each."""
+    """Four fit into it: two for each of two workers."""
     joint, listen = Joint(tmp_path / "calls", fits=4), Listen()
     assert by_number(search(tmp_path / "run", joint, listen, workers=2)) == by_number(alone)
     assert listen.notes == ["2 trials train together, not 4: the memory does not hold more"] and set(joint.sizes) == {2}
