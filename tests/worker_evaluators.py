@@ -7,12 +7,12 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from se_nas.errors import TrialFailed
-from se_nas.evaluate import Evaluation, Report
+from se_nas.errors import OutOfMemory, TrialFailed
+from se_nas.evaluate import Apart, Evaluation, Report
 from se_nas.space.architecture import Architecture
 
 
@@ -28,18 +28,18 @@ class Lookup:
     Attributes:
         calls: that file.
         bad: id of an architecture -> what happens to it: a function of this module.
-        together: calls that wait for each other at the beginning: so many must run at a time.
+        at_once: calls that wait for each other at the beginning: so many must run at a time.
     """
 
     calls: Path
     bad: Mapping[str, str] = field(default_factory=dict)
-    together: int = 1
+    at_once: int = 1
 
     def __call__(self, architecture: Architecture, seed: int, fidelity: Mapping[str, int], device: str, report: Report) -> Evaluation:
         with self.calls.open("a") as file:
             file.write(f"{architecture.id} {seed}\n")
         deadline = time.monotonic() + 60
-        while self.count.total() < self.together:
+        while self.count.total() < self.at_once:
             time.sleep(0.01)
             assert time.monotonic() < deadline, "alone"
         if architecture.id in self.bad:
@@ -51,6 +51,50 @@ class Lookup:
         """Id of an architecture -> how often it was called."""
         lines = self.calls.read_text().split("\n")[:-1] if self.calls.exists() else []
         return Counter(line.split()[0] for line in lines)
+
+
+@dataclass
+class Joint(Lookup):
+    """Looks several up at a time, too. What is bad is bad for its own architecture, unless it ends the process.
+
+    Attributes:
+        most: that the memory takes at a time; 0 where only one after another is possible.
+        fits: that are said to fit before anything is tried.
+    """
+
+    most: int = 99
+    fits: int = 99
+
+    def together(
+        self, architectures: Sequence[Architecture], seed: int, fidelity: Mapping[str, int], device: str, reports: Sequence[Report]
+    ) -> list[Evaluation | Exception]:
+        with self.calls.with_suffix(".sizes").open("a") as file:
+            file.write(f"{len(architectures)}\n")
+        if not self.most:
+            raise Apart("it decides by values")
+        if len(architectures) > self.most:
+            raise OutOfMemory("CUDA out of memory (batch size 8)")
+        for epoch in range(1, fidelity["epochs"] + 1):
+            for report in reports:
+                report(epoch, fidelity["epochs"], {"loss": 1.0, "accuracy": 0.5})
+        found: list[Evaluation | Exception] = []
+        for architecture, report in zip(architectures, reports, strict=True):
+            try:
+                found.append(self(architecture, seed, fidelity, device, report))
+            except Exception as error:
+                found.append(error)
+        return found
+
+    def fits_together(self, device: str, number: int) -> int:
+        while number > self.fits:
+            number //= 2
+        return number
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many were looked up at a time, each time that it was more than one."""
+        file = self.calls.with_suffix(".sizes")
+        return [int(line) for line in file.read_text().split()] if file.exists() else []
 
 
 def _raise(lookup: Lookup, architecture: Architecture) -> None:

@@ -99,40 +99,66 @@ def evaluate_job(evaluator: Evaluator, job: Job, device: str, report: Report, wo
 
 
 def evaluate_jobs(evaluator: Evaluator, jobs: Sequence[Job], device: str, reports: Sequence[Report], worker: str) -> list[Outcome]:
-    """Evaluate several jobs with one seed and fidelity together, by the evaluator's ``together``.
+    """Evaluate jobs in this process: a single one as `evaluate_job` does, several by the evaluator's ``together``.
 
-    Each outcome's ``seconds`` is its share of the time that all took.
+    Args:
+        evaluator: gives the architectures their metrics.
+        jobs: what to try, of one seed, fidelity and backbone.
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+        reports: of each.
+        worker: where this runs, for the ledger.
+
+    Returns:
+        The outcome of each. Of several, ``seconds`` is the share of the time that all took.
 
     Raises:
-        Apart: if that cannot be done; nothing was evaluated.
-        OutOfMemory: if the device's memory is too small for all of them.
+        Apart: if several cannot be evaluated together; nothing was evaluated.
     """
+    if len(jobs) == 1:
+        return [evaluate_job(evaluator, jobs[0], device, reports[0], worker)]
     started, clock = utc_now(), time.perf_counter()
-    together: Any = evaluator.together  # type: ignore[attr-defined]
-    try:
-        found = together([job.architecture for job in jobs], jobs[0].seed, jobs[0].fidelity, device, reports)
-    except (Apart, OutOfMemory, InputError):
-        raise
-    except Exception as raised:  # one after another, the trial that it is of fails alone
-        raise Apart(" ".join(f"{type(raised).__name__}: {raised}".split())[:200]) from raised
+    found = _together(evaluator, jobs, device, reports)
+    if isinstance(found, Apart):
+        raise found
     seconds = (time.perf_counter() - clock) / len(jobs)
     outcomes = []
     for job, each in zip(jobs, found, strict=True):
-        evaluation, status, error = each, "complete", None
+        evaluation, status, error, cause = each, "complete", None, None
         try:
             if isinstance(each, Exception):
                 raise each
             check_finite(each.metrics)
         except Exception as raised:
             evaluation, (status, error) = Evaluation({}), _judge(raised, job)
-        outcomes.append(Outcome(status, evaluation.metrics, evaluation.weights, error, worker, started, seconds))
+            cause = raised if status == "broken" else None
+        outcomes.append(Outcome(status, evaluation.metrics, evaluation.weights, error, worker, started, seconds, cause))
     return outcomes
+
+
+def _together(evaluator: Any, jobs: Sequence[Job], device: str, reports: Sequence[Report]) -> list[Any] | Apart:
+    """An `Evaluation` of each job, or an exception; or why there are none, without the frames of the error, which hold tensors."""
+    try:
+        found = list(evaluator.together([job.architecture for job in jobs], jobs[0].seed, jobs[0].fidelity, device, reports))
+        if len(found) != len(jobs):
+            raise ValueError(f"{len(found)} results of {len(jobs)} trials")
+        return found
+    except Apart as apart:
+        return Apart(str(apart), min(apart.most, len(jobs) - 1))
+    except (OutOfMemory, torch.cuda.OutOfMemoryError) as error:
+        return Apart(_short(error), len(jobs) // 2)
+    except Exception as raised:  # one after another, the trial that it is of fails alone
+        return Apart(" ".join(f"{type(raised).__name__}: {raised}".split())[:200])
+
+
+def _short(error: Exception) -> str:
+    """What an error of too little memory says, without the figures of torch's allocator."""
+    return str(error).partition(". Tried")[0]
 
 
 def _judge(raised: Exception, job: Job) -> tuple[str, str]:
     """Status and error of what an evaluator raised; called while it is being handled."""
     if isinstance(raised, (OutOfMemory, torch.cuda.OutOfMemoryError)):
-        return "memory", str(raised).partition(". Tried")[0]  # torch goes on with figures of its allocator
+        return "memory", _short(raised)
     if isinstance(raised, TrialFailed):
         return "failed", str(raised)
     if job.role in REFERENCES:  # plain and paper must run, whatever is proposed

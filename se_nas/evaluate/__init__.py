@@ -56,7 +56,15 @@ class Evaluator(Protocol):
 
 
 class Apart(Exception):
-    """Why an evaluator cannot try several architectures together, in words. One after another, it can."""
+    """Why an evaluator cannot try several architectures together, in words.
+
+    Attributes:
+        most: so many at a time it may be able to; 1: one after another.
+    """
+
+    def __init__(self, reason: str, most: int = 1) -> None:
+        super().__init__(reason)
+        self.most = most
 
 
 def takes_checkpoint(evaluator: Evaluator) -> bool:

@@ -121,7 +121,7 @@ class SearchSettings:
     workers: int = setting(0, "trials at a time", WHERE, least=0, otherwise="as many as fit", resume=True)
     together: int = setting(
         1,
-        "trials that train as one network, with one seed (engine local); each as if it were alone, to rounding",
+        "trials that train as one network, with one seed (engines local and ray); each as if it were alone, to rounding",
         WHERE,
         least=1,
         resume=True,
@@ -159,8 +159,7 @@ class SearchSettings:
         if self.evaluator not in ("training", "paper") and not self.table:
             raise InputError(f"unknown evaluator {shown(self.evaluator)}", "take training, paper or table:PATH", "evaluator")
         self._check_start()
-        if self.together > 1 and self.engine != "local":
-            raise InputError(f"engine {self.engine} trains each trial alone", "leave together out, or take engine local", "together")
+        self._check_together()
         if self.strategy == "exact" and self.evaluator != "paper":
             raise InputError(
                 "the exact front is known only of the paper's estimates", "take evaluator paper, or another strategy", "strategy"
@@ -184,6 +183,15 @@ class SearchSettings:
             raise InputError(f"evaluator {self.evaluator} trains nothing", "leave start out", "start")
         if self.start == "scratch" and self.train.freeze in ("statistics", "backbone"):
             raise InputError("fresh weights cannot stay as they are", "take a start (trained, PATH.safetensors or train)", "train.freeze")
+
+    def _check_together(self) -> None:
+        if self.together == 1 or self.engine == "local":
+            return
+        if self.engine != "ray":
+            raise InputError(f"engine {self.engine} trains each trial alone", "leave together out, or take engine local or ray", "together")
+        if self.scheduler != "none":
+            problem = f"scheduler {self.scheduler} ends single trials, and {self.together} that train as one network end at once"
+            raise InputError(problem, "leave together out, or take scheduler none", "together")
 
     @property
     def table(self) -> str:

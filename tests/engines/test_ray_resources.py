@@ -12,6 +12,7 @@ from torch import nn
 
 import se_nas
 from se_nas.engines import ray_tune
+from se_nas.engines.job_queue import JobQueue
 from se_nas.engines.outcome import Outcome
 from se_nas.engines.plan import Job, Plan
 from se_nas.engines.ray_tune.resources import WorkerResources, check_memory, choose_resources
@@ -153,13 +154,14 @@ def test_out_of_memory_is_tried_again_with_more_room(tmp_path, monkeypatch: pyte
 def test_out_of_memory_alone_on_a_gpu_is_a_failed_trial(tmp_path) -> None:
     """What the tracker decides, without workers."""
     pytest.importorskip("ray")
-    from se_nas.engines.ray_tune.job_tracker import JobTracker, LiveJob
+    from se_nas.engines.ray_tune.job_tracker import JobTracker, LiveTask
 
     space, settings = digits_space(), SearchSettings(trials=4)
     plan = Plan(space, settings, parse_objectives(settings.objectives), [])
     run = Run.create(tmp_path / "run", {"search": settings.to_dict(), "budgets": []})
-    tracker = JobTracker(plan, Recorder(run, plan, Observer()), WorkerResources(1, 1, 1.0), 0, ("accuracy", 1.0))
+    queue = JobQueue(plan, lambda *_: Evaluation({}), 1, lambda text: None)
+    tracker = JobTracker(queue, Recorder(run, plan, Observer()), WorkerResources(1, 1, 1.0), 0, ("accuracy", 1.0))
     job = plan.next()
     assert isinstance(job, Job)
-    tracker._ended(LiveJob(job), Outcome("memory", error="CUDA out of memory"))
+    tracker._ended(LiveTask([job], [job]), job, Outcome("memory", error="CUDA out of memory"))
     assert [(t.status, t.error) for t in run.trials] == [("failed", "CUDA out of memory")]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 from conftest import digits_space
-from worker_evaluators import Lookup
+from worker_evaluators import Joint, Lookup
 
 import se_nas
 from se_nas.engines import ray_tune
@@ -44,12 +44,26 @@ def test_one_worker_tries_what_this_process_would_in_the_same_order(tmp_path, lo
     assert [t.worker.split(":")[0] for t in again.trials] == ["ray"] * 12 + ["local"] * 4
 
 
+def test_a_worker_tries_several_together_as_this_process_does(tmp_path) -> None:
+    """The same jobs at a time, each recorded once and in order; one that fails fails alone."""
+    arguments = {"trials": 10, "epochs": 2, "repeats": 2, "together": 3}
+    plain = se_nas.search(digits_space(), out=tmp_path / "plain", evaluator=Lookup(tmp_path / "0"), **arguments)
+    bad = {plain.trials[5].architecture.id: "raise"}
+    joint, other = Joint(tmp_path / "here.calls", bad), Joint(tmp_path / "there.calls", bad)
+    here = se_nas.search(digits_space(), out=tmp_path / "here", evaluator=joint, **arguments)
+    there = se_nas.search(digits_space(), out=tmp_path / "there", evaluator=other, **arguments, **RAY)
+    assert proposals(there) == proposals(here) and [t.number for t in there.trials] == list(range(10))
+    assert [(t.number, t.error) for t in there.trials if not t.complete] == [(5, "ValueError: shapes differ")]
+    assert joint.sizes == other.sizes == [2, 2, 3]  # of three at a time: 0 and 1, 2, 3, 4 and 5, 6 to 8, 9
+    assert set(other.count.values()) == {1, 2} and other.count.total() == 10  # a reference has two seeds
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["grid", "random"])
 def test_several_workers_try_the_same_architectures(tmp_path, strategy: str) -> None:
     arguments = {"trials": 14, "strategy": strategy}
     here = se_nas.search(digits_space(), out=tmp_path / "here", **arguments, evaluator=Lookup(tmp_path / "local"))
-    lookup = Lookup(tmp_path / "calls", together=2)
+    lookup = Lookup(tmp_path / "calls", at_once=2)
     there = se_nas.search(digits_space(), out=tmp_path / "there", **arguments, evaluator=lookup, engine="ray", workers=2)
     key = {t.number: (t.architecture, dict(t.metrics)) for t in there.trials}
     assert key == {t.number: (t.architecture, dict(t.metrics)) for t in here.trials}

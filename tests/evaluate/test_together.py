@@ -210,6 +210,18 @@ def test_what_the_memory_holds() -> None:
     assert same_host([first, first]) and not same_host([first, second])
 
 
-def test_workers_train_each_alone(tmp_path: Any) -> None:
-    with pytest.raises(InputError, match="engine ray trains each trial alone; leave together out"):
-        se_nas.search(digits_space(), out=tmp_path / "run", engine="ray", together=2)
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"engine": "nni"}, "together: engine nni trains each trial alone; leave together out, or take engine local or ray"),
+        ({"engine": "outside"}, "together: engine outside trains each trial alone"),
+        (
+            {"engine": "ray", "scheduler": "asha"},
+            "together: scheduler asha ends single trials, and 2 that train as one network end at once; leave together out, or take",
+        ),
+    ],
+)
+def test_where_each_trains_alone_it_is_refused(tmp_path: Any, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        se_nas.search(digits_space(), out=tmp_path / "run", together=2, **settings)
+    assert not (tmp_path / "run").exists()

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
+from se_nas.engines.job_queue import FULL, JobQueue
 from se_nas.engines.plan import Plan
 from se_nas.engines.ray_tune.resources import WorkerResources, check_memory, choose_resources
 from se_nas.engines.recorder import Recorder
@@ -94,16 +95,21 @@ class RayEngine:
         from ray.tune.error import TuneError
 
         from se_nas.engines.environment_variables import environment
+        from se_nas.engines.ray_tune.cluster import fit_together
         from se_nas.engines.ray_tune.job_tracker import JobTracker, PlanCallback, PlanSearcher
         from se_nas.engines.ray_tune.scheduler import make_scheduler
         from se_nas.engines.ray_tune.worker import Registered, TrialActor, WorkerKit
 
         settings, registered = self._settings, Registered.here()
-        tracker = JobTracker(plan, recorder, resources, settings.trial_timeout, self._metric)
+        queue = JobQueue(plan, self._evaluator, settings.together, recorder.observer.note)
+        tracker = JobTracker(queue, recorder, resources, settings.trial_timeout, self._metric)
         kit = WorkerKit(self._evaluator, registered, resources.device, recorder.keep != "none", settings.trial_timeout, CHECKPOINT_SECONDS)
+        stored = _stored(kit)
+        if queue.together > 1 and hasattr(self._evaluator, "fits_together"):
+            queue.fewer(fit_together(stored, resources, queue.together), FULL)
         with environment({"TUNE_MAX_PENDING_TRIALS_PG": str(resources.workers)}):
             tuner = tune.Tuner(
-                tune.with_resources(_with_kit(TrialActor, kit), _placement(resources.cpus)),
+                tune.with_resources(tune.with_parameters(TrialActor, kit=stored), _placement(resources.cpus)),
                 tune_config=tune.TuneConfig(
                     search_alg=PlanSearcher(tracker),
                     scheduler=make_scheduler(settings.scheduler, settings.epochs, tracker.copy, lambda: tracker.over),
@@ -135,16 +141,15 @@ class RayEngine:
             raise tracker.fatal
 
 
-def _with_kit(actor: Any, kit: Any) -> Any:
+def _stored(kit: Any) -> Any:
+    """A reference to the kit in Ray's object store."""
     import ray
-    from ray import tune
 
     try:
-        stored = ray.put(kit)  # not by Tune: what it fails to store stays in its hooks, and the next `ray.init` fails on it
+        return ray.put(kit)  # not by Tune: what it fails to store stays in its hooks, and the next `ray.init` fails on it
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"the evaluator cannot be sent to workers: {reason}", "take open files, locks and the like out of it") from None
-    return tune.with_parameters(actor, kit=stored)
 
 
 def _placement(cpus: float) -> Any:
@@ -155,7 +160,7 @@ def _placement(cpus: float) -> Any:
 
 
 def _name(trial: Any) -> str:
-    return f"{trial.config['task'].job.number:05d}-{trial.trial_id}"
+    return f"{trial.config['task'].jobs[0].number:05d}-{trial.trial_id}"
 
 
 def _this_machine() -> tuple[float, float]:

@@ -14,12 +14,13 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from se_nas.engines.environment_variables import environment
+from se_nas.engines.ray_tune.resources import WorkerResources
 from se_nas.engines.ray_tune.sockets import open_to_others
 from se_nas.engines.ray_tune.storage import filesystem_of, remove_mark, write_mark
 from se_nas.errors import InputError
@@ -189,15 +190,10 @@ def survey(storage: str, needs: object = None, timeout: float = 120.0) -> list[C
         InputError: if this process cannot write to the storage, or a machine cannot run trials.
     """
     import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     mark = write_mark(storage)
-    look = ray.remote(num_cpus=0, max_retries=0)(look_around)
-    nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
-    answers = [
-        look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(storage, mark, needs) for node in nodes
-    ]
     try:
+        answers = _on_each(_machines(), 0, look_around, storage, mark, needs)
         return [ClusterMachine(*answer) for answer in ray.get(answers, timeout=timeout)]
     except ray.exceptions.RayError as error:
         lines = [line.strip() for line in str(error).strip().splitlines()]
@@ -206,6 +202,46 @@ def survey(storage: str, needs: object = None, timeout: float = 120.0) -> list[C
         raise InputError(f"a machine of the cluster cannot run trials: {reason}", fix, "--address") from None
     finally:
         remove_mark(storage, mark)
+
+
+def fit_together(kit: Any, resources: WorkerResources, number: int, timeout: float = 120.0) -> int:
+    """How many trials each worker can train together: ``number``, or that halved until all workers of each machine fit.
+
+    Args:
+        kit: a `se_nas.engines.ray_tune.worker.WorkerKit`, in Ray's object store.
+        resources: of the workers, none of which has begun.
+        number: that is asked for.
+        timeout: seconds that a machine has to answer. One whose GPUs are busy does not count.
+    """
+    import ray
+
+    from se_nas.engines.ray_tune.worker import fitting
+
+    machines = _machines("GPU" if resources.gpus else "CPU")
+    sharing = resources.to_a_gpu or math.ceil(resources.workers / max(len(machines), 1))
+    answers = _on_each(machines, resources.gpus, fitting, kit, number * sharing)
+    there, late = ray.wait(answers, num_returns=len(answers), timeout=timeout) if answers else ([], [])
+    for each in late:
+        ray.cancel(each)
+    return max(1, min(ray.get(there), default=number * sharing) // sharing)
+
+
+def _machines(resource: str = "") -> list[str]:
+    """Ray's names of the machines that are there, or of those that have some of a resource."""
+    import ray
+
+    return [node["NodeID"] for node in ray.nodes() if node["Alive"] and (not resource or node["Resources"].get(resource))]
+
+
+def _on_each(machines: Sequence[str], gpus: float, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+    """Call a function on each machine. Returns Ray's references of the results."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    call = ray.remote(num_cpus=0, max_retries=0)(function)
+    more = {"num_gpus": gpus} if gpus else {}
+    there = [NodeAffinitySchedulingStrategy(machine, soft=False) for machine in machines]
+    return [call.options(scheduling_strategy=each, **more).remote(*arguments) for each in there]
 
 
 def look_around(storage: str, mark: str, needs: object = None) -> tuple[str, bool, tuple[int, ...]]:

@@ -1,4 +1,4 @@
-"""Runs in a worker process: one trial after another, each in a thread that pauses after each epoch."""
+"""Runs in a worker process: one task after another, each in a thread. A task is a trial, or several that train as one network."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import queue
 import shutil
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,9 @@ import torch
 from ray import tune
 
 from se_nas.backbones import BACKBONES
-from se_nas.engines.outcome import Outcome, evaluate_job
+from se_nas.engines.outcome import Outcome, evaluate_jobs
 from se_nas.engines.plan import Job
-from se_nas.evaluate import Evaluation, Evaluator, Report, takes_checkpoint
+from se_nas.evaluate import Apart, Evaluation, Evaluator, Report, takes_checkpoint
 from se_nas.network.blocks import BLOCKS
 from se_nas.se.block import GATES, SQUEEZES
 from se_nas.space.architecture import Architecture
@@ -76,37 +77,69 @@ class WorkerKit:
 
 @dataclass(frozen=True)
 class Task:
-    """A job as a worker gets it.
+    """What a worker gets at a time.
 
     Attributes:
-        job: what to try.
+        jobs: what to try: one, or several that train as one network.
         over: why there is nothing to run; empty if there is. A trial that hung is not begun again, for instance.
         lr: factor on the learning rate, for population based training.
     """
 
-    job: Job
+    jobs: Sequence[Job]
     over: str = ""
     lr: float = 1.0
 
+    @property
+    def job(self) -> Job:
+        """The only one, where there is a scheduler."""
+        (job,) = self.jobs
+        return job
+
     def __repr__(self) -> str:
-        return f"trial {self.job.number}"  # Tune puts it into names of directories
+        return f"trial {self.jobs[0].number}"  # Tune puts it into names of directories
 
 
 @dataclass(frozen=True)
 class EpochReport:
     """How far a running trial is, after one of its epochs."""
 
+    number: int
     epoch: int
     epochs: int
     metrics: Mapping[str, float]
 
 
+Message = EpochReport | Sequence[Outcome] | Apart
+"""From a task's thread. The last one is the outcome of each job, or why they cannot be tried together."""
+
+
 class _Ended(BaseException):
-    """Raised from the report of a trial's thread, to end the thread."""
+    """Raised from the report of a task's thread, to end the thread."""
 
 
-class TrialThread:
-    """One trial in a thread. After each epoch it waits until `step` is called again.
+class _Sending:
+    """The kit's evaluator for one task: with its checkpoint and learning rate. Weights go into Ray's object store."""
+
+    def __init__(self, kit: WorkerKit, lr: float, state: Path) -> None:
+        self._evaluator: Any = kit.evaluator
+        self._weights, self._lr = kit.weights, lr
+        self._more = {"checkpoint": state} if takes_checkpoint(kit.evaluator) else {}
+
+    def __call__(self, architecture: Architecture, seed: int, fidelity: Mapping[str, int], device: str, report: Report) -> Evaluation:
+        evaluator = self._evaluator if self._lr == 1.0 else self._evaluator.with_learning_rate(self._lr)
+        return self._sent(evaluator(architecture, seed, fidelity, device, report, **self._more))
+
+    def together(self, *asked: Any) -> list[Any]:
+        """As the evaluator's own. There is no checkpoint: several whose worker dies begin anew."""
+        return [self._sent(each) if isinstance(each, Evaluation) else each for each in self._evaluator.together(*asked)]
+
+    def _sent(self, evaluation: Evaluation) -> Evaluation:
+        weights: Any = ray.put(evaluation.weights) if self._weights and evaluation.weights else None
+        return Evaluation(dict(evaluation.metrics), weights)
+
+
+class TaskThread:
+    """A task in a thread. A single trial waits after each epoch until `step` is called again: a scheduler may end it there.
 
     Args:
         kit: how to evaluate.
@@ -121,22 +154,25 @@ class TrialThread:
         self._kit, self._task = kit, task
         self._state = directory / STATE
         self._state.unlink(missing_ok=True)
-        self._messages: queue.Queue[EpochReport | Outcome] = queue.Queue()
+        self._messages: queue.Queue[Message] = queue.Queue()
         self._go = threading.Semaphore(0)
         self._ended = False
         self._thread: threading.Thread | None = None
         self.spoilt = False
 
-    def step(self) -> EpochReport | Outcome:
-        """Run to the end of the next epoch, or of the trial."""
+    def step(self) -> list[Message]:
+        """Run to the end of the next epoch of a trial, or to the end. Returns what has been said since the last step."""
         if self._task.over:
-            return Outcome("failed", error=self._task.over, worker=where(self._kit.device))
+            return [[Outcome("failed", error=self._task.over, worker=where(self._kit.device)) for _ in self._task.jobs]]
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, daemon=True, name=str(self._task))
             self._thread.start()
         else:
             self._go.release()
-        return self._messages.get()
+        messages = [self._messages.get()]
+        while not self._messages.empty():
+            messages.append(self._messages.get())
+        return messages
 
     def end(self) -> bool:
         """Stop the thread at its next report. False if it has not ended within `PATIENCE`."""
@@ -159,36 +195,35 @@ class TrialThread:
             shutil.copyfile(directory / STATE, self._state)
 
     def _run(self) -> None:
-        kit = self._kit
+        kit, task = self._kit, self._task
+        reports = [partial(self._report, job.number) for job in task.jobs]
         try:
-            outcome = evaluate_job(self._evaluate, self._task.job, kit.device, self._report, where(kit.device))
+            evaluator = _Sending(kit, task.lr, self._state)
+            outcomes = evaluate_jobs(evaluator, task.jobs, kit.device, reports, where(kit.device))
         except _Ended:
             return
-        error = outcome.error or ""
-        self.spoilt = outcome.status != "memory" and "CUDA error" in error  # it stays with the process
-        self._messages.put(replace(outcome, cause=None))  # an exception need not be picklable
+        except Apart as reason:
+            self._end_with(reason, str(reason))
+            return
+        errors = " ".join(outcome.error or "" for outcome in outcomes if outcome.status != "memory")
+        self._end_with([replace(outcome, cause=None) for outcome in outcomes], errors)  # an exception need not be picklable
 
-    def _evaluate(self, architecture: Architecture, seed: int, fidelity: Mapping[str, int], device: str, report: Report) -> Evaluation:
-        """The kit's evaluator with this trial's checkpoint and learning rate; the weights go into Ray's object store."""
-        evaluator = self._kit.evaluator
-        more: dict[str, Any] = {"checkpoint": self._state} if takes_checkpoint(evaluator) else {}
-        if self._task.lr != 1.0:
-            evaluator = evaluator.with_learning_rate(self._task.lr)  # type: ignore[attr-defined]
-        evaluation = evaluator(architecture, seed, fidelity, device, report, **more)
-        weights: Any = ray.put(evaluation.weights) if self._kit.weights and evaluation.weights else None
-        return Evaluation(dict(evaluation.metrics), weights)
+    def _end_with(self, message: Message, errors: str) -> None:
+        self.spoilt = "CUDA error" in errors  # it stays with the process
+        self._messages.put(message)
 
-    def _report(self, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+    def _report(self, number: int, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
         if epoch >= epochs:
             return  # the outcome follows at once
-        self._messages.put(EpochReport(epoch, epochs, dict(metrics)))
-        self._go.acquire()
+        self._messages.put(EpochReport(number, epoch, epochs, dict(metrics)))
+        if len(self._task.jobs) == 1:
+            self._go.acquire()
         if self._ended:
             raise _Ended
 
 
 class TrialActor(tune.Trainable):
-    """The worker as Tune sees it. A step is an epoch; the config holds a `Task`."""
+    """The worker as Tune sees it. A step is an epoch, or less of several trials; the config holds a `Task`."""
 
     def setup(self, config: dict[str, Any], kit: WorkerKit) -> None:
         kit.registered.install()
@@ -204,17 +239,18 @@ class TrialActor(tune.Trainable):
     def step(self) -> dict[str, Any]:
         if self._kit.timeout:
             # this watchdog needs no Python, so it also ends a process that hangs in C code
-            faulthandler.dump_traceback_later(max(self._kit.timeout - self._used, 0.001), exit=True)
+            faulthandler.dump_traceback_later(max(self._kit.timeout * len(self._task.jobs) - self._used, 0.001), exit=True)
         clock = time.monotonic()
-        message = self._work.step()
+        messages = self._work.step()
         faulthandler.cancel_dump_traceback_later()
         self._used += time.monotonic() - clock
-        if isinstance(message, Outcome):
-            self._tidy()
-            score = self._score(message.metrics)
-            return {"done": True, "outcome": message, "epoch": self._task.job.fidelity.get("epochs", 1), "score": score}
-        save = self._resumable and time.monotonic() - self._saved >= self._kit.checkpoint_seconds
-        return {"report": message, "epoch": message.epoch, "score": self._score(message.metrics), "should_checkpoint": save}
+        last = messages[-1]
+        if isinstance(last, EpochReport):
+            save = self._resumable and time.monotonic() - self._saved >= self._kit.checkpoint_seconds
+            return {"messages": messages, "epoch": last.epoch, "score": self._score(last.metrics), "should_checkpoint": save}
+        self._tidy()
+        score = self._score({} if isinstance(last, Apart) else last[0].metrics)
+        return {"messages": messages, "done": True, "epoch": self._task.jobs[0].fidelity.get("epochs", 1), "score": score}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         self._work.save(Path(checkpoint_dir))
@@ -230,9 +266,9 @@ class TrialActor(tune.Trainable):
         task: Task = config["task"]
         self._task = replace(task, lr=config.get("lr", 1.0))
         self._metric, self._sign = config.get("metric", ("accuracy", 1.0))
-        self._work = TrialThread(self._kit, self._task, Path(self.logdir))
+        self._work = TaskThread(self._kit, self._task, Path(self.logdir))
         self._used, self._saved = 0.0, time.monotonic()
-        self._resumable = takes_checkpoint(self._kit.evaluator)
+        self._resumable = takes_checkpoint(self._kit.evaluator) and len(self._task.jobs) == 1
 
     def _score(self, metrics: Mapping[str, float]) -> float:
         """What a scheduler compares. Larger is better; a failed trial is the worst."""
@@ -243,6 +279,13 @@ class TrialActor(tune.Trainable):
         if self._kit.device != "cpu" and torch.cuda.is_available():
             gc.collect()
             torch.cuda.empty_cache()
+
+
+def fitting(kit: WorkerKit, number: int) -> int:
+    """How many of ``number`` trials train together in the memory that is free on this machine. Runs there, before any trial."""
+    kit.registered.install()
+    evaluator: Any = kit.evaluator
+    return int(evaluator.fits_together(kit.device, number))
 
 
 def where(device: str) -> str:
