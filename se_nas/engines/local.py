@@ -44,6 +44,8 @@ class LocalEngine:
                     recorder.started(job)
                 for job, outcome in zip(same, self._outcomes(same, observer), strict=False):
                     recorder.finished(outcome.trial(job), outcome.weights)
+                    self._say("notes", observer)
+        self._say("summary", observer)
         return recorder.reason
 
     def _outcomes(self, jobs: Sequence[Job], observer: Observer) -> Iterable[Outcome]:
@@ -61,6 +63,13 @@ class LocalEngine:
                 self._fewer(self._together // 2, str(error), observer)
         for job, report in zip(jobs, reports, strict=True):
             yield evaluate_job(self._evaluator, job, self._device, report, worker)
+
+    def _say(self, what: str, observer: Observer) -> None:
+        """What the evaluator has to say, if it has such a method: a text, or a list of them."""
+        found: str | list[str] = getattr(self._evaluator, what, list)()
+        for text in [found] if isinstance(found, str) else found:
+            if text:
+                observer.note(text)
 
     def _fewer(self, number: int, reason: str, observer: Observer) -> None:
         if number < self._together:
