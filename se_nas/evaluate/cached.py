@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from se_nas.evaluate.calls import Differs, Plan, Recording, Replay, Result, random_state, set_random_state
-from se_nas.evaluate.kept import Kept
+from se_nas.evaluate.kept import Kept, Tensors
 from se_nas.evaluate.students import Key, Students
 from se_nas.network.placement import attached_blocks
 
@@ -51,9 +51,9 @@ class Activations:
             raise Differs("it reads more behind the cut")
         return Replay(plan, images, self._forms[plan.digests[cut], images.shape], tensors, keep and cut < len(plan), form)
 
-    def keep(self, plan: Plan, images: Tensor, key: Key, passed: Replay) -> None:
-        """Keep what a pass has computed, if there is room."""
-        if self.kept.put(plan.digests[-1], key, passed.kept(), passed.seconds):
+    def keep(self, plan: Plan, images: Tensor, key: Key, tensors: Tensors, passed: Recording | Replay) -> None:
+        """Keep tensors that are read after a plan, if there is room; ``passed`` is the pass that gave them."""
+        if self.kept.put(plan.digests[-1], key, tensors, passed.seconds):
             self._forms.setdefault((plan.digests[-1], images.shape), passed.results)
 
 
@@ -99,7 +99,7 @@ class Cached:
         with self._activations.replay(plan, images, key) as replay:
             scores = self._students.scores(images)
         if replay.keeps:
-            self._activations.keep(plan, images, key, replay)
+            self._activations.keep(plan, images, key, replay.kept(), replay)
         return scores
 
     def _first(self, images: Tensor, key: Key) -> Tensor:
@@ -112,6 +112,9 @@ class Cached:
         elif state != self._state(images):
             self._stop("its forward pass changes it")
         else:
+            if not self._activations.latest(self._plan, images, key) and (tensors := recording.kept(self._plan)):
+                self._activations.keep(self._plan, images, key, tensors, recording)
+            del recording
             self._check(self._plan, images, key, scores, before)
             set_random_state(images.device, after)
         return scores

@@ -91,12 +91,18 @@ class Recording(TorchFunctionMode):
     Args:
         images: what the network is given.
         blocks: its SE blocks, at the first of which the plan ends.
+
+    Attributes:
+        results: of each call of the plan.
+        seconds: that they took.
     """
 
     def __init__(self, images: Tensor, blocks: Iterable[nn.Module]) -> None:
         super().__init__()
         self._images, self._blocks = images, list(blocks)
         self._calls: list[tuple[Any, list[Any], TreeSpec]] = []
+        self.results: list[Result] = []
+        self.seconds, self._began = 0.0, time.perf_counter()
         self._ended, self._number = False, 0
         self._known: dict[int, Output] = {}
         self._held: list[tuple[Output, Tensor]] = []  # so that no other tensor gets the id
@@ -115,7 +121,8 @@ class Recording(TorchFunctionMode):
             hook.remove()
 
     def _end(self, *_: Any) -> None:
-        self._ended = True
+        if not self._ended:
+            self._ended, self.seconds = True, _seconds(self._began, self._images.device)
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -123,15 +130,18 @@ class Recording(TorchFunctionMode):
             return function(*args, **kwargs)
         given, spec = tree_flatten((args, kwargs))
         tensors = [leaf for leaf in given if isinstance(leaf, Tensor)]
-        self._ended = self._ended or any(tensor.requires_grad for tensor in tensors)
+        if any(tensor.requires_grad for tensor in tensors):
+            self._end()
         versions, random = [tensor._version for tensor in tensors], [] if self._ended else random_state(self._images.device)
         result = function(*args, **kwargs)
         results = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
         looked = result is not None and not results
-        self._ended = self._ended or looked or self._drew(random)
+        if looked or self._drew(random):
+            self._end()
         if self._ended:
             self._after |= self._outputs(tensors)
         else:
+            self.results.append(Result.of(result, given))
             self._calls.append((function, [self._names(leaf) for leaf in given], spec))
         if versions != [tensor._version for tensor in tensors]:
             self._write()
@@ -165,13 +175,17 @@ class Recording(TorchFunctionMode):
                 self._held.append((output, leaf))
 
     def plan(self, scores: Tensor) -> Plan:
-        """The plan of the pass that gave these scores. The recording holds no tensor afterwards."""
+        """The plan of the pass that gave these scores."""
+        self._end()
         self._after |= self._outputs([scores])
         reads = tuple(frozenset(name for name in names if isinstance(name, tuple)) for _, names, _ in self._calls)
         functions, digests = tuple(function for function, _, _ in self._calls), tuple(_digests(self._images, self._calls))
-        plan = Plan(functions, digests, reads, frozenset(self._after), self._written)
-        self._calls, self._held, self._known = [], [], {}
-        return plan
+        return Plan(functions, digests, reads, frozenset(self._after), self._written)
+
+    def kept(self, plan: Plan) -> dict[Output, Tensor] | None:
+        """What is read after the plan's end; None if it has been written to since."""
+        live = plan.live(len(plan))
+        return None if live & plan.changing(len(plan)) else {output: tensor for output, tensor in self._held if output in live}
 
 
 def _digests(images: Tensor, calls: Sequence[tuple[Any, list[Any], TreeSpec]]) -> Iterable[str]:
@@ -187,6 +201,12 @@ def _digests(images: Tensor, calls: Sequence[tuple[Any, list[Any], TreeSpec]]) -
             else:
                 total.update(repr(name).encode())
         yield total.hexdigest()
+
+
+def _seconds(began: float, device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - began
 
 
 def _named(function: Any) -> str:
@@ -274,9 +294,7 @@ class Replay(TorchFunctionMode):
     def _arrive(self) -> None:
         """At the plan's end: what later calls write to is copied as it is now."""
         if self.keeps and not self._arrived:
-            if self._images.device.type == "cuda":
-                torch.cuda.synchronize(self._images.device)
-            self.seconds = time.perf_counter() - self._began
+            self.seconds = _seconds(self._began, self._images.device)
             changing = self._plan.changing(len(self._plan))
             self._kept = {output: tensor.clone() if output in changing else tensor for output, tensor in self._kept.items()}
         self._arrived = True
@@ -290,4 +308,4 @@ class Replay(TorchFunctionMode):
         if self._number < len(self._plan):
             raise Differs(f"the pass ends after {self._number} calls")
         self._arrive()
-        return {output: tensor.detach() for output, tensor in self._kept.items()}
+        return self._kept
