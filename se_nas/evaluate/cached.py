@@ -128,8 +128,9 @@ class Cached:
                 if not torch.allclose(again, scores, rtol=0, atol=0, equal_nan=True):
                     raise Differs("the scores are not the same")
         except Exception as error:  # of a network that looks at tensors without torch's knowledge, it may be any
+            self._activations.kept.drop(plan.digests[-1])
             self._stop(" ".join(f"{'' if isinstance(error, Differs) else type(error).__name__ + ': '}{error}".split())[:200])
-        self._off = self._off or not self._activations.latest(plan, images, key)
+        self._off = self._off or not self._activations.latest(plan, images, key)  # there was no room
 
     def _state(self, images: Tensor) -> list[int]:
         """Versions of all that a forward pass could write to."""

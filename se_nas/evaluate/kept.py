@@ -131,6 +131,12 @@ class Kept:
             self._share = (free + self.in_memory) / SHARE if free else GB
         return self._share
 
+    def drop(self, digest: str) -> None:
+        """Forget what was computed so."""
+        for group in [group for group in self._memory if group[0] == digest]:
+            self.in_memory -= sum(tensor.nbytes for tensors in self._memory.pop(group).values() for tensor in tensors.values())
+        self._pieces = {both: pieces for both, pieces in self._pieces.items() if both[0] != digest}
+
     def give_up(self, reason: str) -> bool:
         """Keep nothing from now on. Returns whether there was something in memory."""
         there = bool(self._memory)

@@ -47,8 +47,8 @@ class TrainingEvaluator:
         threads: number of CPU threads; 0 chooses by the work of a step.
         start: the plain network's weights that every architecture begins with, see `se_nas.evaluate.start`; None to begin with
             fresh ones.
-        cache: GB of memory for what a frozen backbone computes, see `se_nas.evaluate.cached`; 0 keeps nothing, None takes a
-            quarter of what is free.
+        cache: GB of memory in which each process keeps what a frozen backbone computes, see `se_nas.evaluate.cached`; 0 keeps
+            nothing, None takes a quarter of what is free.
 
     Raises:
         InputError: if the data does not fit the network.
@@ -61,7 +61,7 @@ class TrainingEvaluator:
         settings: TrainSettings | None = None,
         threads: int = 0,
         start: Mapping[str, Tensor] | None = None,
-        cache: float | None = None,
+        cache: float | None = 0,
     ) -> None:
         self.space, self.data, self.settings, self.start = space, data, settings or TrainSettings(), start
         self.threads = threads or choose_threads(space.plain_cost.macs, self.settings.batch_size)

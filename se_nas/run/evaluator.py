@@ -41,7 +41,14 @@ def make_evaluator(space: SearchSpace, settings: SearchSettings, run: Run | None
     start = read_start(run) if run and "start" in run.config else None
     if settings.cache and settings.engine == "local":
         check_cache(settings.cache, find_device(choose_device(settings.device)))
-    return TrainingEvaluator(space, data, settings.train, settings.threads, start, settings.cache)
+    return TrainingEvaluator(space, data, settings.train, settings.threads, start, _cache(settings))
+
+
+def _cache(settings: SearchSettings) -> float | None:
+    """GB of memory for each process that trains; None for what suits one that is alone."""
+    if settings.engine == "nni" and settings.nni_service != "none":
+        return 0  # a process trains one network
+    return 0 if settings.cache is None and settings.engine not in ("local", "nni") else settings.cache
 
 
 def as_evaluated(space: SearchSpace, settings: SearchSettings, evaluator: Evaluator) -> tuple[SearchSpace, SearchSettings]:

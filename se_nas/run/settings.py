@@ -133,7 +133,7 @@ class SearchSettings:
         WHERE,
         least=0,
         metavar="GB",
-        otherwise="a quarter of what is free",
+        otherwise="a quarter of what is free; in Ray's workers 0",
         resume=True,
     )
     cpus_per_trial: float = setting(0, "CPU cores of each trial", WHERE, least=0, otherwise="its threads", resume=True)

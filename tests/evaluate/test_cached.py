@@ -28,7 +28,9 @@ from se_nas.evaluate.kept import Kept, check_cache
 from se_nas.evaluate.settings import TrainSettings
 from se_nas.evaluate.students import Key
 from se_nas.evaluate.training import TrainingEvaluator
+from se_nas.run.evaluator import make_evaluator
 from se_nas.run.observer import Observer
+from se_nas.run.settings import SearchSettings
 from se_nas.se.spec import SESpec
 from se_nas.space.architecture import Architecture
 from se_nas.space.space import SearchSpace
@@ -206,10 +208,11 @@ class Hiding(UNet):
 def test_a_network_that_cannot_be_replayed_is_said() -> None:
     space = SearchSpace(Hiding, (3, 16, 16), reduction=[4])
     with_it, without = evaluator(space), evaluator(space, cache=0)
-    for architecture in by_first_site(space)[:3]:
+    late = only(space, [space.groups[-1].name])
+    for architecture in (space.reference("plain"), late, late):
         assert train(with_it, architecture) == train(without, architecture)
     (note,) = with_it.notes()
-    assert note.startswith("activations are not kept for all trials: ")
+    assert note.startswith("activations are not kept for all trials: ") and with_it.activations.kept.in_memory == 0
 
 
 def test_trials_together_begin_with_the_same(digits: Data) -> None:
@@ -340,5 +343,21 @@ def test_refuses(tmp_path: Path) -> None:
         se_nas.search(digits_space(), cache=1e8, device="cpu", **frozen)
     with pytest.raises(InputError, match="cache: only of a frozen backbone can something be kept; leave cache out"):
         se_nas.search(digits_space(), cache=1, out=tmp_path / "run")
-    check_cache(None, torch.device("cpu"))
     assert not (tmp_path / "run").exists()
+    check_cache(None, torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("engine", "given", "cache"),
+    [
+        ({"engine": "local"}, None, None),
+        ({"engine": "local"}, 0.5, 0.5),
+        ({"engine": "ray"}, None, 0),
+        ({"engine": "ray"}, 0.5, 0.5),
+        ({"engine": "nni", "nni_service": "local"}, 0.5, 0),
+    ],
+)
+def test_workers_keep_what_they_are_told_to(engine: dict[str, str], given: float | None, cache: float | None) -> None:
+    settings = SearchSettings(start="train", train=TrainSettings(freeze="backbone"), cache=given, **engine)  # type: ignore[arg-type]
+    one = make_evaluator(digits_space(), settings)
+    assert isinstance(one, TrainingEvaluator) and one.activations.kept.limit == cache
