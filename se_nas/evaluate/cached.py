@@ -29,6 +29,7 @@ class Activations:
     def __init__(self, limit: float | None = None, patience: float = 1.0) -> None:
         self.kept = Kept(limit, patience)
         self._forms: dict[tuple[str, torch.Size], list[Result]] = {}
+        self.checked: set[object] = set()
 
     def __reduce__(self) -> tuple[type[Activations], tuple[float | None, float]]:
         return type(self), (self.kept.limit, self.kept.patience)
@@ -60,8 +61,8 @@ class Activations:
 class Cached:
     """Students with a frozen backbone, whose batches begin at what is kept.
 
-    The first batch is computed as usual and recorded, then computed again with what is kept. Only if the scores are the same,
-    bit for bit, are later batches computed in this way.
+    The first batch is computed as usual and recorded. Unless an earlier trial did so at this very cut, it is then computed again
+    with what is kept. Only if the scores are the same, bit for bit, are later batches computed in this way.
 
     Args:
         students: what trains; in evaluation mode.
@@ -112,12 +113,18 @@ class Cached:
         elif state != self._state(images):
             self._stop("its forward pass changes it")
         else:
-            if not self._activations.latest(self._plan, images, key) and (tensors := recording.kept(self._plan)):
+            cut = self._activations.latest(self._plan, images, key)
+            if not cut and (tensors := recording.kept(self._plan)):
                 self._activations.keep(self._plan, images, key, tensors, recording)
             del recording
-            self._check(self._plan, images, key, scores, before)
-            set_random_state(images.device, after)
+            if cut < len(self._plan) or self._kind(self._plan) not in self._activations.checked:
+                self._check(self._plan, images, key, scores, before)
+                set_random_state(images.device, after)
         return scores
+
+    def _kind(self, plan: Plan) -> object:
+        """What decides whether a batch can begin at a plan's end."""
+        return len(self), plan.digests[-1], plan.live(len(plan)), plan.changing(len(plan))
 
     def _check(self, plan: Plan, images: Tensor, key: Key, scores: Tensor, random: list[Tensor]) -> None:
         """Compute a batch again: at what is kept, and then at what was kept on the way."""
@@ -127,6 +134,7 @@ class Cached:
                 again = self._pass(plan, images, key)
                 if not torch.allclose(again, scores, rtol=0, atol=0, equal_nan=True):
                     raise Differs("the scores are not the same")
+            self._activations.checked.add(self._kind(plan))
         except Exception as error:  # of a network that looks at tensors without torch's knowledge, it may be any
             self._activations.kept.drop(plan.digests[-1])
             self._stop(" ".join(f"{'' if isinstance(error, Differs) else type(error).__name__ + ': '}{error}".split())[:200])
