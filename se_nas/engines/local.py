@@ -48,7 +48,15 @@ class LocalEngine:
                 continue
             for job, outcome in zip(jobs, outcomes, strict=True):
                 recorder.finished(outcome.trial(job), outcome.weights)
+            self._say("cache_notes", observer)
+        self._say("cache_summary", observer)
         return recorder.reason
+
+    def _say(self, what: str, observer: Observer) -> None:
+        """What the evaluator has to say of what it keeps between trials, if it keeps anything."""
+        texts: list[str] = getattr(self._evaluator, what, list)()
+        for text in texts:
+            observer.note(text)
 
 
 def not_used_in_one_process(settings: SearchSettings) -> list[str]:

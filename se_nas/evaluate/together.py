@@ -11,6 +11,7 @@ from torch.func import functional_call, vmap
 
 from se_nas.evaluate.parts import scores_of
 from se_nas.evaluate.start import load_start
+from se_nas.evaluate.students import Key
 from se_nas.network.placement import Attachment, Site, attach_all, remove_existing
 from se_nas.se.block import SEBlock, make_block
 from se_nas.se.spec import SESpec
@@ -172,7 +173,7 @@ class Together:
     def _is_still(self, module: nn.Module) -> bool:
         return self._frozen == "statistics" and isinstance(module, nn.modules.batchnorm._BatchNorm)
 
-    def scores(self, images: Tensor) -> Tensor:
+    def scores(self, images: Tensor, key: Key | None = None) -> Tensor:
         """(N, C, H, W) -> (K, N, classes). What `torch.vmap` cannot do, such as a branch on values, it says by an error of its own."""
 
         def one(tensors: dict[str, Tensor]) -> Tensor:

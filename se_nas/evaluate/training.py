@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,13 +17,15 @@ from torch.optim.swa_utils import AveragedModel
 from se_nas.errors import InputError, OutOfMemory, TrialFailed
 from se_nas.evaluate import Evaluation, Report
 from se_nas.evaluate.batches import eval_batches, resident, steps_per_epoch, train_batches
+from se_nas.evaluate.cached import Activations, Cached
 from se_nas.evaluate.data import Data, Files, Split
 from se_nas.evaluate.device import choose_threads, find_device, reproducible
 from se_nas.evaluate.memory import free_memory, how_many_fit, training_memory
 from se_nas.evaluate.partial import Partial, Stateful
-from se_nas.evaluate.parts import parameter_groups, scores_of
+from se_nas.evaluate.parts import parameter_groups
 from se_nas.evaluate.settings import SCHEDULES, TrainSettings
 from se_nas.evaluate.start import load_start
+from se_nas.evaluate.students import Alone, Key, Students
 from se_nas.evaluate.together import Together, same_host
 from se_nas.space.architecture import Architecture
 from se_nas.space.space import SearchSpace
@@ -46,6 +47,8 @@ class TrainingEvaluator:
         threads: number of CPU threads; 0 chooses by the work of a step.
         start: the plain network's weights that every architecture begins with, see `se_nas.evaluate.start`; None to begin with
             fresh ones.
+        cache: GB of memory in which each process keeps what a frozen backbone computes, see `se_nas.evaluate.cached`; 0 keeps
+            nothing, None takes a quarter of what is free.
 
     Raises:
         InputError: if the data does not fit the network.
@@ -58,9 +61,11 @@ class TrainingEvaluator:
         settings: TrainSettings | None = None,
         threads: int = 0,
         start: Mapping[str, Tensor] | None = None,
+        cache: float | None = 0,
     ) -> None:
         self.space, self.data, self.settings, self.start = space, data, settings or TrainSettings(), start
         self.threads = threads or choose_threads(space.plain_cost.macs, self.settings.batch_size)
+        self.activations = Activations(cache)
         if data.train.size != space.input_size:
             raise InputError(f"{data.name} has size {data.train.size} and the network {space.input_size}", "load it at input_size", "data")
         if not space.classes:
@@ -146,9 +151,19 @@ class TrainingEvaluator:
                 return self._train(architectures, epochs, place, reports, checkpoint)
         except torch.cuda.OutOfMemoryError as error:
             reason = str(error).partition(". ")[0]
-        # raised outside of the handler: an exception's context would keep the network in memory
+        # outside of the handler: an exception's context would keep the network in memory
         torch.cuda.empty_cache()
+        if self.activations.kept.give_up("the device's memory is full"):
+            return self._evaluate(architectures, seed, fidelity, device, reports, checkpoint)
         raise OutOfMemory(f"{reason} (batch size {self.settings.batch_size})")
+
+    def cache_notes(self) -> list[str]:
+        """What is to be said of activations that are kept, since it was last asked."""
+        return self.activations.kept.notes()
+
+    def cache_summary(self) -> list[str]:
+        """What is to be said of them in the end."""
+        return self.activations.kept.summary()
 
     def with_learning_rate(self, factor: float) -> TrainingEvaluator:
         """The same with another learning rate."""
@@ -203,7 +218,9 @@ class TrainingEvaluator:
         order = torch.Generator().manual_seed(seeds[0])
         augment = torch.Generator(device).manual_seed(seeds[1]) if settings.augment else None
         alone = len(architectures) == 1
-        students = Alone(self._build(architectures[0], device)) if alone else self._joined(architectures, device)
+        students: Students = Alone(self._build(architectures[0], device)) if alone else self._joined(architectures, device)
+        if settings.frozen(started) == "backbone" and self.activations.kept.limit != 0:
+            students = Cached(students, self.activations)
         network = students.module
         data = resident(self.data, device)
         optimizer = make_optimizer(network, settings, self.space.classes, started)
@@ -224,7 +241,8 @@ class TrainingEvaluator:
                 for group in optimizer.param_groups:
                     group["lr"] = settings.lr * group["share"] * schedule((epoch + step / steps) / epochs)
                 with self._autocast(device):
-                    losses = _losses(students.scores(self._layout(images)), labels, settings.label_smoothing)
+                    key = Key(tuple(seeds), ("training", epoch, step))
+                    losses = _losses(students.scores(self._layout(images), key), labels, settings.label_smoothing)
                 if losses.requires_grad:  # nothing of a frozen plain network trains, if its head does not
                     optimizer.zero_grad()
                     scaler.scale(losses.sum()).backward()  # type: ignore[no-untyped-call]
@@ -256,9 +274,9 @@ class TrainingEvaluator:
         """Accuracy (0..1) and mean loss of each on a split."""
         students.module.eval()
         right, total = torch.zeros(len(students), device=device), torch.zeros(len(students), device=device)
-        for pixels, labels in eval_batches(data, images, 2 * self.settings.batch_size, device):
+        for step, (pixels, labels) in enumerate(eval_batches(data, images, 2 * self.settings.batch_size, device)):
             with self._autocast(device):
-                outputs = students.scores(self._layout(pixels))
+                outputs = students.scores(self._layout(pixels), Key((), ("validation", step)))
             right += (outputs.argmax(2) == labels).sum(1)
             total += torch.stack([F.cross_entropy(own.float(), labels, reduction="sum") for own in outputs])
         return (right / len(images)).tolist(), (total / len(images)).tolist()
@@ -288,39 +306,6 @@ class TrainingEvaluator:
     def _autocast(self, device: torch.device) -> AbstractContextManager[None]:
         dtype = self._dtype(device)
         return torch.autocast(device.type, dtype if dtype != torch.float32 else torch.bfloat16, enabled=dtype != torch.float32)
-
-
-class Students(Protocol):
-    """One network, or several that compute as one, see `Together`."""
-
-    module: nn.Module
-
-    def __len__(self) -> int: ...
-
-    def split(self) -> Mapping[nn.Parameter, nn.Parameter]: ...
-
-    def scores(self, images: Tensor) -> Tensor: ...
-
-    def weights(self, index: int) -> Mapping[str, Tensor]: ...
-
-
-class Alone:
-    """One network as `Students`."""
-
-    def __init__(self, network: nn.Module) -> None:
-        self.module = network
-
-    def __len__(self) -> int:
-        return 1
-
-    def split(self) -> dict[nn.Parameter, nn.Parameter]:
-        return {}
-
-    def scores(self, images: Tensor) -> Tensor:
-        return scores_of(self.module(images))[None]
-
-    def weights(self, index: int) -> dict[str, Tensor]:
-        return self.module.state_dict()
 
 
 def make_optimizer(

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 from se_nas.evaluate import Evaluator
 from se_nas.evaluate.data import load_data
+from se_nas.evaluate.device import choose_device, find_device
+from se_nas.evaluate.kept import check_cache
 from se_nas.evaluate.normalisation import find_normalisation
 from se_nas.evaluate.paper import PaperEvaluator
 from se_nas.evaluate.table import TableEvaluator
@@ -25,7 +27,7 @@ def make_evaluator(space: SearchSpace, settings: SearchSettings, run: Run | None
         run: whose normalisation and start to take, once it has them.
 
     Raises:
-        InputError: if the data or its normalisation cannot be had, or a table is none.
+        InputError: if the data or its normalisation cannot be had, a table is none, or the memory is too small for the cache.
     """
     if settings.evaluator == "paper":
         return PaperEvaluator(space)
@@ -37,7 +39,16 @@ def make_evaluator(space: SearchSpace, settings: SearchSettings, run: Run | None
     if found:
         data = replace(data, mean=found[0], std=found[1])
     start = read_start(run) if run and "start" in run.config else None
-    return TrainingEvaluator(space, data, settings.train, settings.threads, start)
+    if settings.cache and settings.engine == "local":
+        check_cache(settings.cache, find_device(choose_device(settings.device)))
+    return TrainingEvaluator(space, data, settings.train, settings.threads, start, _cache(settings))
+
+
+def _cache(settings: SearchSettings) -> float | None:
+    """GB of memory for each process that trains; None for what suits one that is alone."""
+    if settings.engine == "nni" and settings.nni_service != "none":
+        return 0  # a process trains one network
+    return 0 if settings.cache is None and settings.engine not in ("local", "nni") else settings.cache
 
 
 def as_evaluated(space: SearchSpace, settings: SearchSettings, evaluator: Evaluator) -> tuple[SearchSpace, SearchSettings]:

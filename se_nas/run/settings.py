@@ -126,6 +126,16 @@ class SearchSettings:
         least=1,
         resume=True,
     )
+    cache: float | None = setting(
+        None,
+        "GB of memory in which each process keeps, for later trials, what a frozen backbone (train.freeze) computes before the first"
+        " SE block; the rest goes to disk; 0 keeps nothing",
+        WHERE,
+        least=0,
+        metavar="GB",
+        otherwise="a quarter of what is free; in Ray's workers 0",
+        resume=True,
+    )
     cpus_per_trial: float = setting(0, "CPU cores of each trial", WHERE, least=0, otherwise="its threads", resume=True)
     gpus_per_trial: float | None = setting(
         None, "GPUs of each trial, or a share of one such as 0.25", WHERE, least=0, otherwise="one, where there are any", resume=True
@@ -160,6 +170,8 @@ class SearchSettings:
             raise InputError(f"unknown evaluator {shown(self.evaluator)}", "take training, paper or table:PATH", "evaluator")
         self._check_start()
         self._check_together()
+        if self.cache and self.train.freeze != "backbone":
+            raise InputError("only of a frozen backbone can something be kept", "leave cache out, or take train.freeze: backbone", "cache")
         if self.strategy == "exact" and self.evaluator != "paper":
             raise InputError(
                 "the exact front is known only of the paper's estimates", "take evaluator paper, or another strategy", "strategy"
