@@ -177,7 +177,10 @@ def _merged(evaluation: Body, train: Body, swapped: bool = False, condition: str
     # Tensors of the training pass have their own numbers until they are matched with those of the evaluation.
     offset = 1 + max((ref.number for ref in _all_refs(evaluation)), default=0)
     train = substitute(train, lambda ref: Ref(ref.number + offset))
-    same: dict[Ref, Ref] = dict(zip(refs_of(train.params), refs_of(evaluation.params), strict=True))
+    given, others = refs_of(evaluation.params), refs_of(train.params)
+    same: dict[Ref, Ref] = dict(zip(others, given, strict=False))
+    if len(given) != len(others) or len(set(given)) != len(same):
+        raise Unsupported("they are given different tensors")
     items: list[Item] = []
 
     def unify(a: Any, b: Any) -> Any:

@@ -126,18 +126,24 @@ class Classes:
         self.bodies = {path: merge(frames[False].get(path), frames[True].get(path), dull) for path in {*frames[False], *frames[True]}}
 
     def _padded(self, recordings: Mapping[bool, Recording]) -> dict[bool, Recording]:
-        """The same passes with the modules of each class padded; children that are None only if that changes nothing."""
-        for absent in (True, False):
+        """The same passes with the modules of each class padded; children that are None only where that changes nothing."""
+        plain = {mode: unpadded(found.frames, ()) for mode, found in recordings.items()}
+        absent = set(self.kinds.values())
+        while True:
             padded = pad(copy.deepcopy(self._plain), self.sites, self.kinds, absent)
             try:
-                passes = {training: self._pass(training, self.inputs, padded) for training in recordings}
+                passes = {mode: self._pass(mode, self.inputs, padded) for mode in recordings}
             except Exception as error:
                 if not absent or is_ours(error):
                     raise
+                absent = set()
                 continue
-            bare = {t: {path: unpadded(frame, padded.pads) for path, frame in found.frames.items()} for t, found in passes.items()}
-            if not absent or bare == {t: {path: unpadded(f, ()) for path, f in found.frames.items()} for t, found in recordings.items()}:
+            bare = {mode: unpadded(found.frames, padded.pads) for mode, found in passes.items()}
+            wrong = [path for mode in plain for path, body in plain[mode].items() if bare[mode].get(path) != body]
+            blamed = {key for path, key in self.kinds.items() if any(_within(at, path) for at in wrong)} & absent
+            if not wrong or not absent:
                 break
+            absent = absent - blamed if blamed else set()
         for public, (neighbour, side) in padded.beside.items():
             self._insert(public, neighbour, side)
             self.modules[public] = Pad()

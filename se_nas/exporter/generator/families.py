@@ -203,9 +203,13 @@ def _holes(items: Sequence[Item]) -> int:
     return sum(len(constants((step.args, step.kwargs))) for step in steps_of(items))
 
 
-def unpadded(frame: Frame, pads: Collection[str]) -> Body:
-    """The body of a frame without the calls of pads, and without the placements behind the names of SE blocks."""
-    return numbered(changed(without(body_of(frame), pads), lambda step: replace(step, name=step.name.partition(LABEL)[0])))
+def unpadded(frames: Mapping[str, Frame], pads: Collection[str]) -> dict[str, Body]:
+    """The bodies of frames without the calls of pads, and without the placements behind the names of SE blocks."""
+
+    def plain(step: Step) -> Step:
+        return replace(step, name=step.name.partition(LABEL)[0])
+
+    return {path: numbered(changed(without(body_of(frame), pads), plain)) for path, frame in frames.items()}
 
 
 def _placed(body: Body) -> tuple[Body, str]:

@@ -7,7 +7,7 @@ are optional. Where each SE block stands is known from how it was attached.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -72,14 +72,14 @@ class Padded:
         return {name for module, name in self.names.items() if isinstance(module, Pad)}
 
 
-def pad(network: nn.Module, sites: Iterable[Site], kinds: Mapping[str, Any], absent: bool) -> Padded:
+def pad(network: nn.Module, sites: Iterable[Site], kinds: Mapping[str, Any], absent: Collection[Any]) -> Padded:
     """Pad the modules of a network, in place.
 
     Args:
         network: any network, with the SE blocks attached to it.
         sites: where SE blocks can be in it.
         kinds: public path -> key of each module that gets a class. Those with one key are made alike.
-        absent: whether children that are None get a pad, too.
+        absent: keys of the modules in which children that are None get a pad, too.
     """
     names, beside = public_names(network), dict[str, tuple[str, str]]()
     modules = {public: module for module, public in names.items() if not isinstance(module, Attached)}
@@ -87,8 +87,8 @@ def pad(network: nn.Module, sites: Iterable[Site], kinds: Mapping[str, Any], abs
     groups: dict[Any, list[str]] = {}
     for path, key in kinds.items():
         groups.setdefault(key, []).append(path)
-    for paths in groups.values():
-        if absent:
+    for key, paths in groups.items():
+        if key in absent:
             _fill_absent(paths, modules, names)
         labels: dict[str, dict[str, set[Place]]] = {}
         for one in (one for path in paths for one in blocks[path]):
