@@ -70,14 +70,30 @@ def space_of(name: str) -> SearchSpace:
     """
     arguments = {"init_weights": False} if name in ("torchvision:googlenet", "torchvision:inception_v3") else {}
     refused: list[InputError] = []
+    found: list[SearchSpace] = []
     for size in SIZES:
         try:
-            return SearchSpace(name, (3, size, size), reduction=[4, 16], squeeze=["avg", "none"], backbone_args=arguments)
+            space = SearchSpace(name, (3, size, size), reduction=[4, 16], squeeze=["avg", "none"], backbone_args=arguments)
+            found.append(space)
+            if trains(space):
+                return space
         except InputError as error:
             if error.source != "input_size":
                 raise
             refused.append(error)
+    if found:
+        return found[0]
     raise refused[-1]
+
+
+def trains(space: SearchSpace) -> bool:
+    """Whether the network runs in training mode at the space's size: heads for training alone may want larger images."""
+    with torch.no_grad(), torch.device("meta"):
+        try:
+            space.inputs.to("meta").times(2).call(space.build_backbone().to("meta").train())
+        except (RuntimeError, NotImplementedError):
+            return False
+    return True
 
 
 def look(name: str) -> dict[str, Any]:
