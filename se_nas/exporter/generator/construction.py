@@ -136,7 +136,7 @@ class Builder:
         kind = "" if value.dtype == "float32" else f", dtype=torch.{value.dtype}"
         match value.value:
             case ("normal", std):
-                text = f"torch.randn({shape}) * {std}"
+                text = f"torch.randn({shape}) * {flat(self.text(std))}"
             case ("values", numbers):
                 text = f"torch.tensor({literal(numbers)}{kind})"
             case ("stored",):

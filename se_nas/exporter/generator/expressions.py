@@ -167,7 +167,7 @@ def _begins(name: str, tensor: Tensor, kind: str, passing: bool) -> Any:
     if bool((tensor == first).all()):
         return float(f"{first:.6g}") if isinstance(first, float) else first  # 1e-6, not its nearest float32
     if kind == "parameter":
-        return "normal", float(f"{tensor.float().std().item():.2g}")
+        return "normal", float(f"{tensor.float().std().item():.1g}")  # more digits are of the sample, not of the rule
     if tensor.numel() <= 64:
         return "values", _nested(tensor.tolist())
     if not passing:

@@ -18,7 +18,7 @@ def listed(body: Body) -> Body:
         refs = list(param) if isinstance(param, (list, tuple)) else []
         if not refs or not all(isinstance(ref, Ref) for ref in refs):
             continue
-        whole = Ref(1 + max(ref.number for step in steps_of(body.items) for ref in (*reads(step), *refs_of(step.out))))
+        whole = Ref(1 + max(ref.number for ref in refs_of(body)))
 
         def swap(value: Any, refs: list[Any] = refs, whole: Ref = whole) -> Any:
             return whole if isinstance(value, (list, tuple)) and list(value) == refs else value
@@ -33,7 +33,14 @@ def listed(body: Body) -> Body:
 
 
 def relative_to(body: Body, path: str) -> Body:
-    """A body with paths of modules and parameters relative to its own module."""
+    """A body with paths of modules and parameters relative to its own module.
+
+    Raises:
+        Unsupported: if it reads what is neither within its module nor given to it.
+    """
+    made = set(refs_of(body.params)).union(*(refs_of(step.out) for step in steps_of(body.items)))
+    if {ref for item in body.items for ref in reads(item)} - made or set(reads(body.result)) - made:
+        raise Unsupported(f"{path} computes with a tensor, or the size of one, that it is not given")
     prefix = f"{path}." if path else ""
 
     def strip(name: str) -> str:
