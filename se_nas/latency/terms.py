@@ -34,8 +34,8 @@ def terms_of(sites: Iterable[Site], spec: SESpec | None, options: SEOptions) -> 
     for site in sites if spec else ():
         assert spec is not None
         place = site.attachments[spec.placement]
-        block = se_cost(place.channels, place.height, place.width, spec, options)
-        for what, amount in zip(PER_BLOCK, (1, place.channels * math.prod(place.size), block.params), strict=True):
+        block = se_cost(place.channels, place.height, place.width, spec, options, place.maps)
+        for what, amount in zip(PER_BLOCK, (1, place.maps * place.channels * math.prod(place.size), block.params), strict=True):
             name = f"{spec.squeeze} {spec.placement} {what}"
             found[name] = found.get(name, 0.0) + amount
     return found

@@ -29,6 +29,7 @@ class Attachment:
         channels: C of that value.
         size: the rest of its shape: (L,), (H, W) or (D, H, W).
         method, node: for side ``inside``, the expression, see `se_nas.network.rewrite`.
+        maps: how many such values there are for one image: more than one where the network folds heads or frames into N.
     """
 
     module: str
@@ -37,6 +38,7 @@ class Attachment:
     size: tuple[int, ...]
     method: str = ""
     node: int = -1
+    maps: int = 1
 
     @property
     def height(self) -> int:
@@ -212,8 +214,8 @@ def _inline(own: Own, place: Attachment, network: nn.Module, marks: Callable[[],
 
 
 def _attachment(place: Place, graph: Graph) -> Attachment:
-    _, channels, *size = graph.shapes[place.value]
-    return Attachment(place.module, place.side, channels, tuple(size), place.method, place.node)
+    maps, channels, *size = graph.shapes[place.value]
+    return Attachment(place.module, place.side, channels, tuple(size), place.method, place.node, maps)
 
 
 class Removed(nn.Module):

@@ -20,7 +20,7 @@ def site_rows(found: Sites) -> list[dict[str, Any]]:
     rows = []
     for site in found.sites:
         place = site.attachments["standard"]
-        cost = se_cost(place.channels, place.height, place.width, PAPER, SEOptions())
+        cost = se_cost(place.channels, place.height, place.width, PAPER, SEOptions(), place.maps)
         rows.append(
             {
                 "site": site.name,

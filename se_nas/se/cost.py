@@ -51,8 +51,11 @@ class Cost(NamedTuple):  # a tuple is fast: strategies make very many of them
         return Cost(*(a - b for a, b in zip(self, other, strict=True)))
 
 
-def se_cost(channels: int, height: int, width: int, spec: SESpec, options: SEOptions) -> Cost:
-    """Cost of an SE block whose input has shape (channels, height, width); its parameters are eq. 5 of the paper."""
+def se_cost(channels: int, height: int, width: int, spec: SESpec, options: SEOptions, maps: int = 1) -> Cost:
+    """Cost of an SE block whose input has shape (channels, height, width); its parameters are eq. 5 of the paper.
+
+    With ``maps`` it scales so many of them for one image, such as one for each head or frame.
+    """
     squeeze = SQUEEZES[spec.squeeze]
     hidden = hidden_width(channels, spec.reduction, options.divisor)
     weights = 2 * channels * hidden
@@ -67,7 +70,9 @@ def se_cost(channels: int, height: int, width: int, spec: SESpec, options: SEOpt
     scale = Cost(elementwise=image, bytes=4 * (2 * image + gates))
     squeezing = operator_cost(squeeze.function, (1, channels, height, width))
     gating = operator_cost(GATES[spec.gate], (1, channels, height, width) if squeeze.spatial else (1, channels))
-    return squeezing + linear + relu + gating + soften + scale
+    params, macs, elementwise, reductions, moved = squeezing + linear + relu + gating + soften + scale
+    read = 4 * params  # once, however many maps there are
+    return Cost(params, maps * macs, maps * elementwise, maps * reductions, maps * (moved - read) + read)
 
 
 @cache

@@ -58,7 +58,7 @@ class Group:
         if spec is None:
             return Cost()
         places = [attachment(site, spec) for site in self.sites]
-        return sum((se_cost(place.channels, place.height, place.width, spec, self.block) for place in places), Cost())
+        return sum((se_cost(place.channels, place.height, place.width, spec, self.block, place.maps) for place in places), Cost())
 
 
 def make_group(name: str, sites: tuple[Site, ...], candidates: Iterable[Sequence[Any]], allow_none: bool, block: SEOptions) -> Group:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, digits_space
+from counting import count_by_hooks
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -59,9 +60,10 @@ def test_se_work_equals_what_runs(squeeze: str, bias: bool, init: str) -> None:
     options = SEOptions(bias, 3, init)
     for gate in list(GATES):
         block = SEBlock(20, 4, squeeze, gate, bias, 3, init)
-        cost = se_cost(20, 5, 7, SESpec(4, squeeze, gate), options)
-        assert (cost.elementwise, cost.reductions, cost.bytes) == counted(block, torch.randn(1, 20, 5, 7))
-        assert cost.params == sum(p.numel() for p in block.parameters())
+        for maps in (1, 3):
+            cost = se_cost(20, 5, 7, SESpec(4, squeeze, gate), options, maps)
+            assert (cost.elementwise, cost.reductions, cost.bytes) == counted(block, torch.randn(maps, 20, 5, 7))
+            assert (cost.params, cost.macs) == count_by_hooks(block, torch.randn(maps, 20, 5, 7))
 
 
 def test_se_work_in_closed_form() -> None:
@@ -88,6 +90,28 @@ def test_work_of_whole_architectures_is_that_of_their_blocks() -> None:
         cost = space.cost(architecture)
         assert [cost.elementwise, cost.reductions, cost.bytes] == work.tolist()
     assert space.plain_cost == Cost(space.plain_cost.params, space.plain_cost.macs)
+
+
+class Folded(nn.Module):
+    """Convolves each of two heads by itself: they stand in the first dimension."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.conv, self.head = nn.Conv2d(3, 16, 3), nn.Conv2d(8, 8, 3, padding=1), nn.Linear(16, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        heads = x.reshape(2 * x.shape[0], 8, *x.shape[2:])
+        return self.head((heads + self.conv(heads)).reshape(x.shape).mean((2, 3)))
+
+
+def test_an_se_block_on_several_maps_of_an_image_costs_as_often() -> None:
+    space = SearchSpace(Folded(), (3, 12, 12), reduction=[2], squeeze=["avg", "none"])
+    assert {site.attachments["standard"].maps for site in space.sites} == {2}
+    for seed in range(4):
+        architecture = space.sample(seed)
+        cost = space.cost(architecture)
+        assert (cost.params, cost.macs) == count_by_hooks(space.build(architecture), torch.zeros(1, 3, 12, 12))
 
 
 def test_work_of_registered_operators_is_measured() -> None:
