@@ -15,6 +15,8 @@ from torch.utils.checkpoint import checkpoint
 
 from se_nas.exporter import ExportOptions, load_network, source
 from se_nas.exporter import export as proven
+from se_nas.exporter.contract import Unsupported
+from se_nas.exporter.generator.network import source as generated
 from se_nas.space.space import SearchSpace
 
 
@@ -134,6 +136,80 @@ class Masked(Base):
         return super().maps(x * self.mask)
 
 
+class Blurred(Base):
+    """One filter for each channel, which is not among the weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("filter", torch.rand(1, 1, 3, 3).repeat(24, 1, 1, 1), persistent=False)
+
+    def maps(self, x: Tensor) -> Tensor:
+        assert isinstance(self.filter, Tensor)
+        return super().maps(F.conv2d(x.repeat(1, 8, 1, 1), self.filter, padding=1, groups=24)[:, :3])
+
+
+class Weighed(nn.Module):
+    def __init__(self, deviation: float) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(deviation * torch.randn(8, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.weights
+
+
+class Random(Base):
+    """Parameters of one class that begin with random numbers of two deviations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = Weighed(1.0), Weighed(0.05)
+
+    def maps(self, x: Tensor) -> Tensor:
+        return self.two(self.one(super().maps(x)))
+
+
+class Pick(nn.Module):
+    def __init__(self, index: int) -> None:
+        super().__init__()
+        self.index = index
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        return maps[self.index]
+
+
+class Picks(Base):
+    """Hands a list on to a module that only takes one of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pick = Pick(1)
+
+    def maps(self, x: Tensor) -> Tensor:
+        x = super().maps(x)
+        return self.pick([x, 2 * x])
+
+
+class Sized(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(8, 8, 1)
+
+    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        return self.conv(x).reshape(-1, 8, *size)
+
+
+class SizesFromOutside(Base):
+    """Gives a module the size of a tensor that it does not give it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sized = Sized()
+
+    def maps(self, x: Tensor) -> Tensor:
+        y = super().maps(x)
+        return self.sized(y.flatten(2)[..., None], x.shape[2:])
+
+
 class Coordinates(Base):
     """Makes tensors on the default device, and counts its images by ``len``."""
 
@@ -174,6 +250,9 @@ KINDS: dict[str, Callable[[], nn.Module]] = {
     "None in a list": NoneInList,
     "checkpointed": Checkpointed,
     "large buffer": Masked,
+    "one filter for each channel": Blurred,
+    "random numbers": Random,
+    "item of a list": Picks,
     "tensors without a device": Coordinates,
     "child named residual": Tailed,
 }
@@ -201,6 +280,12 @@ def test_values_of_a_large_buffer_come_with_the_weights(tmp_path: Path) -> None:
     assert torch.equal(load_network(made.text, network).mask, network.mask)  # type: ignore[arg-type]
     export(space, space.sample(0), tmp_path / "net", network.state_dict())
     assert "the values of the buffer mask" in (tmp_path / "net" / "README.md").read_text()
+
+
+def test_sizes_from_outside_are_told() -> None:
+    space = space_of(SizesFromOutside())
+    with pytest.raises(Unsupported, match="sized computes with a tensor, or the size of one, that it is not given"):
+        generated(space, space.sample(0), space.build(space.sample(0)), {})
 
 
 def test_lists_and_dictionaries_are_read_by_their_names() -> None:

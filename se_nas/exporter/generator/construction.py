@@ -139,6 +139,9 @@ class Builder:
                 text = f"torch.randn({shape}) * {flat(self.text(std))}"
             case ("values", numbers):
                 text = f"torch.tensor({literal(numbers)}{kind})"
+            case ("repeated", numbers):
+                times = ", ".join([flat(self.text(value.shape[0])), *["1"] * (len(value.shape) - 1)])
+                text = f"torch.tensor({literal(numbers)}{kind}).repeat({times})"
             case ("stored",):
                 text = f"torch.zeros({shape}{kind})"
             case 0 | 1 as number:

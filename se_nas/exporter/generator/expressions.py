@@ -170,6 +170,8 @@ def _begins(name: str, tensor: Tensor, kind: str, passing: bool) -> Any:
         return "normal", float(f"{tensor.float().std().item():.1g}")  # more digits are of the sample, not of the rule
     if tensor.numel() <= 64:
         return "values", _nested(tensor.tolist())
+    if tensor[0].numel() <= 64 and tensor.equal(tensor[:1].expand_as(tensor)):  # one filter for each channel
+        return "repeated", _nested(tensor[:1].tolist())
     if not passing:
         return STORED
     raise Unsupported(f"the buffer {name} has {tensor.numel()} values and is not among the weights")
