@@ -168,6 +168,31 @@ class Random(Base):
         return self.two(self.one(super().maps(x)))
 
 
+class Chosen(Base):
+    """One of its modules chooses its forward when it is made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = Choosing(True)
+
+    def maps(self, x: Tensor) -> Tensor:
+        return self.last(super().maps(x)) ** 2
+
+
+class Choosing(nn.Module):
+    def __init__(self, doubles: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(8, 8, 1)
+        if doubles:
+            self.forward = self.forward_twice
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)
+
+    def forward_twice(self, x: Tensor) -> Tensor:
+        return self.conv(2 * x)
+
+
 class Pick(nn.Module):
     def __init__(self, index: int) -> None:
         super().__init__()
@@ -253,6 +278,7 @@ KINDS: dict[str, Callable[[], nn.Module]] = {
     "one filter for each channel": Blurred,
     "random numbers": Random,
     "item of a list": Picks,
+    "chosen forward": Chosen,
     "tensors without a device": Coordinates,
     "child named residual": Tailed,
 }
@@ -286,6 +312,16 @@ def test_sizes_from_outside_are_told() -> None:
     space = space_of(SizesFromOutside())
     with pytest.raises(Unsupported, match="sized computes with a tensor, or the size of one, that it is not given"):
         generated(space, space.sample(0), space.build(space.sample(0)), {})
+
+
+@pytest.mark.parametrize("part", ["last", "last.conv"])
+def test_a_forward_from_elsewhere_is_told(part: str) -> None:
+    network = Chosen()
+    module = network.get_submodule(part)
+    module.forward = (lambda x: x) if part == "last" else module.extra_repr  # type: ignore[method-assign, assignment]
+    space = space_of(Chosen())
+    with pytest.raises(Unsupported, match=f"{part} has hooks or a forward of its own"):
+        generated(space, space.sample(0), network, {})
 
 
 def test_lists_and_dictionaries_are_read_by_their_names() -> None:

@@ -238,7 +238,9 @@ class _Recorder(TorchFunctionMode):
         path = self.names.get(module)
         if path is None:
             raise Unsupported(f"it calls a {type(module).__name__} that is none of its modules")
-        if "forward" in vars(module) or module._forward_hooks or module._forward_pre_hooks:
+        other = vars(module).get("forward")
+        strange = other is not None and (self.is_leaf(module) or getattr(other, "__self__", None) is not module)  # not a method of its own
+        if strange or module._forward_hooks or module._forward_pre_hooks:
             raise Unsupported(f"{path or 'the network'} has hooks or a forward of its own")
         if isinstance(module, Attached):
             block = unattached(module)
@@ -259,7 +261,7 @@ class _Recorder(TorchFunctionMode):
     def composite(self, module: nn.Module, path: str, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         if not self.stack:  # the network itself
             self.name((args, kwargs))
-        bound = inspect.signature(type(module).forward).bind(module, *args, **kwargs).arguments
+        bound = inspect.signature(getattr(module.forward, "__func__", type(module).forward)).bind(module, *args, **kwargs).arguments
         given = _tensor_arguments(bound)
         params = self.symbol(tuple(given.values()))
         frame = Frame(module, path, tuple(given), params)
@@ -326,7 +328,8 @@ def _name_in_code(func: Any) -> tuple[str, str]:
         return "function", f"F.{name}"
     if getattr(torch, name, None) is func:
         return "function", f"torch.{name}"
-    if getattr(Tensor, name, None) is func or getattr(Tensor, name, None) == func:
+    own = getattr(Tensor, name, None)
+    if own is func or own == func or (own and inspect.unwrap(func) == own):
         return "method", name
     if name == "fn":  # functions like F.max_pool2d choose between two functions
         for known in ("max_pool1d", "max_pool2d", "max_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d"):
