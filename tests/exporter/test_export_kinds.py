@@ -314,6 +314,19 @@ def test_sizes_from_outside_are_told() -> None:
         generated(space, space.sample(0), space.build(space.sample(0)), {})
 
 
+class Writes(Base):
+    def maps(self, x: Tensor) -> Tensor:
+        x = super().maps(x) + 0
+        x[:, 0] = 1
+        return x
+
+
+def test_writing_into_parts_of_a_tensor_is_told() -> None:
+    space = space_of(Writes())
+    with pytest.raises(Unsupported, match="writes into parts of a tensor"):
+        generated(space, space.sample(0), space.build(space.sample(0)), {})
+
+
 @pytest.mark.parametrize("part", ["last", "last.conv"])
 def test_a_forward_from_elsewhere_is_told(part: str) -> None:
     network = Chosen()

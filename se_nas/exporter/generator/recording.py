@@ -164,6 +164,8 @@ class _Recorder(TorchFunctionMode):
             return self._sizes(name, *args, **kwargs)
         if name in ("item", "tolist", "__bool__", "__int__", "__float__", "__index__"):
             raise Unsupported("what it computes depends on the values of tensors")
+        if name == "__setitem__":
+            raise Unsupported("it writes into parts of a tensor, as in x[:, 0] = y")
         given, named = self.symbol(tuple(args)), self.symbol(kwargs)
         with self.unnoted():
             result = func(*args, **kwargs)
