@@ -163,10 +163,17 @@ def main() -> None:
     print("Made by `python benchmarks/any_network.py`: every classification network of torchvision, and the smallest of every module of")
     print(f"timm. torchvision {torchvision.__version__}, timm {timm.__version__}, torch {torch.__version__}.\n")
     print(f"- {len(rows)} networks; {sum(not row['sites'] for row in rows)} have no site (no convolutional block).")
+    large = sum(row["reason"].startswith("not tried") for row in rows)
     print(
-        f"- {len(tried)} exported: {ways['as source']} as source, {ways['by its package']} as a file that imports the backbone's package,"
+        f"- {len(tried)} were exported ({large} are too large): {ways['as source']} as source, {ways['by its package']} as a file that imports the"
     )
-    print(f"  {ways['']} not. Parameters and MACs of every exported network were counted apart and equal the space's to the integer.\n")
+    print(
+        f"  backbone's package, {ways['']} not. Parameters and MACs of every exported network were counted apart and equal the space's to the"
+    )
+    print("  integer.")
+    blocks = Counter(row["written"] for row in tried if set(row["kinds"]) != {"convolution"})
+    print(f"- Of the {blocks.total()} whose sites are blocks (others, such as vision transformers, have single convolutions alone)")
+    print(f"  {blocks['as source']} are written as source.\n")
     print("| network | sites | spare | size | written | lines | left out, or why not |")
     print("|---|--:|--:|--:|---|--:|---|")
     for row in rows:
