@@ -165,10 +165,9 @@ def main() -> None:
     print(f"- {len(rows)} networks; {sum(not row['sites'] for row in rows)} have no site (no convolutional block).")
     large = sum(row["reason"].startswith("not tried") for row in rows)
     source, package, none = (ways[way] for way in ("as source", "by its package", ""))
-    print(
-        f"- {len(tried)} were tried ({large} are too large): {source} are exported as source, {package} as a file that imports the backbone's"
-    )
-    print(f"  package, {none} not. Parameters and MACs of every exported network were counted apart and equal the space's to the integer.")
+    print(f"- {len(tried)} were tried ({large} are too large): {source} are exported as source, {package} as a file that imports the")
+    print(f"  backbone's package, {none} not. Parameters and MACs of every exported network were counted apart and equal the")
+    print("  space's to the integer.")
     blocks = Counter(row["written"] for row in tried if set(row["kinds"]) != {"convolution"})
     print(f"- Of the {blocks.total()} whose sites are blocks (others, such as vision transformers, have single convolutions alone)")
     print(f"  {blocks['as source']} are written as source.\n")
