@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -300,7 +301,14 @@ os.kill(os.getpid(), int(sys.argv[1]))
 @pytest.mark.parametrize("name", ["SIGINT", "SIGKILL"])
 def test_nothing_stays_on_disk_however_the_process_ends(name: str, tmp_path: Path) -> None:
     environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    ended = subprocess.run([sys.executable, "-c", ENDS, str(int(getattr(signal, name)))], env=environment, capture_output=True, text=True)
+    heed = partial(signal.signal, signal.SIGINT, signal.default_int_handler)  # as in a terminal
+    ended = subprocess.run(
+        [sys.executable, "-c", ENDS, str(int(getattr(signal, name)))],
+        env=environment,
+        capture_output=True,
+        text=True,
+        preexec_fn=heed,
+    )
     assert ended.returncode != 0 and "AssertionError" not in ended.stderr and not list(tmp_path.iterdir())
 
 

@@ -52,12 +52,15 @@ def test_what_is_measured_is_in_the_file(file: Path, space: SearchSpace) -> None
 def test_rounds_take_the_quicker_visit_and_keep_what_was_whole() -> None:
     calls: list[int] = []
 
-    def one(index: int) -> float:
+    def one(index: int, unit: float = 1e-6) -> float:
         calls.append(index)
-        return float(len(calls))
+        return unit * len(calls)
 
     times, stopped = run_rounds([lambda: one(0), lambda: one(1)], 5)
     assert times.shape == (5, 2) and not stopped and len(calls) == 2 * 3 + 5 * 2 * 2
+    calls.clear()
+    run_rounds([lambda: one(0, 0.1), lambda: one(1, 0.1)], 5)
+    assert len(calls) == 2 * 3 + 5 * 2  # long runs are not repeated in a round
 
     def stop(at: int) -> Any:
         def tell(done: int, left: float) -> None:
