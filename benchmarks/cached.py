@@ -99,7 +99,7 @@ def main() -> None:
         sum(times)
         for times in zip(*([seconds(one, each, args.device, clock) for one in (evaluator, other)] for each in candidates), strict=True)
     ]
-    print(f"\n{args.random} random candidates: {totals[0]:.1f} s, and {totals[1]:.1f} s with what was kept ({kept.summary()})")
+    print(f"\n{args.random} random candidates: {totals[0]:.1f} s, and {totals[1]:.1f} s with what was kept ({', '.join(kept.summary())})")
 
 
 if __name__ == "__main__":

@@ -7,13 +7,13 @@ import copy
 
 import pytest
 import torch
+from exporting import written
 from torch import Tensor, nn
 
 from se_nas.exporter.generator.classes import Classes
 from se_nas.exporter.generator.pad import LABEL, pad
 from se_nas.se.spec import SESpec
 from se_nas.space.space import SearchSpace
-from tests.exporting import written
 
 
 class Mix(nn.Module):
@@ -56,6 +56,21 @@ class Biased(nn.Module):
         return x + y
 
 
+class Shortcut(nn.Module):
+    """One block of a class has a convolution on its shortcut, in the others it is None."""
+
+    def __init__(self, given: int, out: int) -> None:
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(given, out, 3, padding=1), nn.BatchNorm2d(out)
+        self.shortcut = nn.Conv2d(given, out, 1) if given != out else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.bn(self.conv(x))
+        if self.shortcut is not None:
+            x = self.shortcut(x)
+        return torch.relu(x + y)
+
+
 def network(*blocks: nn.Module) -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
 
@@ -79,6 +94,14 @@ def test_one_class_serves_blocks_with_se_at_different_places_and_without() -> No
         text = written(space, space.sample(seed))
         names = [node.name for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]
         assert len([name for name in names if name.startswith("BasicBlock")]) == 1
+
+
+def test_one_class_serves_blocks_with_a_child_and_with_none() -> None:
+    space = SearchSpace(network(Shortcut(8, 8), Shortcut(8, 4), Shortcut(4, 8)), (3, 16, 16), reduction=[2])
+    for seed in range(3):
+        text = written(space, space.sample(seed))
+        assert [node.name for node in ast.parse(text).body if isinstance(node, ast.ClassDef)].count("Shortcut") == 1
+        assert "Shortcut2" not in text
 
 
 def test_pads_stand_where_others_have_se_and_compute_nothing() -> None:

@@ -76,8 +76,8 @@ def merge(evaluation: Frame | None, train: Frame | None, silent: Collection[str]
 
 
 def body_of(frame: Frame) -> Body:
-    """The body of a frame, with its tensors numbered in order."""
-    return numbered(Body(frame.names, frame.params, tuple(_own_batch_norm(frame)), frame.result))
+    """The body of a frame."""
+    return Body(frame.names, frame.params, tuple(_own_batch_norm(frame)), frame.result)
 
 
 def without(body: Body, names: Collection[str]) -> Body:

@@ -131,6 +131,8 @@ class Classes:
         absent = set(self.kinds.values())
         while True:
             padded = pad(copy.deepcopy(self._plain), self.sites, self.kinds, absent)
+            if not padded.pads:
+                return dict(recordings)
             try:
                 passes = {mode: self._pass(mode, self.inputs, padded) for mode in recordings}
             except Exception as error:

@@ -167,7 +167,8 @@ def _begins(name: str, tensor: Tensor, kind: str, passing: bool) -> Any:
     if bool((tensor == first).all()):
         return float(f"{first:.6g}") if isinstance(first, float) else first  # 1e-6, not its nearest float32
     if kind == "parameter":
-        return "normal", float(f"{tensor.float().std().item():.1g}")  # more digits are of the sample, not of the rule
+        digits = 2 if tensor.numel() > 5000 else 1  # more are of the sample, not of the rule
+        return "normal", float(f"{tensor.float().std().item():.{digits}g}")
     if tensor.numel() <= 64:
         return "values", _nested(tensor.tolist())
     if tensor[0].numel() <= 64 and tensor.equal(tensor[:1].expand_as(tensor)):  # one filter for each channel
