@@ -49,8 +49,13 @@ def make_trials(codes: Ints, values: Floats) -> list[Trial]:
     return trials
 
 
-def least_squares(codes: Ints, values: Floats) -> tuple[Floats, Floats, float]:
-    """Effects of SE by block, their standard errors, and R2: one coefficient for each value of each dimension but its first."""
+def least_squares(codes: Ints, values: Floats, weights: Floats | None = None) -> tuple[Floats, Floats, float]:
+    """Effects of SE by block, their standard errors, and R2: one coefficient for each value of each dimension but its first.
+
+    Args:
+        weights: of the networks; None for equal ones. With weights the errors mean nothing.
+    """
+    root = np.ones(len(codes)) if weights is None else np.sqrt(weights)
     columns = [np.ones(len(codes))]
     where = []
     for name, options in DIMS.items():
@@ -59,11 +64,20 @@ def least_squares(codes: Ints, values: Floats) -> tuple[Floats, Floats, float]:
                 where.append(len(columns))
             columns.append((codes[:, PLACES[name]] == value).astype(float))
     design = np.column_stack(columns)
-    found, *_ = np.linalg.lstsq(design, values, rcond=None)
+    found, *_ = np.linalg.lstsq(design * root[:, None], values * root, rcond=None)
     residuals = values - design @ found
     variance = residuals @ residuals / (len(values) - design.shape[1])
     errors = np.sqrt(variance * np.diag(np.linalg.inv(design.T @ design)))
     return found[where], errors[where], 1 - float(residuals.var() / values.var())
+
+
+def likeness(codes: Ints, places: Ints) -> Floats:
+    """Weights under which all networks have each value as often as some of them do: the product over the dimensions."""
+    weights = np.ones(len(codes))
+    for column in codes.T:
+        among, overall = (np.bincount(some, minlength=column.max() + 1) + 0.5 for some in (column[places], column))
+        weights *= (among / overall)[column]
+    return weights / weights.mean()
 
 
 def drawn(table: Table, name: str, seed: int, number: int) -> Ints:
@@ -104,8 +118,8 @@ def main() -> None:
     print(f"| {' | '.join(BLOCKS)} |\n|{'---|' * 7}")
     print(f"| {' | '.join(f'{value:+.2f} ± {1.96 * error:.2f}' for value, error in zip(truth, errors, strict=True))} |\n")
     config = {"space": {"reduction": [4], "extra": {name: list(options) for name, options in OTHERS.items()}}}
-    print("| drawn by | networks | error (RMS) | half interval | intervals that hold it | sign right | found | found wrong | R2 left out |")
-    print("|---" * 9 + "|")
+    print("| drawn by | networks | error (RMS) | half interval | hold it | hold it near | sign right | found | found wrong | R2 left out |")
+    print("|---" * 10 + "|")
     longest: dict[tuple[str, int], Ints] = {}
     for name, size in itertools.product(args.strategy, args.sizes):
         rows = []
@@ -117,12 +131,14 @@ def main() -> None:
             estimates, low, high = sites(effects)
             found = (low > 0) | (high < 0)
             right = np.sign(estimates) == np.sign(truth)
-            holds = (low <= truth) & (truth <= high)
+            near, *_ = least_squares(codes, values, likeness(codes, places))
+            holds, holds_near = ((low <= effect) & (effect <= high) for effect in (truth, near))
             rows.append(
                 [
                     ((estimates - truth) ** 2).mean(),
                     (high - low).mean() / 2,
                     holds.mean(),
+                    holds_near.mean(),
                     right.mean(),
                     found.mean(),
                     (found & ~right).mean(),

@@ -114,8 +114,12 @@ LITE = {"backbone": "timm:tf_efficientnet_lite0", "arguments": {"num_classes": 1
 RESNET = {"backbone": "resnet20", "arguments": {"num_classes": 10}, "size": (3, 16, 16), "statistics": CIFAR}
 
 FEW_INSERT = {name: INSERT[name] for name in ("plain", "all r4", "last third inner")}
+SOME_INSERT = {name: INSERT[name] for name in ("plain", "all r4", "all inner", "first third inner", "last third")}
 FEW_DESIGN = {name: DESIGN[name] for name in ("plain", "all r4", "stage 3")}
 
+
+TUNED = {"freeze": "statistics"}
+"""Fine-tuning of all weights."""
 
 FULL = {"lr_se": 1.0, "lr_head": 1.0, "lr_backbone": 1.0, "freeze": "none"}
 """Of a start in the middle of its training: all parts at the full rate."""
@@ -137,6 +141,11 @@ def _rates(start: str, epochs: int) -> tuple[Recipe, ...]:
     )
 
 
+def _frozen(*tried: tuple[float, int]) -> tuple[Recipe, ...]:
+    """Of a frozen backbone: rates of SE blocks, as multiples of the highest one, and epochs."""
+    return tuple(Recipe(f"se {se:g}, {epochs} epochs", "weights", epochs, {"freeze": "backbone", "lr_se": se}) for se, epochs in tried)
+
+
 PLANS = {
     plan.name: plan
     for plan in (
@@ -150,8 +159,8 @@ PLANS = {
             recipes=(
                 Recipe("frozen, only SE, 2 epochs", "weights", 2, {"freeze": "backbone", "lr_head": 0.0}),
                 Recipe("frozen, SE and head, 2 epochs", "weights", 2, {"freeze": "backbone"}),
-                Recipe("all trained, 2 epochs", "weights", 2),
-                Recipe("all trained, 10 epochs", "weights", 10, truth=True),
+                Recipe("all trained, 2 epochs", "weights", 2, TUNED),
+                Recipe("all trained, 10 epochs", "weights", 10, TUNED, truth=True),
             ),
         ),
         Plan(
@@ -180,6 +189,17 @@ PLANS = {
             architectures=FEW_INSERT,
             recipes=_rates("weights", 2),
             seeds=(100,),
+            skip=2000,
+        ),
+        Plan(
+            "recipe-frozen",
+            **LITE,
+            train=1024,
+            val=1000,
+            test=100,
+            architectures=SOME_INSERT,
+            recipes=_frozen((1.0, 2), (0.3, 2), (0.1, 2), (0.3, 3)),
+            seeds=(100, 101),
             skip=2000,
         ),
         Plan(

@@ -8,7 +8,7 @@ from typing import Any
 
 from reliability_plans import Plan
 
-from se_nas.run.reliability import Estimate, Reliability, components, measure
+from se_nas.run.reliability import Estimate, Reliability, components, kendall, measure
 
 Line = Mapping[str, Any]
 METRICS = ("accuracy", "loss")
@@ -69,7 +69,23 @@ def print_table(plan: Plan, lines: list[Line]) -> None:
             seeds = max(map(len, values.values()))
             print(f"\nThe truth's {metric}: ICC of the mean of its {seeds} seeds {mean_icc(found, seeds):.2f}.", end="")
     print()
+    by_seed(plan, lines, truth)
     decisions(plan, lines, truth)
+
+
+def by_seed(plan: Plan, lines: list[Line], truth: str) -> None:
+    """Each seed alone against the truth of the same seed: a choice made on some of them is checked on the others."""
+    print(f"\n| evaluation | metric |{''.join(f' tau to the truth, seed {seed} |' for seed in plan.seeds)}")
+    print(f"|---|---|{'---|' * len(plan.seeds)}")
+    for recipe in plan.recipes:
+        for metric in METRICS if not recipe.truth else ():
+            right, values = rows(lines, truth, f"test_{metric}"), rows(lines, recipe.name, metric)
+            cells = []
+            for seed in plan.seeds:
+                both = [name for name in values if seed in values[name] and seed in right.get(name, {})]
+                tau = kendall([values[name][seed] for name in both], [right[name][seed] for name in both]) if len(both) > 2 else None
+                cells.append("" if tau is None else f"{tau:.2f}")
+            print(f"| {' | '.join([recipe.name, metric, *cells])} |")
 
 
 def decisions(plan: Plan, lines: list[Line], truth: str) -> None:

@@ -38,8 +38,8 @@ def confirm(
 ) -> Run:
     """Train a search's finalists and both references anew, and say which are better: ``run.verdict()``.
 
-    Every seed is fresh, and all architectures have it: what is compared is the difference within a seed. The test split is
-    scored here and nowhere else. A confirmation that was stopped goes on; one that is done takes more seeds, but no others.
+    Every seed is fresh, and all architectures have it: what is compared is the difference within a seed. From a start all
+    weights train, unless the search's ``train.freeze`` says otherwise. The test split is scored here and nowhere else. A confirmation that was stopped goes on; one that is done takes more seeds, but no others.
 
     Args:
         path: the run's directory.
@@ -71,7 +71,7 @@ def confirm(
     if other:
         images = normalise or begun.get("normalise") or "auto"
         section |= {"start": str(kept) if kept.exists() else other, "start_epochs": 0, "normalise": images}
-    settings = resolve_settings(section, f"{run.path / 'run.yaml'}, search", changes)
+    settings = resolve_settings(section, f"{run.path / 'run.yaml'}, search", changes).whole
     searched = space or run.space
     space = as_started(searched, settings.start) if other else with_identity(searched, settings)
     run.use(searched if other else space)
@@ -110,7 +110,7 @@ def reliability(
     """Try a handful of architectures with several seeds each, and perhaps as long as they will be trained in the end.
 
     The architectures are both references and others drawn at random. They are runs like any other, which go on where they were
-    stopped: ``out``, and below it ``truth``.
+    stopped: ``out``, and below it ``truth``. From a start the truth trains all weights, unless ``train.freeze`` says otherwise.
 
     Args:
         space: of the search that is to come.
@@ -149,7 +149,7 @@ def reliability(
     if not truth:
         return quick, None
     begun = settings.start if settings.start == "scratch" else str(quick.path / START)
-    return quick, one(out / "truth", replace(asked, epochs=truth, start=begun, start_epochs=0))
+    return quick, one(out / "truth", replace(asked.whole, epochs=truth, start=begun, start_epochs=0))
 
 
 def _scorer(evaluator: Evaluator, settings: SearchSettings) -> Score | None:

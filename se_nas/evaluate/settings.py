@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from se_nas.errors import InputError
 from se_nas.setting import check_settings, setting
@@ -57,7 +57,7 @@ class TrainSettings:
         "what of a start stays as it is: nothing (none), its batch norms' statistics, or all of its backbone",
         TRAINING,
         choices=FREEZES,
-        otherwise="none; from a start statistics",
+        otherwise="none; from a start backbone, or statistics with lr_backbone",
     )
     momentum: float = setting(0.9, "of the gradients; 0 for none", TRAINING, least=0, below=1)
     weight_decay: float = setting(5e-4, "of weights; biases and norms have none", TRAINING, least=0)
@@ -82,10 +82,17 @@ class TrainSettings:
         Args:
             started: whether the backbone is trained already.
         """
-        given = {"se": self.lr_se, "head": self.lr_head, "backbone": 0.0 if self.freeze == "backbone" else self.lr_backbone}
+        frozen = self.frozen(started) == "backbone"
+        given = {"se": self.lr_se, "head": self.lr_head, "backbone": 0.0 if frozen else self.lr_backbone}
         usual = STARTED if started else SCRATCH
         return {part: usual[part] if rate is None else rate for part, rate in given.items()}
 
     def frozen(self, started: bool) -> str:
         """What stays as it is: one of `FREEZES`."""
-        return self.freeze or ("statistics" if started else "none")
+        usual = "backbone" if self.lr_backbone is None else "statistics"
+        return self.freeze or (usual if started else "none")
+
+    @property
+    def whole(self) -> TrainSettings:
+        """The same for a network as it is trained in the end: from a start everything trains, unless ``freeze`` says otherwise."""
+        return replace(self, freeze=self.freeze or "statistics")

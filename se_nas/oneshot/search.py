@@ -162,7 +162,7 @@ def _best_drawn(
     space = model.space
     codes = space.sample_many(settings.seed, max(SAMPLED, 4 * count))
     drawn = {architecture.id: architecture for architecture in map(space.decode, codes)}
-    fresh = settings.train.frozen(started=settings.start != "scratch") == "none"
+    fresh = settings.train.frozen(settings.started) == "none"
     sample = [images for images, _ in islice(eval_batches(data, data.train, 2 * settings.train.batch_size, device), RECALIBRATING)]
     scored: list[tuple[float, float, int, Architecture]] = []
     for architecture in drawn.values():

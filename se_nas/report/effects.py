@@ -131,10 +131,15 @@ class _Words:
         ]
 
     def size(self, effect: Effect, signed: bool = True) -> str:
-        """``+0.42 ± 0.15 points``"""
-        value = effect.estimate if signed else abs(effect.estimate)
+        """``+0.42 ± 0.15 points``; of a skewed interval that half its width would carry over 0, its ends: ``+0.10 (0.01 to 0.21) points``"""
+        value, ends = effect.estimate, (effect.low, effect.high)
+        if not signed and value < 0:
+            value, ends = -value, (-effect.high, -effect.low)
         sign = "+" if signed and value > 0 else ""
-        return f"{sign}{self.number(value)}{NBSP}{self._around}{NBSP}{self.number(effect.half_width)}{self._points}"
+        around = f"{self._around}{NBSP}{self.number(effect.half_width)}"
+        if effect.found and effect.half_width >= abs(value):
+            around = f"({self.number(ends[0])}{NBSP}to{NBSP}{self.number(ends[1])})"
+        return f"{sign}{self.number(value)}{NBSP}{around}{self._points}"
 
     def within(self, effects: Sequence[Effect]) -> str:
         """``within ±0.1 points``"""

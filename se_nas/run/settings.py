@@ -6,7 +6,7 @@ To add a setting, add one field here. Its check, flag, help, Python keyword and 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from se_nas.errors import InputError, known
@@ -69,10 +69,11 @@ class SearchSettings:
         otherwise="see docs/settings.md",
     )
     objectives: tuple[str, ...] = setting(
-        ("accuracy", "params"),
+        (),
         "what to make better: accuracy, loss, params, macs, or latency with a profile; the first decides what is best",
         GOALS,
         flag="objective",
+        otherwise="accuracy, params; from a start loss, params, unless weighted",
     )
     trade: str = setting(
         "pareto",
@@ -166,11 +167,15 @@ class SearchSettings:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        if not self.objectives:
+            # from a start, differences of accuracy are as small as those of single images (docs/evidence.md, "Insert")
+            by_loss = self.started and self.trade != "weighted"
+            object.__setattr__(self, "objectives", ("loss" if by_loss else "accuracy", "params"))
         if self.evaluator not in ("training", "paper") and not self.table:
             raise InputError(f"unknown evaluator {shown(self.evaluator)}", "take training, paper or table:PATH", "evaluator")
         self._check_start()
         self._check_together()
-        if self.cache and self.train.freeze != "backbone":
+        if self.cache and self.train.frozen(self.started) != "backbone":
             raise InputError("only of a frozen backbone can something be kept", "leave cache out, or take train.freeze: backbone", "cache")
         if self.strategy == "exact" and self.evaluator != "paper":
             raise InputError(
@@ -191,9 +196,9 @@ class SearchSettings:
             raise InputError(f"{shown(self.start)} is no start", f"take {', '.join(STARTS)} or a file PATH.safetensors", "start")
         if self.start_epochs and self.start != "train":
             raise InputError(f"start {self.start} trains nothing first", "leave start_epochs out, or take start: train", "start_epochs")
-        if self.start != "scratch" and self.evaluator != "training":
+        if self.started and self.evaluator != "training":
             raise InputError(f"evaluator {self.evaluator} trains nothing", "leave start out", "start")
-        if self.start == "scratch" and self.train.freeze in ("statistics", "backbone"):
+        if not self.started and self.train.freeze in ("statistics", "backbone"):
             raise InputError("fresh weights cannot stay as they are", "take a start (trained, PATH.safetensors or train)", "train.freeze")
 
     def _check_together(self) -> None:
@@ -209,6 +214,19 @@ class SearchSettings:
     def table(self) -> str:
         """Path of the table that gives metrics; "" if nothing is looked up."""
         return self.evaluator.removeprefix(TABLE) if self.evaluator.startswith(TABLE) else ""
+
+    @property
+    def started(self) -> bool:
+        """Whether trials begin with trained weights."""
+        return self.start != "scratch"
+
+    @property
+    def whole(self) -> SearchSettings:
+        """The same for trainings that count in the end: from a start all weights train (`TrainSettings.whole`)."""
+        if not self.started:
+            return self
+        train = self.train.whole
+        return replace(self, train=train, cache=self.cache if train.freeze == "backbone" else None)
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as YAML can hold them."""
@@ -251,9 +269,11 @@ def resolve_settings(
             check_type(name, _plain(value), rows[name].types, source)
     if merged.get("evaluator") == "paper":
         own = {"accuracy": "max:estimated_accuracy"}  # so that no estimate is taken for a measurement
-        merged["objectives"] = [own.get(str(name), name) for name in merged.get("objectives", cls.objectives)]
+        merged["objectives"] = [own.get(str(name), name) for name in merged.get("objectives", ("accuracy", "params"))]
     if "objectives" in merged:
         merged["objectives"] = tuple(map(str, merged["objectives"]))
+        if not merged["objectives"]:
+            raise InputError("no objective", "name at least one, accuracy for instance, or leave it out", f"{source}, objectives")
     if "log" in merged:
         merged["log"] = tuple(map(str, merged["log"]))
     train = {**section.get("train", {}), **given.get("train", {})}

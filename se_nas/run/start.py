@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 SEARCH, CONFIRMATION = START.removesuffix(".safetensors"), "confirm_start"
 """Names of a run's starts, in ``run.yaml`` and of their files."""
 
+TRAINS = {
+    "none": "everything trains",
+    "statistics": "everything trains but the statistics of batch norms",
+    "backbone": "the backbone stays as it is, SE blocks and the last layer train",
+}
+"""What ``train.freeze`` leaves to train, in words."""
+
 NOTES = 10
 """Times that the user is told how far the training of the plain backbone is."""
 
@@ -33,7 +40,7 @@ def with_identity(space: SearchSpace, settings: SearchSettings) -> SearchSpace:
     Raises:
         InputError: if the space asks for other blocks, or has more than one backbone.
     """
-    if settings.start == "scratch":
+    if not settings.started:
         return space
     if space.init == "default":
         fix = "leave init out, or write init: identity; or take start: scratch"
@@ -76,7 +83,7 @@ def check_start(evaluator: Evaluator, settings: SearchSettings) -> Origin | None
     Raises:
         InputError: if the weights are not there or do not fit, or the evaluator does not train.
     """
-    if settings.start == "scratch":
+    if not settings.started:
         return None
     if not isinstance(evaluator, TrainingEvaluator):
         raise InputError(f"start {settings.start} is of se-nas's own training", "leave it out: your evaluator decides", "start")
@@ -104,7 +111,7 @@ def begin(
     Raises:
         InputError: if what lies there is not what ``run.yaml`` says.
     """
-    if settings.start == "scratch":
+    if not settings.started:
         return
     assert isinstance(evaluator, TrainingEvaluator)
     if (run.path / f"{kind}.safetensors").exists() and kind in run.config:
@@ -120,7 +127,7 @@ def begin(
         about |= {"digest": digest(evaluator.start), **measured}
         observer.note(
             f"every trial starts from these weights (validation accuracy {100 * measured['accuracy']:.1f} %, loss {measured['loss']:.3f}),"
-            " SE blocks from the identity (init: identity)"
+            f" SE blocks from the identity (init: identity); {TRAINS[settings.train.frozen(settings.started)]}"
         )
     # with the normalisation, so that another search can start from this file
     save_weights(run.path / f"{kind}.safetensors", evaluator.start, {"mean": evaluator.data.mean, "std": evaluator.data.std})

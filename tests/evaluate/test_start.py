@@ -180,7 +180,9 @@ def test_statistics_of_batch_norms_stay_and_their_weights_train(identity: Search
     ("settings", "expected"),
     [
         ({"freeze": "none"}, {"se": True, "head": True, "backbone": True}),
-        ({}, {"se": True, "head": True, "backbone": True}),
+        ({}, {"se": True, "head": True, "backbone": False}),
+        ({"freeze": "statistics"}, {"se": True, "head": True, "backbone": True}),
+        ({"lr_backbone": 0.01}, {"se": True, "head": True, "backbone": True}),
         ({"freeze": "backbone"}, {"se": True, "head": True, "backbone": False}),
         ({"freeze": "backbone", "lr_head": 0.0}, {"se": True, "head": False, "backbone": False}),
         ({"freeze": "backbone", "lr_se": 0.0}, {"se": False, "head": True, "backbone": False}),
@@ -205,8 +207,10 @@ def test_a_frozen_network_keeps_its_batch_norms(identity: SearchSpace, trained: 
 
 def test_rates(identity: SearchSpace, trained: dict[str, Tensor], few: Data) -> None:
     assert TrainSettings().rates(started=False) == {"se": 1.0, "head": 1.0, "backbone": 1.0}
-    assert TrainSettings().rates(started=True)["backbone"] < 1
-    assert TrainSettings().frozen(started=True) == "statistics" and TrainSettings().frozen(started=False) == "none"
+    assert TrainSettings().rates(started=True)["backbone"] == 0 < TrainSettings().whole.rates(started=True)["backbone"] < 1
+    assert TrainSettings().frozen(started=True) == "backbone" and TrainSettings().frozen(started=False) == "none"
+    assert TrainSettings(lr_backbone=0.5).frozen(started=True) == TrainSettings().whole.freeze == "statistics"
+    assert TrainSettings(freeze="backbone").whole.freeze == "backbone"
     assert TrainSettings(lr_backbone=0.5).rates(started=True)["backbone"] == 0.5
     with pytest.raises(InputError, match=r"train.freeze: nothing is left to train"):
         TrainSettings(freeze="backbone", lr_se=0.0, lr_head=0.0)

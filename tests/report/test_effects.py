@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -77,6 +78,22 @@ def test_where_it_pays_and_where_nothing_was_found(facts: Facts) -> None:
         "At layer1.* and layer2.1 no effect of SE was found (within +-0.12 points).",
         "SE at all sites brings +0.60 +- 0.30 points for +3.0 % params.",
         "At a typical site the interval is now +-0.40 points; about 130 more such trials would make it +-0.20.",
+    ]
+
+
+def test_a_skewed_interval_is_said_by_its_ends(facts: Facts) -> None:
+    skewed = [
+        Effect("layer1.0", None, None, 0.0010, 0.0001, 0.0023, 30, 18),
+        Effect("layer2.0", None, None, -0.0010, -0.0023, -0.0001, 30, 18),
+        Effect("layer3.0", None, None, 0.0010, -0.0001, 0.0023, 30, 18),
+    ]
+    values = [replace(skewed[1], group=None, field="squeeze", value=name) for name in ("max", "std", "avg")]
+    assert said(facts, found(skewed, values, plan=()))[1:] == [
+        "SE pays at layer1.0 (+0.10 (0.01 to 0.23) points).",
+        "SE hurts at layer2.0 (-0.10 (-0.23 to -0.01) points).",
+        "At layer3.0 no effect of SE was found (within +-0.23 points).",
+        "Max squeeze costs 0.10 (0.01 to 0.23) points, std squeeze costs 0.10 (0.01 to 0.23) points and avg squeeze costs 0.10 (0.01 to "
+        "0.23) points, against the mean of the others at all sites.",
     ]
 
 

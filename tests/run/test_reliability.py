@@ -171,5 +171,6 @@ def test_a_truth_from_a_start_begins_where_its_trials_do(tmp_path) -> None:
     settings = SearchSettings(start="train", start_epochs=1, epochs=1)
     quick, truth = reliability(digits_space(), settings, tmp_path / "out", architectures=4, truth=2)
     assert truth is not None and truth.config["start"]["digest"] == quick.config["start"]["digest"]
+    assert (quick.config["search"]["train"]["freeze"], truth.config["search"]["train"]["freeze"]) == (None, "statistics")
     with pytest.raises(InputError, match="architectures: 3 is below 4"):
         reliability(digits_space(), settings, tmp_path / "few", architectures=3)

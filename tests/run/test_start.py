@@ -12,10 +12,12 @@ from conftest import digits_space
 
 import se_nas
 from se_nas.cli import main
+from se_nas.evaluate.settings import TrainSettings
 from se_nas.evaluate.start import digest, read_weights
 from se_nas.evaluate.training import TrainingEvaluator
 from se_nas.run.observer import Observer
 from se_nas.run.run import START, Run
+from se_nas.run.settings import SearchSettings, resolve_settings
 
 QUICK: dict[str, Any] = {"trials": 3, "epochs": 1, "strategy": "random", "train": {"batch_size": 256}}
 
@@ -55,7 +57,28 @@ def test_the_start_is_part_of_the_run_and_said(started: tuple[Run, list[str]]) -
 def test_plain_trains_on_as_every_candidate_does(started: tuple[Run, list[str]]) -> None:
     run, _ = started
     weights, kept = read_weights(str(run.path / START))[0], run.load_weights(0)
-    assert kept is not None and kept.keys() == weights.keys() and not kept["conv1.weight"].equal(weights["conv1.weight"])
+    assert kept is not None and {name for name in kept if not kept[name].equal(weights[name])} == {"fc.weight", "fc.bias"}
+
+
+def test_what_counts_in_the_end_trains_all_weights(started: tuple[Run, list[str]], tmp_path: Path) -> None:
+    """Trials leave the backbone as it is; a confirmation from the same start does not, unless the search says so."""
+    confirmed = se_nas.confirm(shutil.copytree(started[0].path, tmp_path / "run"), top=1, seeds=2)
+    kept = confirmed.load_weights(next(trial.number for trial in confirmed.confirmed if trial.complete))
+    weights = dict(read_weights(str(confirmed.path / START))[0])
+    assert kept is not None and not kept["conv1.weight"].equal(weights["conv1.weight"])
+    assert kept["bn1.running_mean"].equal(weights["bn1.running_mean"])
+    frozen = SearchSettings(start="train", cache=1.0, train=TrainSettings(freeze="backbone"))
+    assert frozen.whole == frozen and SearchSettings(start="train", cache=1.0).whole.cache is None
+
+
+def test_what_is_ranked_by_default(started: tuple[Run, list[str]]) -> None:
+    """From a start the loss; a weighted product needs what is maximised."""
+    assert [objective.name for objective in started[0].objectives] == ["loss", "params"]
+    assert started[0].config["search"]["objectives"] == ["loss", "params"]
+    for given in ({}, {"start": "train", "trade": "weighted"}, {"start": "train", "objectives": ("accuracy", "params")}):
+        assert resolve_settings(given, "search", {}).objectives == ("accuracy", "params")
+    with pytest.raises(se_nas.InputError, match="search, objectives: no objective"):
+        resolve_settings({"objectives": []}, "search", {})
 
 
 def test_a_search_goes_on_from_the_same_start(started: tuple[Run, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
