@@ -39,7 +39,8 @@ def confirm(
     """Train a search's finalists and both references anew, and say which are better: ``run.verdict()``.
 
     Every seed is fresh, and all architectures have it: what is compared is the difference within a seed. From a start all
-    weights train, unless the search's ``train.freeze`` says otherwise. The test split is scored here and nowhere else. A confirmation that was stopped goes on; one that is done takes more seeds, but no others.
+    weights train, unless the search's ``train.freeze`` says otherwise. The test split is scored here and nowhere else. A
+    confirmation that was stopped goes on; one that is done takes more seeds, but no others.
 
     Args:
         path: the run's directory.

@@ -131,7 +131,7 @@ class _Words:
         ]
 
     def size(self, effect: Effect, signed: bool = True) -> str:
-        """``+0.42 ± 0.15 points``; of a skewed interval that half its width would carry over 0, its ends: ``+0.10 (0.01 to 0.21) points``"""
+        """``+0.42 ± 0.15 points``; if it was found, and ± would carry it over 0, its ends: ``+0.10 (0.01 to 0.21) points``"""
         value, ends = effect.estimate, (effect.low, effect.high)
         if not signed and value < 0:
             value, ends = -value, (-effect.high, -effect.low)
