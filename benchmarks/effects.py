@@ -121,8 +121,9 @@ def main() -> None:
     print("| drawn by | networks | error (RMS) | half interval | hold it | hold it near | sign right | found | found wrong | R2 left out |")
     print("|---" * 10 + "|")
     longest: dict[tuple[str, int], Ints] = {}
+    among: dict[str, list[Floats]] = {}
     for name, size in itertools.product(args.strategy, args.sizes):
-        rows = []
+        rows, among[name] = [], []
         for seed in range(args.seeds):
             if name != "random" and (name, seed) not in longest:  # its first networks do not depend on how many follow
                 longest[name, seed] = drawn(table, name, seed, max(args.sizes))
@@ -132,6 +133,7 @@ def main() -> None:
             found = (low > 0) | (high < 0)
             right = np.sign(estimates) == np.sign(truth)
             near, *_ = least_squares(codes, values, likeness(codes, places))
+            among[name].append(near)
             holds, holds_near = ((low <= effect) & (effect <= high) for effect in (truth, near))
             rows.append(
                 [
@@ -148,6 +150,9 @@ def main() -> None:
         error, width, *shares, held_out = np.array(rows, float).mean(0)
         cells = [name, f"{size}", f"{error**0.5:.2f}", f"{width:.2f}", *(f"{100 * share:.0f} %" for share in shares), f"{held_out:.2f}"]
         print(f"| {' | '.join(cells)} |", flush=True)
+    print(f"\nThe effects near {args.sizes[-1]} networks, means over the draws:\n\n| drawn by | {' | '.join(BLOCKS)} |\n|{'---|' * 8}")
+    for name, effects_near in among.items():
+        print(f"| {name} | {' | '.join(f'{value:+.2f}' for value in np.mean(effects_near, axis=0))} |")
 
 
 if __name__ == "__main__":

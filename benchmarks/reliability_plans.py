@@ -118,7 +118,8 @@ SOME_INSERT = {name: INSERT[name] for name in ("plain", "all r4", "all inner", "
 FEW_DESIGN = {name: DESIGN[name] for name in ("plain", "all r4", "stage 3")}
 
 
-TUNED = {"freeze": "statistics"}
+FROZEN = {"freeze": "backbone", "lr_se": 1.0}
+TUNED = {"freeze": "statistics", "lr_se": 1.0}
 """Fine-tuning of all weights."""
 
 FULL = {"lr_se": 1.0, "lr_head": 1.0, "lr_backbone": 1.0, "freeze": "none"}
@@ -141,9 +142,9 @@ def _rates(start: str, epochs: int) -> tuple[Recipe, ...]:
     )
 
 
-def _frozen(*tried: tuple[float, int]) -> tuple[Recipe, ...]:
+def _frozen(start: str, *tried: tuple[float, int]) -> tuple[Recipe, ...]:
     """Of a frozen backbone: rates of SE blocks, as multiples of the highest one, and epochs."""
-    return tuple(Recipe(f"se {se:g}, {epochs} epochs", "weights", epochs, {"freeze": "backbone", "lr_se": se}) for se, epochs in tried)
+    return tuple(Recipe(f"se {se:g}, {epochs} epochs", start, epochs, {**FROZEN, "lr_se": se}) for se, epochs in tried)
 
 
 PLANS = {
@@ -157,8 +158,9 @@ PLANS = {
             test=3000,
             architectures=INSERT,
             recipes=(
-                Recipe("frozen, only SE, 2 epochs", "weights", 2, {"freeze": "backbone", "lr_head": 0.0}),
-                Recipe("frozen, SE and head, 2 epochs", "weights", 2, {"freeze": "backbone"}),
+                Recipe("frozen, only SE, 2 epochs", "weights", 2, {**FROZEN, "lr_head": 0.0}),
+                Recipe("frozen, SE and head, 2 epochs", "weights", 2, FROZEN),
+                Recipe("frozen, SE at 0.3 and head, 2 epochs", "weights", 2, {**FROZEN, "lr_se": 0.3}),
                 Recipe("all trained, 2 epochs", "weights", 2, TUNED),
                 Recipe("all trained, 10 epochs", "weights", 10, TUNED, truth=True),
             ),
@@ -198,9 +200,20 @@ PLANS = {
             val=1000,
             test=100,
             architectures=SOME_INSERT,
-            recipes=_frozen((1.0, 2), (0.3, 2), (0.1, 2), (0.3, 3)),
+            recipes=_frozen("weights", (1.0, 2), (0.3, 2), (0.1, 2), (0.3, 3)),
             seeds=(100, 101),
             skip=2000,
+        ),
+        Plan(
+            "recipe-frozen-design",
+            **RESNET,
+            train=10_000,
+            val=4000,
+            test=100,
+            architectures=FEW_DESIGN,
+            recipes=_frozen("6", (1.0, 2), (0.3, 2), (0.1, 2)),
+            seeds=(100, 101),
+            skip=22_000,
         ),
         Plan(
             "recipe-design",

@@ -103,11 +103,17 @@ def decisions(plan: Plan, lines: list[Line], truth: str) -> None:
 
 
 def print_recipes(plan: Plan, lines: list[Line]) -> None:
-    print(f"| rates | {' | '.join(f'loss of {name}' for name in plan.architectures)} |")
-    print(f"|---|{'---|' * len(plan.architectures)}")
+    """Mean loss of each architecture; with several seeds also the noise within a seed, and the ICC."""
+    repeated = len(plan.seeds) > 1
+    names = [f"loss of {name}" for name in plan.architectures] + ["deviation in a seed", "ICC paired"] * repeated
+    print(f"| rates | {' | '.join(names)} |")
+    print(f"|---|{'---|' * len(names)}")
     for recipe in plan.recipes:
         values = rows(lines, recipe.name, "loss")
         cells = [f"{fmean(values[name].values()):.4f}" if name in values else "" for name in plan.architectures]
+        if repeated:
+            found = measure(values)
+            cells += ["", ""] if found is None else [f"{found.paired:.4f}", said(found.icc)]
         print(f"| {recipe.name} | {' | '.join(cells)} |")
 
 

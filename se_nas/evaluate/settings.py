@@ -15,7 +15,9 @@ FREEZES = ("none", "statistics", "backbone")
 
 SCRATCH = {"se": 1.0, "head": 1.0, "backbone": 1.0}
 STARTED = {"se": 1.0, "head": 0.01, "backbone": 0.01}
-"""Learning rates of a network's parts as multiples of ``lr``, from fresh and from trained weights (docs/evidence.md, "Rates")."""
+FROZEN = {"se": 0.3, "head": 0.01, "backbone": 0.0}
+"""Learning rates of a network's parts as multiples of ``lr``: from fresh weights, from trained ones, in a frozen backbone
+(docs/evidence.md, "Rates of a start")."""
 
 
 def one_cycle(progress: float) -> float:
@@ -49,9 +51,13 @@ class TrainSettings:
 
     batch_size: int = setting(64, "images of a step", TRAINING, least=1)
     lr: float = setting(0.2, "highest learning rate", TRAINING, above=0, example="0.1")
-    lr_se: float | None = setting(None, "of inserted SE blocks, as a multiple of lr", TRAINING, least=0, otherwise="1")
+    lr_se: float | None = setting(
+        None, "of inserted SE blocks, as a multiple of lr", TRAINING, least=0, otherwise="1; in a frozen backbone 0.3"
+    )
     lr_head: float | None = setting(None, "of the last layer, as a multiple of lr", TRAINING, least=0, otherwise="1; from a start 0.01")
-    lr_backbone: float | None = setting(None, "of all else, as a multiple of lr", TRAINING, least=0, otherwise="1; from a start 0.01")
+    lr_backbone: float | None = setting(
+        None, "of all else, as a multiple of lr, unless it is frozen", TRAINING, least=0, otherwise="1; from a start 0.01"
+    )
     freeze: str | None = setting(
         None,
         "what of a start stays as it is: nothing (none), its batch norms' statistics, or all of its backbone",
@@ -82,9 +88,8 @@ class TrainSettings:
         Args:
             started: whether the backbone is trained already.
         """
-        frozen = self.frozen(started) == "backbone"
-        given = {"se": self.lr_se, "head": self.lr_head, "backbone": 0.0 if frozen else self.lr_backbone}
-        usual = STARTED if started else SCRATCH
+        usual = SCRATCH if not started else FROZEN if self.frozen(started) == "backbone" else STARTED
+        given = {"se": self.lr_se, "head": self.lr_head, "backbone": self.lr_backbone if usual["backbone"] else None}
         return {part: usual[part] if rate is None else rate for part, rate in given.items()}
 
     def frozen(self, started: bool) -> str:

@@ -209,6 +209,9 @@ def test_rates(identity: SearchSpace, trained: dict[str, Tensor], few: Data) -> 
     assert TrainSettings().rates(started=False) == {"se": 1.0, "head": 1.0, "backbone": 1.0}
     assert TrainSettings().rates(started=True)["backbone"] == 0 < TrainSettings().whole.rates(started=True)["backbone"] < 1
     assert TrainSettings().frozen(started=True) == "backbone" and TrainSettings().frozen(started=False) == "none"
+    frozen = TrainSettings(freeze="backbone")
+    assert frozen.rates(started=True) == TrainSettings().rates(started=True) != TrainSettings().whole.rates(started=True)
+    assert TrainSettings(freeze="backbone", lr_backbone=0.5).rates(started=True)["backbone"] == 0
     assert TrainSettings(lr_backbone=0.5).frozen(started=True) == TrainSettings().whole.freeze == "statistics"
     assert TrainSettings(freeze="backbone").whole.freeze == "backbone"
     assert TrainSettings(lr_backbone=0.5).rates(started=True)["backbone"] == 0.5
