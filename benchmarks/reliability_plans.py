@@ -161,6 +161,7 @@ PLANS = {
                 Recipe("frozen, only SE, 2 epochs", "weights", 2, {**FROZEN, "lr_head": 0.0}),
                 Recipe("frozen, SE and head, 2 epochs", "weights", 2, FROZEN),
                 Recipe("frozen, SE at 0.3 and head, 2 epochs", "weights", 2, {**FROZEN, "lr_se": 0.3}),
+                Recipe("frozen, SE at 0.1 and head, 2 epochs", "weights", 2, {**FROZEN, "lr_se": 0.1}),
                 Recipe("all trained, 2 epochs", "weights", 2, TUNED),
                 Recipe("all trained, 10 epochs", "weights", 10, TUNED, truth=True),
             ),
