@@ -214,27 +214,6 @@ class Picks(Base):
         return self.pick([x, 2 * x])
 
 
-class Sized(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(8, 8, 1)
-
-    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
-        return self.conv(x).reshape(-1, 8, *size)
-
-
-class SizesFromOutside(Base):
-    """Gives a module the size of a tensor that it does not give it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sized = Sized()
-
-    def maps(self, x: Tensor) -> Tensor:
-        y = super().maps(x)
-        return self.sized(y.flatten(2)[..., None], x.shape[2:])
-
-
 class Coordinates(Base):
     """Makes tensors on the default device, and counts its images by ``len``."""
 
@@ -306,25 +285,6 @@ def test_values_of_a_large_buffer_come_with_the_weights(tmp_path: Path) -> None:
     assert torch.equal(load_network(made.text, network).mask, network.mask)  # type: ignore[arg-type]
     export(space, space.sample(0), tmp_path / "net", network.state_dict())
     assert "the values of the buffer mask" in (tmp_path / "net" / "README.md").read_text()
-
-
-def test_sizes_from_outside_are_told() -> None:
-    space = space_of(SizesFromOutside())
-    with pytest.raises(Unsupported, match="sized computes with a tensor, or the size of one, that it is not given"):
-        generated(space, space.sample(0), space.build(space.sample(0)), {})
-
-
-class Writes(Base):
-    def maps(self, x: Tensor) -> Tensor:
-        x = super().maps(x) + 0
-        x[:, 0] = 1
-        return x
-
-
-def test_writing_into_parts_of_a_tensor_is_told() -> None:
-    space = space_of(Writes())
-    with pytest.raises(Unsupported, match="writes into parts of a tensor"):
-        generated(space, space.sample(0), space.build(space.sample(0)), {})
 
 
 @pytest.mark.parametrize("part", ["last", "last.conv"])

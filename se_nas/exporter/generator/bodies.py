@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from se_nas.exporter.contract import Unsupported
-from se_nas.exporter.generator.symbols import Frame, Own, Ref, Size, Step, exchange, refs_of, substitute
+from se_nas.exporter.generator.symbols import Frame, Own, Ref, Size, Step, exchange, refs_of, renumbered, substitute
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def merge(evaluation: Frame | None, train: Frame | None, silent: Collection[str]
     Raises:
         Unsupported: if ``if self.training`` cannot express how the modes differ.
     """
-    frames = [numbered(without(body_of(frame), silent)) for frame in (evaluation, train) if frame is not None]
+    frames = [renumbered(without(body_of(frame), silent)) for frame in (evaluation, train) if frame is not None]
     first, last = frames[0], frames[-1]
     if len(frames) == 1 or first == last:
         return first
@@ -121,13 +121,6 @@ def _own_batch_norm(frame: Frame) -> list[Step]:
     return steps
 
 
-def numbered(body: Body) -> Body:
-    """A body with its tensors numbered from 0 in the order in which they are made."""
-    numbers: dict[Ref, Ref] = {}
-    renumbered: Body = substitute(body, lambda ref: numbers.setdefault(ref, Ref(len(numbers))))
-    return renumbered
-
-
 def changed(body: Body, change: Callable[[Step], Step]) -> Body:
     """A body with its steps changed."""
 
@@ -176,7 +169,7 @@ def _merged(evaluation: Body, train: Body, swapped: bool = False, condition: str
     alike = SequenceMatcher(None, [_key(s) for s in evaluation.items], [_key(s) for s in train.items], autojunk=False)
     # Tensors of the training pass have their own numbers until they are matched with those of the evaluation.
     offset = 1 + max((ref.number for ref in _all_refs(evaluation)), default=0)
-    train = substitute(train, lambda ref: Ref(ref.number + offset))
+    train = substitute(train, lambda ref: replace(ref, number=ref.number + offset))
     given, others = refs_of(evaluation.params), refs_of(train.params)
     same: dict[Ref, Ref] = dict(zip(others, given, strict=False))
     if len(given) != len(others) or len(set(given)) != len(same):
@@ -221,10 +214,10 @@ def _merged(evaluation: Body, train: Body, swapped: bool = False, condition: str
     result = (
         unify(evaluation.result, train.result) if type(evaluation.result) is type(train.result) else choice(evaluation.result, train.result)
     )
-    body = substitute(replace(evaluation, items=tuple(items), result=result), lambda ref: same.get(ref, ref))
+    body: Body = substitute(replace(evaluation, items=tuple(items), result=result), lambda ref: same.get(ref, ref))
     _check_replaced(train, same)
     _check_reassigned(body, evaluation, swapped)
-    return numbered(body)
+    return renumbered(body)
 
 
 def _check_reassigned(body: Body, evaluation: Body, swapped: bool) -> None:

@@ -160,7 +160,7 @@ class Classes:
         self.silent = {path for path, module in self.modules.items() if type(module) is nn.Identity or isinstance(module, Removed)}
         for path in called:
             both = [frame[path] for frame in (frames[False], frames[True]) if path in frame]
-            idle = all(not frame.steps and frame.result == frame.params[0] and len(frame.params) == 1 for frame in both)
+            idle = all(not frame.steps and frame.params == (frame.result,) for frame in both)
             if idle and not _holds(self.modules[path]):
                 self.silent.add(path)
         self.silent |= {path for path, module in self.modules.items() if kind_of(module) == "own" and not _holds(module)} - called

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import nn
@@ -12,6 +12,7 @@ from torch import nn
 from se_nas.exporter.generator.definitions import Definition
 from se_nas.exporter.generator.expressions import MISSING, SE, STORED, Conditional, Container, Expression, Initial, Layer, Name, New
 from se_nas.exporter.generator.layout import Brackets, Comprehension, Joined, Text, arguments, flat, literal
+from se_nas.exporter.generator.packing import Packed
 from se_nas.exporter.generator.seblock import SECode
 from se_nas.se.spec import SESpec
 
@@ -23,10 +24,12 @@ class Builder:
     Attributes:
         classes: the file's own classes.
         se: the file's SE blocks.
+        packed: constants of the file that its classes and expressions use, and their names.
     """
 
     classes: Mapping[str, Definition]
     se: SECode
+    packed: dict[Packed, str] = field(default_factory=dict)
 
     def text(self, value: Any) -> Text:
         """An expression or a constant."""
@@ -45,9 +48,18 @@ class Builder:
                 return Joined((self.text(value.module), f" if {value.condition} else nn.Identity()"))
             case SESpec():
                 return self.se.literal(value)
+            case Packed():
+                return self._constant(value)
             case tuple() if any(isinstance(item, Name) for item in value):
                 return Brackets("", tuple(map(self.text, value)), comma=len(value) == 1)
         return literal(value)
+
+    def _constant(self, value: Packed) -> str:
+        """The name that a constant of the file has or gets."""
+        wanted = "".join(c if c.isalnum() else "_" for c in value.name).upper()
+        taken = {"F", "SE", *self.classes, *self.packed.values()}
+        free = (name for name in (wanted, *(f"{wanted}{i}" for i in range(2, 1000))) if name not in taken and name.isidentifier())
+        return self.packed.setdefault(value, self.packed.get(value) or next(free, f"VALUES{len(taken)}"))
 
     def _settings(self, spec: Any) -> list[str]:
         fields = [field for field in self.se.fields if field != "placement"]
@@ -142,6 +154,8 @@ class Builder:
             case ("repeated", numbers):
                 times = ", ".join([flat(self.text(value.shape[0])), *["1"] * (len(value.shape) - 1)])
                 text = f"torch.tensor({literal(numbers)}{kind}).repeat({times})"
+            case {"packed": values}:
+                text = f"{flat(self.text(values))}.tensor()"
             case ("stored",):
                 text = f"torch.zeros({shape}{kind})"
             case 0 | 1 as number:

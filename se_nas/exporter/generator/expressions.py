@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from se_nas.exporter.contract import Unsupported
 from se_nas.exporter.generator.kinds import base_layer
+from se_nas.exporter.generator.packing import packed
 from se_nas.exporter.generator.symbols import Like, Ref, Size
 from se_nas.exporter.generator.symbols import Own as OwnTensor
 
@@ -153,14 +154,14 @@ def initial(module: nn.Module) -> dict[str, Initial]:
         for name, tensor in tensors.items():
             if tensor is not None and name not in known:
                 passing = kind == "buffer" and name in module._non_persistent_buffers_set
-                found[name] = Initial(
-                    "constant" if passing else kind, tuple(tensor.shape), _begins(name, tensor, kind, passing), str(tensor.dtype)[6:]
-                )
+                begins = _begins(name, tensor, kind, passing)
+                shape = () if isinstance(begins, dict) else tuple(tensor.shape)  # which is packed, too
+                found[name] = Initial("constant" if passing else kind, shape, begins, str(tensor.dtype)[6:])
     return found
 
 
 def _begins(name: str, tensor: Tensor, kind: str, passing: bool) -> Any:
-    """The initial value of a tensor: a number, its values if there are few, ``normal`` if it is random, or `STORED`."""
+    """The initial value of a tensor: a number, its values if there are few, ``normal`` if it is random, `STORED` or packed."""
     if tensor.is_meta:
         raise Unsupported(f"the values of {name} cannot be told")
     first = tensor.flatten()[0].item() if tensor.numel() else 0
@@ -173,9 +174,7 @@ def _begins(name: str, tensor: Tensor, kind: str, passing: bool) -> Any:
         return "values", _nested(tensor.tolist())
     if tensor[0].numel() <= 64 and tensor.equal(tensor[:1].expand_as(tensor)):  # one filter for each channel
         return "repeated", _nested(tensor[:1].tolist())
-    if not passing:
-        return STORED
-    raise Unsupported(f"the buffer {name} has {tensor.numel()} values and is not among the weights")
+    return {"packed": packed(name, tensor)} if passing else STORED
 
 
 def _nested(value: Any) -> Any:

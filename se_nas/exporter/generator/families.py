@@ -10,10 +10,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from se_nas.exporter.generator.bodies import Body, Branch, Item, body_of, changed, numbered, steps_of, with_branch, without
+from se_nas.exporter.generator.bodies import Body, Branch, Item, body_of, changed, steps_of, with_branch, without
 from se_nas.exporter.generator.expressions import MISSING, SE, Expression, Initial, Layer, constants, map_constants, skeleton
 from se_nas.exporter.generator.pad import LABEL
-from se_nas.exporter.generator.symbols import Frame, Step
+from se_nas.exporter.generator.symbols import Frame, Step, renumbered
 
 
 @dataclass
@@ -147,7 +147,7 @@ def _code(body: Body | None) -> str:
     if body is None:
         return ""
     bare, _ = _with_holes(body)
-    return repr((len(bare.names), bare.params, bare.lists, bare.items, skeleton(bare.result)))
+    return repr((len(bare.names), bare.params, bare.lists, bare.items, bare.result))
 
 
 def _with_holes(body: Body) -> tuple[Body, list[Any]]:
@@ -168,7 +168,7 @@ def map_body(body: Body, change: Callable[[tuple[str, ...], Any], Any]) -> Body:
         context = ("step", item.name)
         return replace(item, args=map_constants(item.args, change, context), kwargs=map_constants(item.kwargs, change, context))
 
-    return changed(body, step)
+    return replace(changed(body, step), result=map_constants(body.result, change, ("step", "return")))
 
 
 def _family(templates: Sequence[Template]) -> Family:
@@ -209,7 +209,7 @@ def unpadded(frames: Mapping[str, Frame], pads: Collection[str]) -> dict[str, Bo
     def plain(step: Step) -> Step:
         return replace(step, name=step.name.partition(LABEL)[0])
 
-    return {path: numbered(changed(without(body_of(frame), pads), plain)) for path, frame in frames.items()}
+    return {path: renumbered(changed(without(body_of(frame), pads), plain)) for path, frame in frames.items()}
 
 
 def _placed(body: Body) -> tuple[Body, str]:

@@ -57,9 +57,9 @@ class Formulas:
         if step.kind == "module":
             return Formula(Brackets(self.module(step.name), arguments(texts, named)), depth)
         if step.kind == "each":
-            children, skipped = self.children(step.name), step.args[1:]
-            if skipped:
-                condition = f"key != {literal(skipped[0])}" if len(skipped) == 1 else f"key not in {literal(tuple(skipped))}"
+            children = self.children(step.name)
+            if skipped := step.kwargs["skipped"]:
+                condition = f"key != {literal(skipped[0])}" if len(skipped) == 1 else f"key not in {literal(skipped)}"
                 return Formula(
                     f"[branch({flat(texts[0])}) for key, branch in {children.removesuffix('.values()')}.items() if {condition}]", depth
                 )
@@ -83,7 +83,7 @@ class Formulas:
             )
         if not named and len(args) == 1 and step.name == "neg":
             return Formula(Joined(("-", self.atom(args[0]))), depth, 1)
-        if step.name == "__getitem__":
+        if step.name in ("__getitem__", "__setitem__"):
             index = step.args[1]
             inside = ", ".join(self.index(item, values) for item in index) if isinstance(index, tuple) else self.index(index, values)
             return Formula(Joined((self.atom(args[0]), f"[{inside}]")), depth)
@@ -113,7 +113,7 @@ class Formulas:
             case Own():
                 return Formula(self.module(value.path))
             case Like():
-                return Formula(f"{self.names[value.ref]}.{value.attribute}")
+                return Formula(f"{flat(self.value(value.tensor, values).text)}.{value.attribute}")
             case Training():
                 if value == Training():
                     return Formula("self.training")

@@ -5,14 +5,15 @@ from __future__ import annotations
 import keyword
 import re
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from se_nas.exporter.contract import Unsupported
 from se_nas.exporter.generator.bodies import Body, Branch, Training, reads, steps_of
 from se_nas.exporter.generator.formulas import IN_PLACE, OPERATORS, Formula, Formulas, axes_read, maxima_of, shapes_of
 from se_nas.exporter.generator.layout import Joined, Text, flat, lay_out, literal
-from se_nas.exporter.generator.symbols import Ref, Step, refs_of
+from se_nas.exporter.generator.symbols import Number, Ref, Size, Step, refs_of
 
 GENERIC = re.compile(r"(conv|bn|norm|layer|linear|fc|act|relu|drop|block|stage|features|stem|pool|head|classifier|flatten|se$|\d|_)", re.I)
 """Children whose names say nothing of their results: ``x = self.conv1(x)`` keeps the name x, ``branch = self.branch(x)`` does not."""
@@ -47,7 +48,8 @@ class Writer:
         in_branches = [s for item in self.body.items if isinstance(item, Branch) for s in (*item.train, *item.evaluation)]
         made = Counter(ref for step in steps for ref in refs_of(step.out))
         self.fixed = {ref for step in in_branches for ref in (*reads(step), *refs_of(step.out))} | {ref for ref, n in made.items() if n > 1}
-        self.fixed |= {step.args[0] for step in steps if step.kind == "method" and step.name in IN_PLACE and isinstance(step.args[0], Ref)}
+        written = [step for step in steps if step.kind == "method" and step.name in (*IN_PLACE, "__setitem__")]
+        self.fixed |= {step.args[0] for step in written if isinstance(step.args[0], Ref)}
         self.makers = {ref: step for step in steps for ref in refs_of(step.out)}
         self.places = {ref: i for i, step in enumerate(steps) for ref in refs_of(step.out)}
         self.replaced: set[Ref] = set()  # in a branch: values that it replaces and does not read again
@@ -65,26 +67,23 @@ class Writer:
 
     def _parameters(self) -> list[str]:
         texts = []
-        single = [value for value in self.body.params if isinstance(value, Ref)]
+        single = [value for value in self.body.params if type(value) is Ref]
         for number, (name, value) in enumerate(zip(self.body.names, self.body.params, strict=True)):
             if number in self.body.lists:
                 assert isinstance(value, Ref)
                 self.formulas.names[value] = self._fresh(*(["features"] if name in ("x", "input", "inputs") else [name, "features"]))
-                texts.append(f"{self.formulas.names[value]}: list[Tensor]")
+                texts.append(f"{self.formulas.names[value]}: {'tuple[int, ...]' if isinstance(value, Number) else 'list[Tensor]'}")
                 continue
             clean = "x" if single and value is single[0] and not self._taken("x") else self._fresh(name)
             if isinstance(value, Ref):
                 if value not in self.formulas.names:
                     self.formulas.names[value] = clean
-                texts.append(f"{clean}: Tensor")
+                texts.append(f"{clean}: {kind_of(value)}")
             else:
                 refs = tuple(refs_of(value))
                 self.formulas.lists[refs] = clean
                 self.formulas.names |= {ref: place for ref, place in _places(value, clean).items() if ref not in self.formulas.names}
-                kind = (
-                    "dict[str, Tensor]" if isinstance(value, dict) else "list[Tensor]" if isinstance(value, list) else "tuple[Tensor, ...]"
-                )
-                texts.append(f"{clean}: {kind}")
+                texts.append(f"{clean}: {kind_of(value)}")
         return texts
 
     # Names.
@@ -127,9 +126,9 @@ class Writer:
         return self._fresh(*own, *(["x"] if len(set(sources)) != 1 else []), "out")
 
     def _sources(self, step: Step) -> list[Ref]:
-        """The variables in an expression, also in its inner calls."""
+        """The tensors in an expression that are variables, also in its inner calls."""
         found: list[Ref] = []
-        for ref in reads(step):
+        for ref in (ref for ref in reads(step) if type(ref) is Ref):
             found += [ref] if ref in self.formulas.names or ref not in self.makers else self._sources(self.makers[ref])
         return found
 
@@ -190,6 +189,10 @@ class Writer:
             else:
                 symbol = IN_PLACE[step.name][0]
                 self._emit(Joined((self.formulas.names[target], f" {symbol} ", self.formulas.operand(value, symbol))), f"{name} = ")
+        elif step.name == "__setitem__":
+            if self.formulas.names.setdefault(step.out, self.formulas.names[step.args[0]]) != self.formulas.names[step.args[0]]:
+                raise Unsupported("it writes into parts of a tensor in one mode only")
+            self._emit(self.formulas.value(step.args[2], values).text, f"{flat(self.formulas.call(step, values).text)} = ")
         elif step.kind in ("loop", "gather"):
             self._loop(step)
         else:
@@ -203,10 +206,8 @@ class Writer:
             else:
                 self._flush()
                 refs = tuple(refs_of(out))
-                if isinstance(out, (list, tuple)) and len(out) > 1 and all(isinstance(item, Ref) for item in out):
-                    names = [self._several(step, ref, i) for i, ref in enumerate(refs)]
-                    self.formulas.names |= dict(zip(refs, names, strict=True))
-                    self._emit(expression.text, f"{', '.join(names)} = ")
+                if isinstance(out, (list, tuple)) and len(out) > 1 and all(isinstance(item, Ref) or _is_size(item) for item in out):
+                    self._emit(expression.text, f"{', '.join(self._several(step, out))} = ")
                 else:  # a dictionary, a list of one, or nested lists
                     whole = self._fresh("features", "outputs", "maps")
                     self.formulas.names |= _places(out, whole)
@@ -223,10 +224,21 @@ class Writer:
         else:
             self._emit(text)
 
-    def _several(self, step: Step, ref: Ref, i: int) -> str:
-        base = self.formulas.names.get(next(iter(self._sources(step)), ref), "x")
+    def _several(self, step: Step, out: Sequence[Any]) -> list[str]:
+        """The variables for several results: tensors, and sizes or pairs of them."""
+        base = next((self.formulas.names[ref] for ref in self._sources(step) if ref in self.formulas.names), "x")
         base = base if base.isidentifier() else "x"
-        return self._fresh(*(f"{base}{n}" for n in range(i + 1, i + 50)))
+        tensors, names = [item for item in out if not _is_size(item)], dict[str, Any]()
+        for i, item in enumerate(out):
+            if _is_size(item):
+                name = self._fresh(*(name for n in ("", 2, 3, 4) if (name := f"size{n}") not in names))
+            else:
+                name = self._name(step, item) if len(tensors) == 1 else self._fresh(*(f"{base}{n}" for n in range(i + 1, i + 50)))
+            names[name] = item
+        for name, item in names.items():
+            self.formulas.names |= _places(item, name)
+            self.formulas.lists |= {tuple(refs_of(item)): name} if not isinstance(item, Ref) else {}
+        return list(names)
 
     def _fits(self, expression: Formula) -> bool:
         return expression.depth <= DEEPEST and len(flat(expression.text)) <= LONGEST
@@ -272,21 +284,21 @@ class Writer:
 
     def _loop(self, step: Step) -> None:
         self._flush()
-        (given,) = step.args[:1]
-        name = self._name(step, step.out) if step.kind == "loop" else self._fresh("features", "outputs")
+        given, *rest = step.args
+        name = self._name(replace(step, args=(given,)), step.out) if step.kind == "loop" else self._fresh("features", "outputs")
         old = self.formulas.names[given]
         self.formulas.names[step.out] = name
-        children, skipped = self.formulas.children(step.name), [str(name) for name in step.args[1:]]
+        children, skipped = self.formulas.children(step.name), step.kwargs["skipped"]
         if step.kind == "loop":
             if old != name:
                 self._emit(old, f"{name} = ")
-            call = f"{name} = block({name})"
+            call = f"{name} = block({', '.join([name, *(flat(self.formulas.value(item, {}).text) for item in rest)])})"
         else:
             self._emit(f"[{old}]", f"{name} = ")
             call = f"{name}.append(block({name}))"
         if skipped:
             self._emit(f"for key, block in {children.removesuffix('.values()')}.named_children():")
-            self._emit(f"    if key {'!= ' + literal(skipped[0]) if len(skipped) == 1 else 'not in ' + literal(tuple(skipped))}:")
+            self._emit(f"    if key {'!= ' + literal(skipped[0]) if len(skipped) == 1 else 'not in ' + literal(skipped)}:")
             self._emit(f"        {call}")
         else:
             self._emit(f"for block in {children}:")
@@ -307,6 +319,25 @@ class Writer:
         values = dict(self.pending)
         self.pending.clear()
         self._emit(self.formulas.value(result, values).text, "return ")
+
+
+def kind_of(value: Any) -> str:
+    """The type of an argument or a result, as source text."""
+    if isinstance(value, (Number, Size, int)):
+        return "int"
+    if isinstance(value, tuple) and not hasattr(value, "_fields"):
+        kinds = [kind_of(item) for item in value]
+        return f"tuple[{', '.join(kinds)}]" if len(set(kinds)) > 1 else f"tuple[{kinds[0]}, ...]"
+    if isinstance(value, dict):
+        return "dict[str, Tensor]"
+    if isinstance(value, list):
+        return f"list[{kind_of(value[0])}]" if value else "list[Tensor]"
+    return type(value).__name__ if hasattr(value, "_fields") else "Tensor"
+
+
+def _is_size(value: Any) -> bool:
+    """Whether a value is a size, or a pair or list of sizes."""
+    return isinstance(value, Number) or (isinstance(value, (list, tuple)) and bool(value) and all(map(_is_size, value)))
 
 
 def _places(value: Any, name: str) -> dict[Ref, str]:

@@ -7,18 +7,18 @@ from dataclasses import replace
 from typing import Any
 
 from se_nas.exporter.contract import Unsupported
-from se_nas.exporter.generator.bodies import Body, Item, changed, numbered, reads, steps_of
+from se_nas.exporter.generator.bodies import Body, Item, changed, reads, steps_of
 from se_nas.exporter.generator.expressions import Name
-from se_nas.exporter.generator.symbols import Own, Ref, Step, exchange, refs_of
+from se_nas.exporter.generator.symbols import Own, Ref, Step, exchange, refs_of, renumbered
 
 
 def listed(body: Body) -> Body:
     """A body with one variable for each list argument that is only read as a whole."""
     for i, param in enumerate(body.params):
         refs = list(param) if isinstance(param, (list, tuple)) else []
-        if not refs or not all(isinstance(ref, Ref) for ref in refs):
+        if not isinstance(refs[:1] and refs[0], Ref) or len({type(ref) for ref in refs}) > 1:
             continue
-        whole = Ref(1 + max(ref.number for ref in refs_of(body)))
+        whole = replace(refs[0], number=1 + max(ref.number for ref in refs_of(body)))
 
         def swap(value: Any, refs: list[Any] = refs, whole: Ref = whole) -> Any:
             return whole if isinstance(value, (list, tuple)) and list(value) == refs else value
@@ -28,7 +28,7 @@ def listed(body: Body) -> Body:
         )
         if not set(refs) & {ref for item in swapped.items for ref in reads(item)} and not set(refs) & set(reads(body.result)):
             params = tuple(whole if n == i else other for n, other in enumerate(body.params))
-            body = replace(numbered(replace(swapped, params=params)), lists=(*body.lists, i))
+            body = replace(renumbered(replace(swapped, params=params)), lists=(*body.lists, i))
     return body
 
 
@@ -49,10 +49,10 @@ def relative_to(body: Body, path: str) -> Body:
         return name.removeprefix(prefix)
 
     def step(item: Step) -> Step:
-        item = exchange(item, Own, lambda own: Own(strip(own.path)))
         return replace(item, name=strip(item.name)) if item.kind == "module" else item
 
-    return changed(body, step)
+    relative: Body = exchange(changed(body, step), Own, lambda own: Own(strip(own.path)))
+    return relative
 
 
 def with_attributes(body: Body, attributes: Mapping[str, Any]) -> Body:
@@ -98,22 +98,23 @@ def roll(body: Body, owner: str, names: list[str], skipped: tuple[str, ...] = ()
     steps = [item for item in run if isinstance(item, Step)]
     reads_after = [ref for item in (*body.items[:start], *body.items[start + len(names) :]) for ref in reads(item)] + reads(body.result)
     outs = [step.out for step in steps]
-    first = steps[0].args[0]
+    first, *rest = steps[0].args
     if (
-        all(a.args == (b.out,) for a, b in zip(steps[1:], steps, strict=False))
+        all(a.args == (b.out, *rest) for a, b in zip(steps[1:], steps, strict=False))
         and isinstance(first, Ref)
+        and not {first, *outs} & set(refs_of(rest))
         and not set(outs[:-1]) & set(reads_after)
     ):
-        loop = Step("loop", owner, (first, *skipped), {}, outs[-1])
-        return numbered(replace(body, items=(*body.items[:start], loop, *body.items[start + len(names) :])))
+        loop = Step("loop", owner, (first, *rest), {"skipped": skipped}, outs[-1])
+        return renumbered(replace(body, items=(*body.items[:start], loop, *body.items[start + len(names) :])))
     uses = [item for item in (*body.items[start + len(names) :],) if set(reads(item)) & set(outs)]
     same = all(step.args == (first,) for step in steps) and isinstance(first, Ref)
     if same and len(uses) == 1 and isinstance(uses[0], Step) and not set(reads(body.result)) & set(outs):
-        return _collected(body, start, len(names), Step("each", owner, (first, *skipped), {}, None), outs, uses[0])
+        return _collected(body, start, len(names), Step("each", owner, (first,), {"skipped": skipped}, None), outs, uses[0])
     begins = first[0] if isinstance(first, list) and len(first) == 1 else first
     growing = all(step.args == ([begins, *outs[:i]],) for i, step in enumerate(steps))
     if growing and len(uses) == 1 and isinstance(uses[0], Step) and isinstance(begins, Ref):
-        return _collected(body, start, len(names), Step("gather", owner, (begins, *skipped), {}, None), [begins, *outs], uses[0])
+        return _collected(body, start, len(names), Step("gather", owner, (begins,), {"skipped": skipped}, None), [begins, *outs], uses[0])
     return body
 
 
@@ -129,4 +130,4 @@ def _collected(body: Body, start: int, length: int, loop: Step, refs: list[Ref],
         return body
     items = [replace(item, args=args) if item is use else item for item in body.items]
     items[start : start + length] = [replace(loop, out=Ref(whole))]
-    return numbered(replace(body, items=tuple(items)))
+    return renumbered(replace(body, items=tuple(items)))

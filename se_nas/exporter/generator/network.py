@@ -18,9 +18,10 @@ from se_nas.exporter.generator.construction import Builder
 from se_nas.exporter.generator.definitions import Definition
 from se_nas.exporter.generator.expressions import MISSING, STORED, Conditional, New
 from se_nas.exporter.generator.formulas import Formulas
-from se_nas.exporter.generator.forward import Writer
+from se_nas.exporter.generator.forward import Writer, kind_of
 from se_nas.exporter.generator.layout import Brackets, Joined, Text, flat, lay_out, literal
 from se_nas.exporter.generator.operators import refuse_clashes
+from se_nas.exporter.generator.packing import statements
 from se_nas.exporter.generator.seblock import OPERATOR, SECode, dimensions
 from se_nas.exporter.generator.symbols import Ref
 from se_nas.exporter.generator.template import IMPORTS, WIDTH, assemble
@@ -37,7 +38,7 @@ PLACES = {
     "inner": "after the 3x3 convolution",
 }
 RESERVED = frozenset({"torch", "nn", "F", "Tensor", "SE", "SEBlock", "Operator", "build", "linear", "self", "annotations", *dir(builtins)})
-RESERVED |= {name for module in IMPORTS for name in module}
+RESERVED |= {"Packed", *(name for module in IMPORTS for name in module)}
 
 FILLED = {
     "nn.Sequential": ("*modules: nn.Module", "*modules"),
@@ -109,7 +110,7 @@ def source(space: SearchSpace, architecture: Architecture, network: nn.Module, a
         network=inference or "network",
         shape=f"tuple({call}.shape)" if body is None or _type(body.result).startswith("Tensor") else call,
     ).strip()
-    rest = [se.block(), *outputs, *classes, build]
+    rest = [se.block(), *outputs, *classes, *statements(builder.packed), build]
     refuse_clashes(operators, "\n".join(rest))
     if finder.one_size:
         about = {**about, "images of": f"{'x'.join(map(str, space.input_size[1:]))} alone: what it computes depends on their size"}
@@ -205,13 +206,7 @@ def _forward(definition: Definition, builder: Builder, modules: Mapping[str, nn.
 def _type(result: Any) -> str:
     if isinstance(result, Training):
         return " | ".join(dict.fromkeys(_type(item) for item in (result.train, result.evaluation)))
-    if isinstance(result, Ref):
-        return "Tensor"
-    if isinstance(result, tuple) and hasattr(result, "_fields"):
-        return type(result).__name__
-    if isinstance(result, dict):
-        return "dict[str, Tensor]"
-    return f"list[{_type(result[0])}]" if isinstance(result, list) and result else "tuple[Tensor, ...]"
+    return kind_of(result)
 
 
 def _outputs(definitions: Mapping[str, Definition]) -> list[str]:

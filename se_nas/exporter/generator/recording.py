@@ -23,7 +23,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from se_nas.exporter.contract import Unsupported
 from se_nas.exporter.generator.kinds import is_layer, is_sequential
-from se_nas.exporter.generator.symbols import Dim, Frame, Like, Own, Ref, Shape, Size, Step, larger, refs_of, substitute
+from se_nas.exporter.generator.symbols import Dim, Frame, Like, Number, Own, Ref, Shape, Size, Step, larger, refs_of, renumbered
 from se_nas.network.attached import Attached, is_block, join, public_names, unattached
 from se_nas.network.inputs import Inputs
 
@@ -146,11 +146,38 @@ class _Recorder(TorchFunctionMode):
             return (list if isinstance(value, list) else tuple)(map(self.symbol, value))
         if isinstance(value, dict):
             return {key: self.symbol(item) for key, item in value.items()}
-        if isinstance(value, torch.device) and self.stack and self.stack[-1].params:
-            return Like(next(iter(refs_of(self.stack[-1].params))), "device")
+        if isinstance(value, torch.device) and (near := self.at_hand()):
+            return Like(near, "device")
         if value is None or value is Ellipsis or isinstance(value, (bool, int, float, str, torch.dtype, torch.memory_format)):
             return value
         raise Unsupported(f"it computes with a {type(value).__name__}")
+
+    def at_hand(self) -> Ref | Own | None:
+        """A tensor that the innermost module is given, or else one of its own."""
+        frame = self.stack[-1]
+        given = (ref for ref in refs_of(frame.params) if not isinstance(ref, Number))
+        own = (Own(self.own[id(tensor)]) for tensor in (*frame.module.parameters(), *frame.module.buffers()) if self._is_own(tensor))
+        return next(given, None) or next(own, None)
+
+    def handed_over(self, value: Any) -> Any:
+        """What a module is given or returns: sizes, and parameters of another module, get a number in place of where they are from."""
+
+        def renew(leaf: Any) -> Any:
+            if isinstance(leaf, Shape):
+                return Shape(map(renew, leaf))
+            if isinstance(leaf, Dim):
+                self.count += 1
+                return leaf.renamed(Number(self.count))
+            if self._is_own(leaf):
+                leaf = _alias(leaf)
+                self.name(leaf)
+            return leaf
+
+        old = any(isinstance(leaf, (Dim, Shape)) or self._is_own(leaf) for leaf in tree_leaves(value))
+        return tree_map(renew, value) if old else value
+
+    def _is_own(self, value: Any) -> bool:
+        return isinstance(value, Tensor) and id(value) in self.own and id(value) not in self.refs
 
     # Functions.
 
@@ -164,11 +191,13 @@ class _Recorder(TorchFunctionMode):
             return self._sizes(name, *args, **kwargs)
         if name in ("item", "tolist", "__bool__", "__int__", "__float__", "__index__"):
             raise Unsupported("what it computes depends on the values of tensors")
-        if name == "__setitem__":
-            raise Unsupported("it writes into parts of a tensor, as in x[:, 0] = y")
+        if name == "__setitem__" and id(args[0]) not in self.refs:
+            raise Unsupported("it writes into parts of its parameters or buffers")
         given, named = self.symbol(tuple(args)), self.symbol(kwargs)
         with self.unnoted():
             result = func(*args, **kwargs)
+        if name == "__setitem__":  # which returns nothing
+            result = args[0]
         if any(isinstance(leaf, Tensor) for leaf in tree_leaves(result)):
             kind, name = ("attribute", name) if getter else _name_in_code(func)
             self.add(Step(kind, name, given, _without_defaults(func, named), self.name(result)), (args, kwargs), result)
@@ -263,15 +292,16 @@ class _Recorder(TorchFunctionMode):
     def composite(self, module: nn.Module, path: str, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         if not self.stack:  # the network itself
             self.name((args, kwargs))
-        bound = inspect.signature(getattr(module.forward, "__func__", type(module).forward)).bind(module, *args, **kwargs).arguments
-        given = _tensor_arguments(bound)
-        params = self.symbol(tuple(given.values()))
-        frame = Frame(module, path, tuple(given), params)
+        bound = inspect.signature(getattr(module.forward, "__func__", type(module).forward)).bind(module, *args, **kwargs)
+        passed = self.symbol(tuple(_arguments(bound.arguments).values()))
+        bound.arguments |= {name: self.handed_over(value) for name, value in bound.arguments.items()}
+        given = _arguments(bound.arguments)
+        frame = Frame(module, path, tuple(given), self.symbol(tuple(given.values())))
         self.calls[path] += 1
         versions = {id(leaf): leaf._version for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
         self.stack.append(frame)
         try:
-            result = forward(*args, **kwargs)
+            result = forward(*bound.args[1:], **bound.kwargs)
             frame.result = self.symbol(result)
         finally:
             self.stack.pop()
@@ -280,8 +310,8 @@ class _Recorder(TorchFunctionMode):
                 raise Unsupported(f"{path} is called more than once, and does not do the same each time")
             self.frames.setdefault(path, frame)
         if self.stack:
-            result = _unaliased(result, versions)
-            self.stack[-1].steps.append(Step("module", path, params, {}, self.name(result)))
+            result = self.handed_over(_unaliased(result, versions))
+            self.stack[-1].steps.append(Step("module", path, passed, {}, self.name(result)))
         return result
 
 
@@ -297,11 +327,11 @@ def _excited(module: nn.Module) -> Callable[..., Any]:
     return forward
 
 
-def _tensor_arguments(bound: dict[str, Any]) -> dict[str, Any]:
-    """Name -> argument, of the arguments of a ``forward`` that contain tensors."""
+def _arguments(bound: Mapping[str, Any]) -> dict[str, Any]:
+    """Name -> argument, of the arguments of a ``forward`` that contain tensors or sizes."""
     given: dict[str, Any] = {}
     for name, value in list(bound.items())[1:]:
-        if any(isinstance(leaf, Tensor) for leaf in tree_leaves(value)):
+        if any(isinstance(leaf, (Tensor, Dim, Shape)) for leaf in tree_leaves(value)):
             items = (
                 enumerate(value)
                 if isinstance(value, tuple) and name in ("args", "input", "inputs") and not hasattr(value, "_fields")
@@ -316,11 +346,16 @@ def _unaliased(result: Any, versions: dict[int, int]) -> Any:
 
     def renew(leaf: Any) -> Any:
         if isinstance(leaf, Tensor) and versions.get(id(leaf)) == leaf._version:
-            with torch._C.DisableTorchFunction():
-                return torch.ops.aten.alias(leaf)
+            return _alias(leaf)
         return leaf
 
     return tree_map(renew, result)
+
+
+def _alias(tensor: Tensor) -> Tensor:
+    with torch._C.DisableTorchFunction():
+        alias: Tensor = torch.ops.aten.alias(tensor)
+        return alias
 
 
 def _name_in_code(func: Any) -> tuple[str, str]:
@@ -354,5 +389,4 @@ def _without_defaults(func: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
 
 def form(frame: Frame) -> Any:
     """A frame with its tensors numbered from 0."""
-    numbers: dict[Ref, Ref] = {}
-    return substitute((frame.params, frame.steps, frame.result), lambda ref: numbers.setdefault(ref, Ref(len(numbers))))
+    return renumbered((frame.params, frame.steps, frame.result))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, TypeVar
 
 from torch import nn
@@ -16,6 +16,11 @@ class Ref:
     """A tensor of a forward pass, by its number."""
 
     number: int
+
+
+@dataclass(frozen=True)
+class Number(Ref):
+    """A size that one module hands to another: what it is given and what it returns have numbers of their own in each module."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Own:
 class Like:
     """The ``device`` or ``dtype`` of a tensor."""
 
-    ref: Ref
+    tensor: Ref | Own
     attribute: str
 
 
@@ -65,7 +70,7 @@ class Frame:
 
     Attributes:
         module, path: the module, and its public path.
-        names: names of the arguments that contain tensors, in order.
+        names: names of the arguments that contain tensors or sizes, in order.
         params: these arguments.
         steps: its steps.
         result: its return value.
@@ -94,6 +99,9 @@ class Dim(int):
         dim = cls(value)
         dim.formula = formula
         return dim
+
+    def renamed(self, formula: Any) -> Dim:
+        return Dim.of(_plain(self), formula)
 
     def _calculate(self, operator: str, other: Any, function: Callable[[int, int], int], swapped: bool = False) -> Any:
         if not isinstance(other, int) or isinstance(other, bool):
@@ -236,3 +244,10 @@ def exchange(value: Any, kind: type[Part], change: Callable[[Part], Any]) -> Any
 def substitute(value: Any, replace: Callable[[Ref], Any]) -> Any:
     """A symbolic value with other tensors in it."""
     return exchange(value, Ref, replace)
+
+
+def renumbered(value: Part) -> Part:
+    """A symbolic value with its tensors numbered from 0 in the order of their first occurrence."""
+    numbers: dict[Ref, Ref] = {}
+    renewed: Part = substitute(value, lambda ref: numbers.setdefault(ref, replace(ref, number=len(numbers))))
+    return renewed

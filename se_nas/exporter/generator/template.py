@@ -12,7 +12,9 @@ from se_nas import text
 
 WIDTH = 120
 IMPORTS = (
+    {"base64": "import base64"},
     {"math": "import math"},
+    {"zlib": "import zlib"},
     {"Callable": "from collections.abc import Callable", "Sequence": "from collections.abc import Sequence"},
     {"NamedTuple": "from typing import NamedTuple"},
     {"OrderedDict": "from collections import OrderedDict"},
