@@ -88,9 +88,10 @@ def space_of(name: str) -> SearchSpace:
 
 def trains(space: SearchSpace) -> bool:
     """Whether the network runs in training mode at the space's size: heads for training alone may want larger images."""
+    network = space.build_backbone().to("meta").train()  # built on the CPU: some compute their widths with tensors
     with torch.no_grad(), torch.device("meta"):
         try:
-            space.inputs.to("meta").times(2).call(space.build_backbone().to("meta").train())
+            space.inputs.to("meta").times(2).call(network)
         except (RuntimeError, NotImplementedError):
             return False
     return True
