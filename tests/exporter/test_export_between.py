@@ -194,6 +194,16 @@ class WritesInTraining(Base):
         return x
 
 
+class SizesInTraining(Base):
+    """The sizes of one tensor are read in training alone, and again in both modes."""
+
+    def middle(self, x: Tensor) -> Tensor:
+        y = x * 2
+        if self.training:
+            y = y + x.view(x.shape[0], x.shape[1], x.shape[2] * x.shape[3]).flip(2).view(x.shape)
+        return y.reshape(x.shape[0], x.shape[1], x.shape[2] // 2, 2 * x.shape[3])
+
+
 class WritesParameters(Base):
     def __init__(self) -> None:
         super().__init__()
@@ -233,6 +243,7 @@ KINDS: dict[str, Callable[[], nn.Module]] = {
     "parameters": Parameters,
     "written in parts": Writes,
     "written in training": WritesInTraining,
+    "sizes read in training": SizesInTraining,
 }
 
 

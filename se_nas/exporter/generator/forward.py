@@ -269,11 +269,13 @@ class Writer:
             if steps:
                 self._emit(f"if {condition}:" if condition else "else:")
                 self.indent += 4
+                sizes, named = dict(self.formulas.sizes), dict(self.formulas.named)  # what an arm unpacks is known in it alone
                 for i, step in enumerate(steps):
                     later = {ref for other in steps[i + 1 :] for ref in reads(other)}
                     self.replaced = {ref for other in steps[i:] for ref in refs_of(other.out)} & set(self.formulas.names) - later
                     self._step(step, inside=any(ref in self.fixed_out(branch) for ref in refs_of(step.out)))
                 self._flush()
+                self.formulas.sizes, self.formulas.named = sizes, named
                 self.replaced = set()
                 self.indent -= 4
 
