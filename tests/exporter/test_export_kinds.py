@@ -244,6 +244,19 @@ class Inverted(nn.Module):
         return x + y if self.adds else y
 
 
+class Sequenced(Base):
+    """A recurrent layer reads the rows of the map."""
+
+    def __init__(self, rows: nn.Module) -> None:
+        super().__init__()
+        self.rows = rows
+
+    def maps(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        y, _ = self.rows(x.permute(0, 2, 3, 1).flatten(0, 1))
+        return self.b(self.a(y.unflatten(0, (x.shape[0], x.shape[2])).permute(0, 3, 1, 2)))
+
+
 ACTIVATIONS = (nn.Sigmoid, nn.Tanh, nn.LogSigmoid, nn.Softsign, nn.Tanhshrink, nn.Softmax2d)
 KINDS: dict[str, Callable[[], nn.Module]] = {
     **{kind.__name__: lambda kind=kind: Base(kind()) for kind in ACTIVATIONS},  # type: ignore[misc]
@@ -260,6 +273,9 @@ KINDS: dict[str, Callable[[], nn.Module]] = {
     "chosen forward": Chosen,
     "tensors without a device": Coordinates,
     "child named residual": Tailed,
+    "LSTM": lambda: Sequenced(nn.LSTM(8, 4, 2, batch_first=True, bidirectional=True)),
+    "GRU": lambda: Sequenced(nn.GRU(8, 8, bias=False, batch_first=True)),
+    "RNN": lambda: Sequenced(nn.RNN(8, 8, nonlinearity="relu", batch_first=True)),
 }
 
 
@@ -295,6 +311,12 @@ def test_a_forward_from_elsewhere_is_told(part: str) -> None:
     space = space_of(Chosen())
     with pytest.raises(Unsupported, match=f"{part} has hooks or a forward of its own"):
         generated(space, space.sample(0), network, {})
+
+
+def test_a_recurrent_layer_has_the_arguments_that_it_was_made_with() -> None:
+    space = space_of(Sequenced(nn.RNN(8, 8, 2, nonlinearity="relu", bias=False, batch_first=True)))
+    text = written(space, space.sample(0))
+    assert 'self.rows = nn.RNN(8, 8, num_layers=2, bias=False, batch_first=True, nonlinearity="relu")' in text
 
 
 def test_lists_and_dictionaries_are_read_by_their_names() -> None:

@@ -10,7 +10,19 @@ from typing import Any
 from torch import nn
 
 from se_nas.exporter.generator.definitions import Definition
-from se_nas.exporter.generator.expressions import MISSING, SE, STORED, Conditional, Container, Expression, Initial, Layer, Name, New
+from se_nas.exporter.generator.expressions import (
+    MISSING,
+    SE,
+    STORED,
+    Conditional,
+    Container,
+    Expression,
+    Initial,
+    Layer,
+    Name,
+    New,
+    parameters_of,
+)
 from se_nas.exporter.generator.layout import Brackets, Comprehension, Joined, Text, arguments, flat, literal
 from se_nas.exporter.generator.packing import Packed
 from se_nas.exporter.generator.seblock import SECode
@@ -68,7 +80,7 @@ class Builder:
         return self.se.values(spec, fields)
 
     def _layer(self, value: Layer) -> Text:
-        signature = inspect.signature(getattr(nn, value.name.removeprefix("nn."))).parameters
+        signature = parameters_of(getattr(nn, value.name.removeprefix("nn.")))
         positional: list[Text] = []
         named: list[tuple[str, Text]] = []
         for name, item in value.args:

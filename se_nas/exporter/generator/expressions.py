@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -96,13 +96,14 @@ def layer(module: nn.Module) -> Layer:
     if torch.nn.utils.parametrize.is_parametrized(module):
         raise Unsupported(f"a {type(module).__name__} is parametrized")
     args: dict[str, Any] = {}
-    taken = {} if base.__init__ is nn.Module.__init__ else inspect.signature(base).parameters  # nn.Sigmoid has no __init__ of its own
-    for name, parameter in taken.items():
+    for name, parameter in parameters_of(base).items():
         if name in ("device", "dtype"):
             continue
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise Unsupported(f"the arguments of a {base.__name__} cannot be told")
         args[name] = _argument(module, name, parameter.default)
+        if name == "proj_size" and not args[name]:  # a GRU does not take it
+            del args[name]
     if getattr(nn, base.__name__, nn.Module) is not base:
         raise Unsupported(f"{base.__module__}.{base.__name__} is not public")
     found = Layer(f"nn.{base.__name__}", tuple(args.items()))
@@ -110,8 +111,22 @@ def layer(module: nn.Module) -> Layer:
     return found
 
 
+def parameters_of(base: type[nn.Module]) -> Mapping[str, inspect.Parameter]:
+    """What the class of a layer takes, by name."""
+    if base.__init__ is nn.Module.__init__:  # nn.Sigmoid has no __init__ of its own
+        return {}
+    if issubclass(base, nn.RNNBase):  # an LSTM takes ``*args``, and hands them on
+        own = {name: parameter for name, parameter in inspect.signature(nn.RNNBase).parameters.items() if name != "mode"}
+        return (
+            own
+            if base is not nn.RNN
+            else {**own, "nonlinearity": inspect.Parameter("nonlinearity", inspect.Parameter.KEYWORD_ONLY, default="tanh")}
+        )
+    return inspect.signature(base).parameters
+
+
 def _argument(module: nn.Module, name: str, default: Any) -> Any:
-    if name == "bias":
+    if name == "bias" and not isinstance(module, nn.RNNBase):
         return getattr(module, "bias", None) is not None or getattr(module, "in_proj_bias", None) is not None
     value = getattr(module, name, default)
     if value is inspect.Parameter.empty or isinstance(value, (Tensor, nn.Module)):
