@@ -6,7 +6,7 @@ value of the 28 dimensions. Networks are drawn by a strategy, which can propose 
 and go through the same function as a run's trials: SE at a block is a group, everything else an extra dimension.
 
     python benchmarks/effects.py mnasnet_se_imagenet.csv
-    python benchmarks/effects.py mnasnet_se_imagenet.csv --strategy random effects nsga2 tpe known-cost --seeds 5 --sizes 50 100 200
+    python benchmarks/effects.py mnasnet_se_imagenet.csv --strategy random effects nsga2 tpe known-cost --seeds 10 --sizes 50 100 200
 """
 
 from __future__ import annotations

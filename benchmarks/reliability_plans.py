@@ -112,6 +112,9 @@ HALF = ((0.5,) * 3, (0.5,) * 3)
 CIFAR = ((0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616))
 LITE = {"backbone": "timm:tf_efficientnet_lite0", "arguments": {"num_classes": 10}, "size": (3, 64, 64), "statistics": HALF}
 RESNET = {"backbone": "resnet20", "arguments": {"num_classes": 10}, "size": (3, 16, 16), "statistics": CIFAR}
+OTHER_LITE = {**LITE, "train": 1024, "val": 1000, "test": 100, "skip": 2000}
+OTHER_RESNET = {**RESNET, "train": 10_000, "val": 4000, "test": 100, "skip": 22_000}
+"""With images that no table of truths uses: to choose recipes on."""
 
 FEW_INSERT = {name: INSERT[name] for name in ("plain", "all r4", "last third inner")}
 SOME_INSERT = {name: INSERT[name] for name in ("plain", "all r4", "all inner", "first third inner", "last third")}
@@ -119,6 +122,8 @@ FEW_DESIGN = {name: DESIGN[name] for name in ("plain", "all r4", "stage 3")}
 
 
 FROZEN = {"freeze": "backbone", "lr_se": 1.0}
+"""Only SE blocks and the last layer train."""
+
 TUNED = {"freeze": "statistics", "lr_se": 1.0}
 """Fine-tuning of all weights."""
 
@@ -158,8 +163,8 @@ PLANS = {
             test=3000,
             architectures=INSERT,
             recipes=(
-                Recipe("frozen, only SE, 2 epochs", "weights", 2, {**FROZEN, "lr_head": 0.0}),
-                Recipe("frozen, SE and head, 2 epochs", "weights", 2, FROZEN),
+                Recipe("frozen, only SE at 1, 2 epochs", "weights", 2, {**FROZEN, "lr_head": 0.0}),
+                Recipe("frozen, SE at 1 and head, 2 epochs", "weights", 2, FROZEN),
                 Recipe("frozen, SE at 0.3 and head, 2 epochs", "weights", 2, {**FROZEN, "lr_se": 0.3}),
                 Recipe("frozen, SE at 0.1 and head, 2 epochs", "weights", 2, {**FROZEN, "lr_se": 0.1}),
                 Recipe("all trained, 2 epochs", "weights", 2, TUNED),
@@ -183,49 +188,21 @@ PLANS = {
             ),
             seeds=(0, 1, 2, 3, 4),
         ),
-        Plan(
-            "recipe-insert",
-            **LITE,
-            train=1024,
-            val=1000,
-            test=100,
-            architectures=FEW_INSERT,
-            recipes=_rates("weights", 2),
-            seeds=(100,),
-            skip=2000,
-        ),
+        Plan("recipe-insert", **OTHER_LITE, architectures=FEW_INSERT, recipes=_rates("weights", 2), seeds=(100,)),
+        Plan("recipe-design", **OTHER_RESNET, architectures=FEW_DESIGN, recipes=_rates("6", 2), seeds=(100,)),
         Plan(
             "recipe-frozen",
-            **LITE,
-            train=1024,
-            val=1000,
-            test=100,
+            **OTHER_LITE,
             architectures=SOME_INSERT,
             recipes=_frozen("weights", (1.0, 2), (0.3, 2), (0.1, 2), (0.3, 3)),
             seeds=(100, 101),
-            skip=2000,
         ),
         Plan(
             "recipe-frozen-design",
-            **RESNET,
-            train=10_000,
-            val=4000,
-            test=100,
+            **OTHER_RESNET,
             architectures=FEW_DESIGN,
             recipes=_frozen("6", (1.0, 2), (0.3, 2), (0.1, 2)),
             seeds=(100, 101),
-            skip=22_000,
-        ),
-        Plan(
-            "recipe-design",
-            **RESNET,
-            train=10_000,
-            val=4000,
-            test=100,
-            architectures=FEW_DESIGN,
-            recipes=_rates("6", 2),
-            seeds=(100,),
-            skip=22_000,
         ),
     )
 }

@@ -73,6 +73,8 @@ def confirm(
         images = normalise or begun.get("normalise") or "auto"
         section |= {"start": str(kept) if kept.exists() else other, "start_epochs": 0, "normalise": images}
     settings = resolve_settings(section, f"{run.path / 'run.yaml'}, search", changes).whole
+    if changes.get("cache") and settings.cache is None:
+        raise InputError("a confirmation trains all weights: nothing can be kept", "leave it out", "cache")
     searched = space or run.space
     space = as_started(searched, settings.start) if other else with_identity(searched, settings)
     run.use(searched if other else space)

@@ -176,7 +176,9 @@ class SearchSettings:
         self._check_start()
         self._check_together()
         if self.cache and self.train.frozen(self.started) != "backbone":
-            raise InputError("only of a frozen backbone can something be kept", "leave cache out, or take train.freeze: backbone", "cache")
+            raise InputError(
+                "only of a frozen backbone can something be kept", "leave cache out, or take a start and train.freeze: backbone", "cache"
+            )
         if self.strategy == "exact" and self.evaluator != "paper":
             raise InputError(
                 "the exact front is known only of the paper's estimates", "take evaluator paper, or another strategy", "strategy"
@@ -283,8 +285,10 @@ def resolve_settings(
     try:
         return cls(**{**merged, "train": TrainSettings(**train)})
     except InputError as error:
-        row = rows.get(str(error.source))
-        raise InputError(error.problem, error.fix, row.flag if row and row.name in given else f"{source}, {error.source}") from None
+        name, _, part = str(error.source).partition(".")
+        if name not in rows or name not in given or (part and part not in given[name]):
+            raise InputError(error.problem, error.fix, f"{source}, {error.source}") from None
+        raise InputError(error.problem, error.fix, f"{rows[name].flag}, {error.source}" if part else rows[name].flag) from None
 
 
 def _plain(value: Any) -> Any:

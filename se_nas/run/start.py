@@ -23,12 +23,8 @@ if TYPE_CHECKING:
 SEARCH, CONFIRMATION = START.removesuffix(".safetensors"), "confirm_start"
 """Names of a run's starts, in ``run.yaml`` and of their files."""
 
-TRAINS = {
-    "none": "everything trains",
-    "statistics": "everything trains but the statistics of batch norms",
-    "backbone": "the backbone stays as it is, SE blocks and the last layer train",
-}
-"""What ``train.freeze`` leaves to train, in words."""
+PARTS = {"se": "SE blocks", "head": "the last layer", "backbone": "the backbone"}
+"""Parts of a network in words."""
 
 NOTES = 10
 """Times that the user is told how far the training of the plain backbone is."""
@@ -127,7 +123,7 @@ def begin(
         about |= {"digest": digest(evaluator.start), **measured}
         observer.note(
             f"every trial starts from these weights (validation accuracy {100 * measured['accuracy']:.1f} %, loss {measured['loss']:.3f}),"
-            f" SE blocks from the identity (init: identity); {TRAINS[settings.train.frozen(settings.started)]}"
+            f" SE blocks from the identity (init: identity); trained, at shares of train.lr: {_trained_parts(settings)}"
         )
     # with the normalisation, so that another search can start from this file
     save_weights(run.path / f"{kind}.safetensors", evaluator.start, {"mean": evaluator.data.mean, "std": evaluator.data.std})
@@ -146,6 +142,11 @@ def read_start(run: Run, kind: str = SEARCH) -> Mapping[str, Tensor]:
     if digest(weights) != run.config[kind]["digest"]:
         raise InputError("is not the start that run.yaml names", "restore the file", str(path))
     return weights
+
+
+def _trained_parts(settings: SearchSettings) -> str:
+    """``SE blocks 0.3, the last layer 0.01``"""
+    return ", ".join(f"{PARTS[part]} {rate:g}" for part, rate in settings.train.rates(settings.started).items() if rate)
 
 
 def _origin(evaluator: TrainingEvaluator, settings: SearchSettings) -> Origin | None:

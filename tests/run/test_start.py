@@ -49,7 +49,10 @@ def test_the_start_is_part_of_the_run_and_said(started: tuple[Run, list[str]]) -
     assert about["digest"] == digest(weights) and (about["from"], about["epochs"]) == ("train", 2)
     assert {"mean", "std"} <= metadata.keys() and run.config["normalisation"]["mean"]
     assert run.config["space"]["init"] == "identity" and run.space.options.init == "identity"
-    assert any("SE blocks from the identity" in note for note in notes) and not (run.path / "start.pt").exists()
+    assert (
+        any("SE blocks from the identity (init: identity); trained, at shares of train.lr: SE blocks 0.3, the last" in n for n in notes)
+        and not (run.path / "start.pt").exists()
+    )
     plain = run.space.build(run.space.reference("plain"))
     plain.load_state_dict(dict(weights))
 
@@ -67,6 +70,8 @@ def test_what_counts_in_the_end_trains_all_weights(started: tuple[Run, list[str]
     weights = dict(read_weights(str(confirmed.path / START))[0])
     assert kept is not None and not kept["conv1.weight"].equal(weights["conv1.weight"])
     assert kept["bn1.running_mean"].equal(weights["bn1.running_mean"])
+    with pytest.raises(se_nas.InputError, match="cache: a confirmation trains all weights: nothing can be kept"):
+        se_nas.confirm(confirmed.path, cache=1.0)
     frozen = SearchSettings(start="train", cache=1.0, train=TrainSettings(freeze="backbone"))
     assert frozen.whole == frozen and SearchSettings(start="train", cache=1.0).whole.cache is None
 
@@ -174,7 +179,9 @@ SPACE = "backbone: resnet8\nbackbone_args: {in_channels: 1}\ninput_size: [1, 8, 
         ("", ["--start", "trained"], "resnet8 brings no trained weights"),
         ("", ["--start", "none.safetensors"], "there is no file 'none.safetensors'"),
         ("", ["--start-epochs", "3"], "--start-epochs: start scratch trains nothing first"),
-        ("", ["--train", "freeze=backbone"], "train.freeze: fresh weights cannot stay as they are"),
+        ("", ["--train", "freeze=head"], "--train, train.freeze: unknown freeze 'head'"),
+        ("", ["--cache", "1"], "--cache: only of a frozen backbone can something be kept; leave cache out, or take a start"),
+        ("", ["--train", "freeze=backbone"], "--train, train.freeze: fresh weights cannot stay as they are"),
         ("extra: {width: [8, 16]}\n", ["--start", "train"], "extra: width makes several backbones"),
         ("", ["--evaluator", "paper", "--start", "train"], "--start: evaluator paper trains nothing"),
     ],

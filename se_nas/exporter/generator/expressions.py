@@ -102,8 +102,6 @@ def layer(module: nn.Module) -> Layer:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise Unsupported(f"the arguments of a {base.__name__} cannot be told")
         args[name] = _argument(module, name, parameter.default)
-        if name == "proj_size" and not args[name]:  # a GRU does not take it
-            del args[name]
     if getattr(nn, base.__name__, nn.Module) is not base:
         raise Unsupported(f"{base.__module__}.{base.__name__} is not public")
     found = Layer(f"nn.{base.__name__}", tuple(args.items()))
@@ -116,12 +114,13 @@ def parameters_of(base: type[nn.Module]) -> Mapping[str, inspect.Parameter]:
     if base.__init__ is nn.Module.__init__:  # nn.Sigmoid has no __init__ of its own
         return {}
     if issubclass(base, nn.RNNBase):  # an LSTM takes ``*args``, and hands them on
-        own = {name: parameter for name, parameter in inspect.signature(nn.RNNBase).parameters.items() if name != "mode"}
-        return (
-            own
-            if base is not nn.RNN
-            else {**own, "nonlinearity": inspect.Parameter("nonlinearity", inspect.Parameter.KEYWORD_ONLY, default="tanh")}
-        )
+        own = dict(inspect.signature(nn.RNNBase).parameters)
+        del own["mode"]
+        if base is not nn.LSTM:
+            del own["proj_size"]
+        if base is nn.RNN:
+            own["nonlinearity"] = inspect.Parameter("nonlinearity", inspect.Parameter.KEYWORD_ONLY, default="tanh")
+        return own
     return inspect.signature(base).parameters
 
 
