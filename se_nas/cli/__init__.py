@@ -196,7 +196,7 @@ def _add_search_flags(sub: argparse.ArgumentParser) -> dict[str, Any]:
         action="append",
         metavar="LIMIT",
         default=[],
-        help="a hard limit: 'params<=+5%%' of the plain backbone, 'macs<=42M', or, with a profile, 'latency<=+3%%'; "
+        help="a hard limit: 'params<=+5%%' of the plain backbone, 'params<=paper', 'macs<=42M', or, with a profile, 'latency<=+3%%'; "
         "may be given again (default: the file's)",
     )
     add_profile(groups["goals"])

@@ -14,7 +14,7 @@ from se_nas.report.columns import Column
 from se_nas.report.text_table import say, text_table
 from se_nas.report.words import amount, percent
 from se_nas.se.cost import Cost
-from se_nas.space.budget import LATENCY, METRICS, Budget
+from se_nas.space.budget import LATENCY, METRICS, PAPER, Budget
 from se_nas.space.named import NamedCost
 from se_nas.space.space import SearchSpace
 from se_nas.text import flat
@@ -43,7 +43,8 @@ def show_space(space: SearchSpace) -> None:
     if space.trainable != space.plain_cost.params:
         console.print(f"parameters are all of them, frozen or not; trainable in the backbone: {space.trainable:,}")
     for budget in space.budgets:
-        say(console, f"budget: {budget} of the plain backbone, that is {_limit(budget)}" if "%" in budget.text else f"budget: {budget}")
+        of = " of the plain backbone" if "%" in budget.text else ""
+        say(console, f"budget: {budget}{of}" + (f", that is {_limit(budget)}" if of or PAPER in budget.text else ""))
     if space.budgets:
         least = "" if space.feasible_exact else "at least "
         console.print(f"within the budgets: {least}{_amount(space.feasible_size)} ({100 * space.feasible_size / space.size:.3g} %)")

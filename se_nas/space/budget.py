@@ -1,9 +1,9 @@
-"""Hard limits on known costs: ``params <= +5%`` (relative to the plain backbone), ``macs <= 4.1G``, ``latency <= 12ms``."""
+"""Hard limits on known costs: ``params <= +5%`` (of the plain backbone), ``params <= paper``, ``macs <= 4.1G``, ``latency <= 12ms``."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from se_nas.errors import InputError, known
@@ -18,6 +18,9 @@ _FIX = 'write "<= +5%" (relative to the plain backbone) or an absolute number su
 METRICS = ("params", "macs")
 """The costs that budgets may limit in every space. A space's further costs (`se_nas.space.named`) come after them."""
 
+PAPER = "paper"
+"""As a limit: what the reference of this name costs, which is the paper's SE block at every site."""
+
 LATENCY = "latency"
 """The further cost that a profile of a device gives, in seconds."""
 
@@ -31,7 +34,7 @@ class Budget:
 
     Attributes:
         metric: ``params``, ``macs`` or a further cost.
-        text: the limit as written, ``<= +5%``.
+        text: the limit as written, ``<= +5%`` or ``<= paper``.
         limit: the largest value allowed; an integer for params and macs.
     """
 
@@ -43,20 +46,21 @@ class Budget:
         return f"{self.metric} {self.text}"
 
 
-def parse_budget(metric: str, value: object, backbone: float, unit: str | None = None) -> Budget:
+def parse_budget(metric: str, value: object, backbone: float, paper: Callable[[str], float], unit: str | None = None) -> Budget:
     """Parse one budget.
 
     Args:
         metric: name of the cost.
-        value: the limit as written: ``<= +5%`` or ``1.2M``.
+        value: the limit as written: ``<= +5%``, ``paper`` or ``1.2M``.
         backbone: cost of the plain backbone, which percentages are relative to.
+        paper: metric -> what the reference ``paper`` costs.
         unit: of a further cost, which is a float; None for params and macs.
 
     Raises:
-        InputError: if the value has neither form.
+        InputError: if the value has none of these forms.
     """
-    limit = parse_amount(value, backbone, f"budgets.{metric}", unit or "")
     bare = str(value).replace("<=", "").strip()
+    limit = paper(metric) if bare == PAPER else parse_amount(value, backbone, f"budgets.{metric}", unit or "")
     return Budget(metric, f"<= {bare}", int(limit + 1e-9) if unit is None else limit)
 
 
@@ -82,18 +86,21 @@ def parse_amount(value: object, backbone: float | None, source: str, unit: str =
         raise InputError(
             f"{shown(value)} is not a budget" if source.startswith("budgets") else f"{shown(value)} is not an amount", fix, source
         )
-    number = float(match["number"])
-    if number * max(units.values()) * (backbone or 1) > LARGEST:
-        raise InputError(f"{shown(value)} is beyond every network", fix, source)
-    if not relative:
-        return number * units[written]
-    if backbone is None:
+    if relative and backbone is None:
         raise InputError(f"{shown(value)} is relative, and the plain backbone's cost is not known", "write an absolute number", source)
-    return backbone * (1 + number / 100)
+    number = float(match["number"])
+    amount = backbone * (1 + number / 100) if relative and backbone is not None else number * units[written]
+    if amount > LARGEST:
+        raise InputError(f"{shown(value)} is beyond every network", fix, source)
+    return amount
 
 
 def parse_budgets(
-    budgets: Mapping[str, object], units: Mapping[str, str | None], plain: Mapping[str, float], least: Mapping[str, float]
+    budgets: Mapping[str, object],
+    units: Mapping[str, str | None],
+    plain: Mapping[str, float],
+    paper: Callable[[str], float],
+    least: Mapping[str, float],
 ) -> tuple[Budget, ...]:
     """Parse and check several budgets.
 
@@ -101,6 +108,7 @@ def parse_budgets(
         budgets: metric -> limit as written.
         units: each metric that a budget may limit -> its unit, see `parse_budget`.
         plain: costs of the plain backbone.
+        paper: as of `parse_budget`.
         least: for each metric, the cost of the cheapest architecture.
 
     Raises:
@@ -111,7 +119,7 @@ def parse_budgets(
         if metric == LATENCY and metric not in units:
             raise InputError("nothing is known of the latency", PROFILE, f"budgets.{metric}")
         known(metric, units, "budget")
-        budget = parse_budget(metric, value, plain[metric], units[metric])
+        budget = parse_budget(metric, value, plain[metric], paper, units[metric])
         if budget.limit < least[metric]:
             raise InputError(
                 f"no architecture meets {budget}: that is {_told(budget.limit)} and the cheapest has {_told(least[metric])}",

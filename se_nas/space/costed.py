@@ -77,9 +77,13 @@ class CostedSpace(CarriesOwn):
     def _limit(self, budgets: Mapping[str, object]) -> None:
         least = {metric: getattr(self.cost(self.cheapest(metric)), metric) for metric in self.metrics if metric in budgets}
         units = {**dict.fromkeys(METRICS), **self.units}
-        self.budgets = parse_budgets(budgets, units, self.plain_cost._asdict(), least)
+        self.budgets = parse_budgets(budgets, units, self.plain_cost._asdict(), self._paper_cost, least)
         if self.budgets and self._feasible.empty:
             raise InputError(f"no architecture meets {' and '.join(map(str, self.budgets))} together", "raise one of them", "budgets")
+
+    def _paper_cost(self, metric: str) -> float:
+        value: float = getattr(self.cost(self.reference("paper")), metric)
+        return value
 
     def with_cost(self, name: str, table: Table | NamedCost) -> Self:
         """A copy with a further cost by name, see `se_nas.space.named.make_cost`. It replaces one of the same name."""

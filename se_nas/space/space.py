@@ -63,7 +63,8 @@ class SearchSpace(CostedSpace):
         extra: arguments of the builder to search as well, ``{"width": [1.0, 1.5], "kernel": [3, 5]}``. The builder is called
             with one value of each. The plain backbone (for the references and for percentages) is the one with the first
             values. Every combination must give the same groups of sites; there may be `se_nas.space.extra.MOST` at most.
-        budgets: hard limits, ``{"params": "<= +5%", "macs": "<= 42M"}``; percentages are relative to the plain backbone.
+        budgets: hard limits, ``{"params": "<= +5%", "macs": "<= 42M"}``; percentages are relative to the plain backbone,
+            and ``paper`` is what the paper's SE block at every site costs.
         costs: further costs by name, which add up over the choices: tables or functions, see `se_nas.space.named.make_cost`.
         bias: whether the SE blocks' linear layers have biases.
         divisor: round hidden widths to a multiple of this.

@@ -129,10 +129,21 @@ def test_budgets_are_relative_or_absolute() -> None:
     assert relative.budgets[0].limit == int(base.params * 1.02)
     assert digits_space(budgets={"macs": "<= 0.75M"}).budgets[0].limit == 750_000
     assert digits_space(budgets={"params": 75_500}).budgets[0].limit == 75_500
+    assert SearchSpace("resnet20", budgets={"macs": "<= 41000000"}).budgets[0].limit == 41_000_000
     assert 0 < relative.feasible_size < relative.size
     assert all(relative.is_feasible(a) for a in relative.enumerate())
     assert sum(1 for _ in relative.enumerate()) == relative.feasible_size
     assert relative.with_budgets({"params": "<= +3%"}).feasible_size > relative.feasible_size
+
+
+def test_a_budget_of_what_the_paper_costs() -> None:
+    space = digits_space(budgets={"params": "<= paper", "macs": "paper"})
+    paper = space.reference("paper")
+    assert [budget.limit for budget in space.budgets] == [space.cost(paper).params, space.cost(paper).macs]
+    assert str(space.budgets[1]) == "macs <= paper" and space.is_feasible(paper)
+    assert 0 < space.feasible_size < space.size
+    tied = SearchSpace("resnet8", (1, 8, 8), backbone_args={"in_channels": 1}, share="network", budgets={"params": "paper"})
+    assert tied.budgets[0].limit == tied.cost(tied.reference("paper")).params
 
 
 def test_no_se_can_be_left_out() -> None:

