@@ -27,7 +27,7 @@ class ExpectedCost:
     Args:
         space: the search space. Probabilities are given by its dimensions.
         metric: ``params``, ``macs`` or a further cost of the space.
-        target: cost that is free, written like a budget (``+2%``, ``1.2M``); empty for that of the plain backbone.
+        target: cost that is free, written like a budget (``+2%``, ``paper``, ``1.2M``); empty for that of the plain backbone.
 
     Raises:
         InputError: for an unknown metric or a target that cannot be read.
@@ -50,7 +50,7 @@ class ExpectedCost:
         self.target = self.plain
         if target:
             try:
-                self.target = parse_budget(metric, target, self.plain, named.unit if named else None).limit
+                self.target = parse_budget(metric, target, self.plain, space.paper_cost, named.unit if named else None).limit
             except InputError as error:
                 raise InputError(error.problem.replace("budget", "target"), error.fix, "cost_target") from None
 

@@ -77,11 +77,12 @@ class CostedSpace(CarriesOwn):
     def _limit(self, budgets: Mapping[str, object]) -> None:
         least = {metric: getattr(self.cost(self.cheapest(metric)), metric) for metric in self.metrics if metric in budgets}
         units = {**dict.fromkeys(METRICS), **self.units}
-        self.budgets = parse_budgets(budgets, units, self.plain_cost._asdict(), self._paper_cost, least)
+        self.budgets = parse_budgets(budgets, units, self.plain_cost._asdict(), self.paper_cost, least)
         if self.budgets and self._feasible.empty:
             raise InputError(f"no architecture meets {' and '.join(map(str, self.budgets))} together", "raise one of them", "budgets")
 
-    def _paper_cost(self, metric: str) -> float:
+    def paper_cost(self, metric: str) -> float:
+        """What the reference ``paper`` costs."""
         value: float = getattr(self.cost(self.reference("paper")), metric)
         return value
 
