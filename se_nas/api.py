@@ -109,7 +109,7 @@ def start(
         "budgets": [vars(budget) for budget in space.budgets],
         "evaluator": kind,
         "validation_images": validation_images(evaluator),
-        "normalisation": _normalisation(evaluator),
+        "normalisation": normalisation(evaluator),
         "backbone": _describe_backbone(space),
         "environment": describe_environment(),
     }
@@ -245,7 +245,7 @@ def _resolved(settings: SearchSettings, evaluator: Evaluator) -> dict[str, Any]:
     return {**settings.to_dict(), **chosen}
 
 
-def _normalisation(evaluator: Evaluator) -> dict[str, list[float]] | None:
+def normalisation(evaluator: Evaluator) -> dict[str, list[float]] | None:
     """What training does to pixels in 0..1, of each channel: whoever uses the weights must do it too."""
     if not isinstance(evaluator, TrainingEvaluator):
         return None

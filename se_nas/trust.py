@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from se_nas.api import resume, scoring_device, start
+from se_nas.api import normalisation, resume, scoring_device, start
 from se_nas.engines import create_engine
 from se_nas.engines.confirmation import Confirmation, Score
 from se_nas.errors import InputError, known
@@ -31,6 +31,7 @@ def confirm(
     race: bool | None = None,
     start: str | None = None,
     normalise: str | None = None,
+    data: str | None = None,
     space: SearchSpace | None = None,
     evaluator: Evaluator | None = None,
     observer: Observer | None = None,
@@ -51,6 +52,7 @@ def confirm(
         race: who is told to be worse than the leader is not trained again; ``seeds`` (10) are the most that are trained.
         start: with what they begin, if not as the search's trials did: ``scratch``, ``trained``, a file, or ``train``.
         normalise: how images are for that start, as in `search`.
+        data: what to train on, as in `search`, if the search trained nothing (evaluators ``paper`` and ``table:PATH``).
         space: as in `resume`.
         evaluator: as in `resume`.
         observer: hears what happens.
@@ -62,16 +64,26 @@ def confirm(
     run = Run.open(path)
     for name in changes:
         known(name, changeable(), "argument")
-    asked = {"top": top, "seeds": seeds, "epochs": epochs, "paying": paying, "race": race, "start": start, "normalise": normalise}
+    asked = {"top": top, "seeds": seeds, "epochs": epochs, "paying": paying, "race": race, "data": data}
+    asked |= {"start": start, "normalise": normalise}
     section = {**run.config["search"], "strategy": "random", "scheduler": "none", "warm_start": "", "prior": "", "front_seeds": 1}
     begun = run.config.get("confirm") or {}
+    if begun:
+        begin_confirmation(run, space or run.space, asked)  # what differs is refused before anything is loaded
     other = begun.get("start", "") if start is None else start
+    images = begun.get("data", "") if data is None else data
     if normalise and not other:
         raise InputError("the start is the search's, and so is its normalisation", "leave it out, or give a start", "normalise")
+    if section["evaluator"] == "training" and images:
+        raise InputError("the data is the search's", "leave it out", "data")
+    if section["evaluator"] != "training":
+        if not images:
+            raise InputError(f"evaluator {section['evaluator']} trains nothing", "say on what to train: --data DATA", "data")
+        section |= {"evaluator": "training", "data": images}
     kept = run.path / f"{CONFIRMATION}.safetensors"
     if other:
-        images = normalise or begun.get("normalise") or "auto"
-        section |= {"start": str(kept) if kept.exists() else other, "start_epochs": 0, "normalise": images}
+        pixels = normalise or begun.get("normalise") or "auto"
+        section |= {"start": str(kept) if kept.exists() else other, "start_epochs": 0, "normalise": pixels}
     settings = resolve_settings(section, f"{run.path / 'run.yaml'}, search", changes).whole
     if changes.get("cache") and settings.cache is None:
         raise InputError("a confirmation trains all weights: nothing can be kept", "leave it out", "cache")
@@ -80,14 +92,13 @@ def confirm(
     run.use(searched if other else space)
     if run.config.get("evaluator") == "own" and evaluator is None:
         raise InputError("this run had an evaluator of its own", "go on from Python: se_nas.confirm(path, evaluator=...)", str(path))
-    if run.config.get("evaluator") == "paper" or settings.table:
-        raise InputError(f"evaluator {settings.evaluator} trains nothing: there is nothing to confirm", "search with training", "confirm")
     if other and settings.nni_service != "none":
         raise InputError("the service's trials begin as the search's did", "leave the service out", "nni_service")
     evaluator = evaluator or make_evaluator(space, settings, None if other else run)
     origin = check_start(evaluator, settings) if other and not kept.exists() else None
     with run.lock():
         run.config = Run.open(path).config  # as it is now
+        run.config["normalisation"] = run.config.get("normalisation") or normalisation(evaluator)
         run.config["confirm"] = confirmation = begin_confirmation(run, space, asked)
         observer = observer or Observer()
         if other:

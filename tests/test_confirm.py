@@ -118,9 +118,31 @@ def test_another_start_than_the_searchs(finished_run: Run, tmp_path: Path, capsy
         se_nas.confirm(shutil.copytree(finished_run.path, tmp_path / "other"), start="trained")
 
 
+def test_what_a_search_without_training_found_is_trained(tmp_path: Path, capsys) -> None:
+    space = digits_space()
+    network = {key: space.to_dict()[key] for key in ("backbone", "backbone_args", "input_size")}
+    some = dict.fromkeys([space.reference("plain"), space.reference("paper"), *map(space.sample, range(4))])
+    lines = [{"architecture": each.to_json(), "seed": 0, "metrics": {"accuracy": 0.5 + 0.1 * i}} for i, each in enumerate(some)]
+    table = tmp_path / "table.jsonl"
+    table.write_text("".join(json.dumps(line) + "\n" for line in ({"se-nas table": 1, **network, "epochs": 1}, *lines)))
+    path = tmp_path / "run"
+    se_nas.search(space, evaluator=f"table:{table}", trials=5, out=path)
+    assert main(["confirm", str(path)]) == 2
+    assert capsys.readouterr().err.strip().endswith("trains nothing; say on what to train: --data DATA")
+    assert main(["confirm", str(path), "--data", "digits", "--top", "1", "--seeds", "2"]) == 0
+    assert "Confirmed on the test split: 2 fresh seeds of 1 epochs on digits" in " ".join(capsys.readouterr().out.split())
+    table.unlink()
+    run = se_nas.confirm(path, seeds=3)  # goes on without the table, on the same data
+    assert run.verdict().complete and len(run.confirmed) == 9 and all({"loss", "test_accuracy"} <= set(t.metrics) for t in run.confirmed)
+    assert len(run.config["normalisation"]["mean"]) == 1
+    with pytest.raises(se_nas.InputError, match="begun with data digits"):
+        se_nas.confirm(path, data="mnist")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"data": "digits"}, "the data is the search's"),
         ({"seeds": 1}, "1 is not a whole number from 2"),
         ({"top": 0}, "0 is not a whole number from 1"),
         ({"epochs": True}, "True is not a whole number"),

@@ -152,6 +152,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--paying", action="store_true", default=None, help="also the best without SE at sites where it is not known to pay")
     sub.add_argument("--start", metavar="START", help="scratch, trained, PATH.safetensors or train (default: as in the search)")
     sub.add_argument("--normalise", metavar="HOW", help="of another start: how its images are normalised, as of se-nas search")
+    sub.add_argument("--data", metavar="DATA", help="what to train on, if the search trained nothing (evaluators paper and table:PATH)")
     sub.add_argument("--race", action="store_true", default=None, help="stop training whoever is told to be worse than the leader")
     sub.add_argument("--quiet", action="store_true", help="show nothing but errors")
     rows = (row for name, row in settings_of(SearchSettings).items() if name in changeable() and name != "trials")

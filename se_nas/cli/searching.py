@@ -95,7 +95,7 @@ def confirm_command(args: argparse.Namespace) -> None:
         from se_nas.trust import confirm
 
         where = {name: getattr(args, name) for name in changeable() if name != "trials"}
-        asked = {name: getattr(args, name) for name in ("top", "seeds", "epochs", "paying", "race", "start", "normalise")}
+        asked = {name: getattr(args, name) for name in ("top", "seeds", "epochs", "paying", "race", "data", "start", "normalise")}
         confirm(args.run, observer=view, **asked, **where)
 
     _watch(Path(args.run), args.quiet, go, "confirm")

@@ -9,6 +9,7 @@ from pathlib import PurePath
 from typing import Any
 
 from se_nas.goals.hypervolume import hypervolume
+from se_nas.report.words import data_name
 from se_nas.run.effects import Effects
 from se_nas.run.front import Entry, Front
 from se_nas.run.run import Run
@@ -78,13 +79,10 @@ class Facts:
     def subject(self) -> str:
         """What was searched: ``resnet20 on cifar10``."""
         where = {"own": "on an own evaluator", "paper": "as the SENet paper's tables imply (an estimate, nothing was trained)"}
-        data = str(self.run.config["search"].get("data"))
-        kind, colon, path = data.partition(":")
-        told = f"{kind} {PurePath(path).name}" if colon and kind == "folder" else data  # a title is no place for a machine's paths
         evaluator = str(self.run.config.get("evaluator"))
         if evaluator.startswith(TABLE):
             return f"{self.backbone.get('name') or 'network'} as the table {PurePath(evaluator).name} holds it (nothing was trained)"
-        what = where.get(evaluator, f"on {told}")
+        what = where.get(evaluator, f"on {data_name(str(self.run.config['search'].get('data')))}")
         return f"{self.backbone.get('name') or 'network'} {what}"
 
     @property

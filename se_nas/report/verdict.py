@@ -8,7 +8,7 @@ from typing import Any
 
 from se_nas.goals.objective import Objective
 from se_nas.report.facts import Facts
-from se_nas.report.words import amount, duration, heading, is_share, percent, significant
+from se_nas.report.words import amount, data_name, duration, heading, is_share, percent, significant
 from se_nas.run.observer import Observer
 from se_nas.run.race import Race
 from se_nas.run.run import Run
@@ -46,10 +46,11 @@ def verdict_sentences(facts: Facts, verdict: Verdict | None, around: str = "±")
     most = "at most " if verdict.race else ""
     state = "" if verdict.complete else f"; unfinished, {most}{verdict.planned} seeds are planned"
     correction = "for the number of looks and of finalists" if verdict.race else "Dunnett's correction for the number of finalists"
-    start = (facts.run.config.get("confirm") or {}).get("start")
-    begun = f", begun with {clean(PurePath(str(start)).name)}" if start else ""
+    asked = facts.run.config.get("confirm") or {}
+    data = f" on {clean(data_name(str(asked['data'])))}" if asked.get("data") else ""
+    begun = f", begun with {clean(PurePath(str(asked['start'])).name)}" if asked.get("start") else ""
     how = (
-        f"Confirmed on {split}: {len(verdict.seeds)} fresh seeds of {verdict.epochs} epochs{begun}, differences within a seed, "
+        f"Confirmed on {split}: {len(verdict.seeds)} fresh seeds of {verdict.epochs} epochs{data}{begun}, differences within a seed, "
         f"95 % intervals that hold together ({correction}){state}."
     )
     failed = [f"Failed in the confirmation: {', '.join(map(clean, verdict.failed))}."] if verdict.failed else []

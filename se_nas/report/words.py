@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Iterable, Mapping
+from pathlib import PurePath
 
 from se_nas.goals.objective import STANDARD, Objective
 from se_nas.se.spec import SESpec
@@ -104,6 +105,12 @@ def duration(seconds: float) -> str:
             rest = whole % size // part
             return f"{whole // size}{NBSP}{name}" + (f"{NBSP}{rest}{NBSP}{part_name}" if rest else "")
     return f"{whole}{NBSP}s"
+
+
+def data_name(data: str) -> str:
+    """``folder photos`` of ``folder:/home/me/photos``: a title is no place for a machine's paths."""
+    kind, colon, path = data.partition(":")
+    return f"{kind} {PurePath(path).name}" if colon and kind == "folder" else data
 
 
 def setting(spec: SESpec | None) -> str:

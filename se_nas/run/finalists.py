@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from se_nas.space.group import Group
     from se_nas.space.space import SearchSpace
 
-DEFAULTS = {"top": 3, "seeds": 5, "paying": False, "race": False, "start": "", "normalise": ""}
-"""Of a confirmation; its epochs are those of the search, and so is a start of ""."""
+DEFAULTS = {"top": 3, "seeds": 5, "paying": False, "race": False, "data": "", "start": "", "normalise": ""}
+"""Of a confirmation; its epochs are those of the search, and so are data and a start of ""."""
 RACE_SEEDS = 10
 
 PREDICTED, PAYING = "best predicted", "no site that does not pay"
@@ -28,7 +28,8 @@ def begin_confirmation(run: Run, space: SearchSpace, asked: Mapping[str, Any]) -
     Args:
         run: the search.
         space: its space.
-        asked: ``top``, ``seeds``, ``epochs``, ``paying``, ``race``, ``start`` and ``normalise``; None is the default, or what was begun.
+        asked: ``top``, ``seeds``, ``epochs``, ``paying``, ``race``, ``data``, ``start`` and ``normalise``; None is the default,
+            or what was begun.
 
     Raises:
         InputError: for numbers that cannot be, or that differ from what was begun: choosing anew after a look at the test
@@ -41,7 +42,7 @@ def begin_confirmation(run: Run, space: SearchSpace, asked: Mapping[str, Any]) -
             raise InputError(f"{given[name]!r} is not a whole number from {least}", "give such a number", f"confirm, {name}")
     if begun:
         begun = {**DEFAULTS, **begun}
-        for name in ("top", "epochs", "paying", "race", "start", "normalise"):
+        for name in ("top", "epochs", "paying", "race", "data", "start", "normalise"):
             if given.get(name, begun[name]) != begun[name]:
                 was = begun[name] if begun[name] != "" else "of the search"
                 problem = f"this run's confirmation was begun with {name} {was}: the test split has been looked at"

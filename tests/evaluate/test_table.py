@@ -117,7 +117,7 @@ def test_a_search_of_a_table(table: Path, tmp_path: Path) -> None:
     assert complete == set(some(SPACE))
     best = run.front.best()
     assert best.values["accuracy"] == pytest.approx(0.78, abs=0.002) and best.values["params"] == SPACE.cost(best.architecture).params
-    with pytest.raises(InputError, match="trains nothing: there is nothing to confirm"):
+    with pytest.raises(InputError, match=r"table\.jsonl trains nothing; say on what to train: --data DATA"):
         se_nas.confirm(tmp_path / "run")
 
 
