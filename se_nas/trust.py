@@ -20,6 +20,9 @@ from se_nas.run.settings import SearchSettings, changeable, resolve_settings
 from se_nas.run.start import CONFIRMATION, as_started, begin, check_start, with_identity
 from se_nas.space.space import SearchSpace
 
+MEASURED = ("accuracy", "loss")
+"""Metrics of se-nas's own training."""
+
 
 def confirm(
     path: str | Path,
@@ -79,6 +82,9 @@ def confirm(
     if section["evaluator"] != "training":
         if not images:
             raise InputError(f"evaluator {section['evaluator']} trains nothing", "say on what to train: --data DATA", "data")
+        if run.compared and run.compared.name not in MEASURED:
+            problem = f"the search compared {run.compared.name}, and training measures {' and '.join(MEASURED)}"
+            raise InputError(problem, "search for one of these", "data")
         section |= {"evaluator": "training", "data": images}
     kept = run.path / f"{CONFIRMATION}.safetensors"
     if other:
@@ -104,7 +110,7 @@ def confirm(
         if other:
             begin(run, evaluator, settings, origin, scoring_device(settings.to_dict()), observer, CONFIRMATION)
         engine = create_engine(evaluator, replace(settings, epochs=confirmation["epochs"]))
-        plan = Confirmation(space, confirmation, run.confirmed, run.front, _scorer(evaluator, settings))
+        plan = Confirmation(space, confirmation, run.confirmed, run.front.trade, run.compared, _scorer(evaluator, settings))
         run.save_config()
         observer.confirmation_started(run)
         engine(run, plan, observer)

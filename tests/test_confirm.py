@@ -21,6 +21,7 @@ from se_nas.run.run import Run
 from se_nas.run.trial import CONFIRM
 from se_nas.se.spec import SESpec
 from se_nas.space.architecture import Architecture
+from se_nas.space.space import SearchSpace
 
 
 class Truth:
@@ -124,7 +125,8 @@ def test_what_a_search_without_training_found_is_trained(tmp_path: Path, capsys)
     some = dict.fromkeys([space.reference("plain"), space.reference("paper"), *map(space.sample, range(4))])
     lines = [{"architecture": each.to_json(), "seed": 0, "metrics": {"accuracy": 0.5 + 0.1 * i}} for i, each in enumerate(some)]
     table = tmp_path / "table.jsonl"
-    table.write_text("".join(json.dumps(line) + "\n" for line in ({"se-nas table": 1, **network, "epochs": 1}, *lines)))
+    header = {"se-nas table": 1, **network, "epochs": 1}
+    table.write_text("".join(json.dumps(line) + "\n" for line in (header, *lines)))
     path = tmp_path / "run"
     se_nas.search(space, evaluator=f"table:{table}", trials=5, out=path)
     assert main(["confirm", str(path)]) == 2
@@ -137,6 +139,16 @@ def test_what_a_search_without_training_found_is_trained(tmp_path: Path, capsys)
     assert len(run.config["normalisation"]["mean"]) == 1
     with pytest.raises(se_nas.InputError, match="begun with data digits"):
         se_nas.confirm(path, data="mnist")
+    table.write_text(json.dumps(header) + "\n" + "".join(json.dumps({**line, "metrics": {"top5": 0.9}}) + "\n" for line in lines))
+    se_nas.search(space, evaluator=f"table:{table}", objectives=["max:top5", "params"], trials=3, out=tmp_path / "other")
+    with pytest.raises(se_nas.InputError, match="the search compared top5, and training measures accuracy and loss"):
+        se_nas.confirm(tmp_path / "other", data="digits")
+
+
+def test_an_estimated_accuracy_is_held_against_a_measured_one(tmp_path: Path) -> None:
+    space = SearchSpace("resnet50", (3, 32, 32), share="stage", reduction=[16])
+    run = se_nas.search(space, evaluator="paper", trials=4, out=tmp_path / "run")
+    assert run.front.measured.name == "estimated_accuracy" and run.compared.name == "accuracy"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from se_nas.engines.plan import Job, Plan
 from se_nas.errors import InputError
-from se_nas.run.front import Front
+from se_nas.goals.objective import Objective
+from se_nas.goals.trade import Trade
 from se_nas.run.trial import CONFIRM, Trial
 from se_nas.run.verdict import race_so_far
 from se_nas.space.architecture import Architecture
@@ -32,7 +33,8 @@ class Confirmation(Plan):
         space: of the search.
         confirmation: ``architectures`` (name -> JSON), ``seeds``, ``epochs``, and ``first``, the number of the first trial.
         trials: those with role `CONFIRM` in the ledger.
-        front: of the search; its first measured objective is what is compared.
+        trade: of the search's objectives.
+        compared: the metric by which a race is decided; None if there is none.
         score: scores a finished trial on the test split; None if there is none.
     """
 
@@ -41,12 +43,13 @@ class Confirmation(Plan):
         space: SearchSpace,
         confirmation: Mapping[str, Any],
         trials: Sequence[Trial],
-        front: Front,
+        trade: Trade,
+        compared: Objective | None,
         score: Score | None,
     ) -> None:
-        self.space, self.trade, self.replayed, self._score = space, front.trade, True, score
+        self.space, self.trade, self.replayed, self._score = space, trade, True, score
         self.keep = "all" if score else None
-        self._confirmation, self._trials, self._measured = confirmation, list(trials), front.measured
+        self._confirmation, self._trials, self._compared = confirmation, list(trials), compared
         fidelity, after = {"epochs": int(confirmation["epochs"])}, 0
         self._names = {Architecture.from_json(data): name for name, data in confirmation["architectures"].items()}
         done, number = {trial.number for trial in trials}, int(confirmation["first"])
@@ -96,6 +99,6 @@ class Confirmation(Plan):
         self._leave()
 
     def _leave(self) -> None:
-        if self._measured and self._confirmation.get("race"):
-            race = race_so_far(self._confirmation, self._trials, self._measured)
+        if self._compared and self._confirmation.get("race"):
+            race = race_so_far(self._confirmation, self._trials, self._compared)
             self._jobs = deque(job for job in self._jobs if not race.over and self._names[job.architecture] in race.left)

@@ -23,7 +23,7 @@ def verdict_sentences(facts: Facts, verdict: Verdict | None, around: str = "±")
     Example:
         Confirmed on the test split: trial 17 is better than plain (+1.20 ± 0.60 points) for +0.3 % params.
     """
-    measured = facts.front.measured
+    measured = facts.run.compared
     if verdict is None or measured is None:
         return []
     split = "the test split" if verdict.test else "the validation split (there is no test split)"

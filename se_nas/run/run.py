@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from se_nas.errors import InputError
 from se_nas.files import OWN, held, make_directory, refused, remove_empty, sweep, write_whole
-from se_nas.goals.objective import Objective, parse_objectives
+from se_nas.goals.objective import ESTIMATED, Objective, parse_objectives
 from se_nas.goals.trade import resolve_trade
 from se_nas.reading import load_json
 from se_nas.run.config import FIX, SCHEMA, config_text, load_config
@@ -181,14 +181,19 @@ class Run:
 
     def verdict(self) -> Verdict | None:
         """What the confirmation says so far; None if there is none, or nothing is measured."""
-        asked = self.config.get("confirm")
-        measured = next((objective for objective in self.objectives if not objective.known), None)
-        return judge(asked, self.confirmed, measured) if asked and measured else None
+        asked, compared = self.config.get("confirm"), self.compared
+        return judge(asked, self.confirmed, compared) if asked and compared else None
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
         """The search's objectives."""
         return parse_objectives(self.config["search"]["objectives"], {name: cost["unit"] for name, cost in self.costs.items()})
+
+    @property
+    def compared(self) -> Objective | None:
+        """What a confirmation compares: the first measured objective, or accuracy where the search estimated it. None: all are known."""
+        found = next((objective for objective in self.objectives if not objective.known), None)
+        return Objective("accuracy", "max") if found and found.name == ESTIMATED else found
 
     @property
     def costs(self) -> dict[str, dict[str, Any]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from se_nas.errors import InputError, known
 from se_nas.evaluate.settings import TrainSettings
+from se_nas.goals.objective import ESTIMATED
 from se_nas.goals.trade import TRADES, WEIGHT
 from se_nas.setting import check_settings, check_type, setting, settings_of, types_of, unknown_key
 from se_nas.text import shown
@@ -190,7 +191,7 @@ class SearchSettings:
         if self.prior:
             known(self.prior, ("paper",), "prior")
             known(self.strategy, ("known-cost",), "strategy with a prior")
-            if not {"accuracy", "max:estimated_accuracy"} & set(self.objectives):
+            if not {"accuracy", f"max:{ESTIMATED}"} & set(self.objectives):
                 raise InputError("the paper's tables say what accuracy to expect, and it is no objective", "add accuracy", "prior")
 
     def _check_start(self) -> None:
@@ -270,7 +271,7 @@ def resolve_settings(
         if rows[name].types in ((list,), (dict,)):
             check_type(name, _plain(value), rows[name].types, source)
     if merged.get("evaluator") == "paper":
-        own = {"accuracy": "max:estimated_accuracy"}  # so that no estimate is taken for a measurement
+        own = {"accuracy": f"max:{ESTIMATED}"}  # so that no estimate is taken for a measurement
         merged["objectives"] = [own.get(str(name), name) for name in merged.get("objectives", ("accuracy", "params"))]
     if "objectives" in merged:
         merged["objectives"] = tuple(map(str, merged["objectives"]))

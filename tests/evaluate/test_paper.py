@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import se_nas
-from se_nas.evaluate.paper import METRIC, PaperEvaluator
+from se_nas.evaluate.paper import PaperEvaluator
+from se_nas.goals.objective import ESTIMATED
 from se_nas.se.spec import PAPER, SESpec
 from se_nas.space.space import SearchSpace
 
@@ -58,9 +59,9 @@ def test_what_the_tables_lack_is_refused() -> None:
 def test_a_search_of_the_tables(tmp_path) -> None:
     space = SearchSpace("resnet50", (3, 64, 64), reduction=[4, 16], share="stage", budgets={"params": "<= +4%"})
     run = se_nas.search(space, evaluator="paper", trials=8, out=tmp_path / "run")
-    assert [o.name for o in run.front.objectives] == [METRIC, "params"]
+    assert [o.name for o in run.front.objectives] == [ESTIMATED, "params"]
     best = run.front.best()
-    assert all(architecture["layer3"] is not None for architecture in [best.architecture]) and best.values[METRIC] > 0.77
+    assert all(architecture["layer3"] is not None for architecture in [best.architecture]) and best.values[ESTIMATED] > 0.77
     assert len(se_nas.resume(tmp_path / "run", trials=12).trials) == 12
 
 
@@ -74,7 +75,7 @@ def test_the_tables_as_a_prior(tmp_path) -> None:
     arguments = {"evaluator": "paper", "objectives": ["accuracy"], "prior": "paper"}
     run = se_nas.search(space, trials=12, out=tmp_path / "run", **arguments)  # 8 first trials beside both references, and 2
     promised = PaperEvaluator(space).estimates(np.array(list(space.enumerate_codes()))).max()
-    assert run.front.best().values[METRIC] == pytest.approx(promised)
+    assert run.front.best().values[ESTIMATED] == pytest.approx(promised)
 
 
 def test_what_does_not_go_with_the_prior_is_refused(tmp_path) -> None:
