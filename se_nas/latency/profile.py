@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from se_nas.errors import InputError
 from se_nas.files import read_bytes, refused, write_whole
 from se_nas.latency.fingerprint import differences, fingerprint
 from se_nas.latency.fit import Error, Floats, error, fit
-from se_nas.latency.terms import CONSTANT, term_names, terms_of
+from se_nas.latency.terms import CONSTANT, PER_BLOCK, term_names, terms_of
 from se_nas.network.placement import Site
 from se_nas.reading import load_yaml, parse_json
 from se_nas.se.cost import Cost
@@ -188,10 +189,19 @@ class Profile:
         beyond = [name for name, amount in most.items() if amount > REACH * self.reach[name]]
         said = [f"predicted from {self.title}"]
         said += [f"measured elsewhere: {', '.join(elsewhere)}"] if elsewhere else []
-        said += [f"extrapolated beyond what was measured in {', '.join(beyond)}"] if beyond else []
+        said += [f"extrapolated beyond what was measured in {_briefly(beyond, list(most))}"] if beyond else []
         how = {name: self.how[name] for name in HOW if name in self.how} if self.machine else {}
         origin = {"machine": dict(self.machine), "how": how} if self.machine else {}
         return {"unit": "s", "plain": self.plain, "adds": adds, "tie": self.interval, "about": "; ".join(said), "origin": origin}
+
+
+def _briefly(beyond: Sequence[str], every: Sequence[str]) -> str:
+    """Names of terms in words: a kind of block all of whose terms are among them by its own name, and all kinds as such."""
+    if len(beyond) == len(every):
+        return "networks with much of one kind of SE block"
+    kinds = Counter(name.rpartition(" ")[0] for name in beyond)
+    whole = {kind for kind, count in kinds.items() if count == len(PER_BLOCK)}
+    return ", ".join(dict.fromkeys(kind if (kind := name.rpartition(" ")[0]) in whole else name for name in beyond))
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,20 @@ def test_other_ratios_are_predicted_and_it_is_said_how_far_out_they_are(space: S
     assert "extrapolated" not in digits_space(reduction=[6]).with_profile(found).costs["latency"].about
     about = digits_space(reduction=[1, 4]).with_profile(found).costs["latency"].about
     assert about.endswith("extrapolated beyond what was measured in avg standard parameters, max standard parameters")
+
+
+@pytest.mark.parametrize(
+    ("of", "said"),
+    [
+        ({"avg standard": 0.1}, "avg standard"),
+        ({"avg standard": 0.1, "max standard": 0.1}, "networks with much of one kind of SE block"),
+    ],
+)
+def test_whole_kinds_that_are_extrapolated_are_named_briefly(space: SearchSpace, of: dict[str, float], said: str) -> None:
+    found = profiled(space)
+    reach = {name: amount * of.get(name.rpartition(" ")[0], 1) for name, amount in found.reach.items()}
+    about = space.with_profile(replace(found, reach=reach)).costs["latency"].about
+    assert about.endswith(f"; extrapolated beyond what was measured in {said}")
 
 
 @pytest.mark.parametrize(
