@@ -1,9 +1,13 @@
 """Images and weights of the claim (docs/evidence.md): others than its tables use.
 
     python claim_data.py --weights efficientnet-lite0-57934424.pth --out lite0.safetensors
-    CIFAR10=FOLDER se-nas search claim_insert.yaml --start lite0.safetensors --out RUN      # here: data is "claim_data:insert"
+    export CIFAR10=folder:PATH
+    se-nas search claim_insert.yaml --start lite0.safetensors --out insert             # here: its data is claim_data:insert
+    se-nas confirm insert --top 1 --epochs 10
+    se-nas search se_bench.yaml --evaluator table:se_bench.jsonl --trials 200 --out design
+    se-nas confirm design --data claim_data:design --top 1 --epochs 7
 
-FOLDER holds images as `reliability.py` reads them, with ``train`` and ``test``. The weights are those of its part *insert*.
+PATH holds images as `reliability.py` reads them, with ``train`` and ``test``. The weights are those of its part *insert*.
 """
 
 from __future__ import annotations
