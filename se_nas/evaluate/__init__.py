@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 Report = Callable[[int, int, Mapping[str, float]], None]
 """Called after each epoch with epochs done, epochs in all, and metrics: ``loss`` (training), ``accuracy`` (validation, 0..1)."""
 
+ESTIMATED = "estimated_accuracy"
+"""The accuracy that the SENet paper's tables let one expect. Its name says what it is wherever it is shown."""
+
 
 @dataclass(frozen=True)
 class Evaluation:

@@ -21,8 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from se_nas.errors import InputError, TrialFailed
-from se_nas.evaluate import Evaluation, Report
-from se_nas.goals.objective import ESTIMATED
+from se_nas.evaluate import ESTIMATED, Evaluation, Report
 from se_nas.se.spec import SESpec
 from se_nas.space.architecture import Architecture
 from se_nas.space.space import SearchSpace

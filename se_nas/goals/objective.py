@@ -12,9 +12,6 @@ from se_nas.errors import InputError
 from se_nas.space.budget import LATENCY, PROFILE
 from se_nas.text import shown
 
-ESTIMATED = "estimated_accuracy"
-"""The accuracy that the SENet paper's tables let one expect. Its name says what it is wherever it is shown."""
-
 
 @dataclass(frozen=True)
 class Objective:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from se_nas.errors import InputError
+from se_nas.evaluate import ESTIMATED
 from se_nas.files import OWN, held, make_directory, refused, remove_empty, sweep, write_whole
-from se_nas.goals.objective import ESTIMATED, Objective, parse_objectives
+from se_nas.goals.objective import Objective, parse_objectives
 from se_nas.goals.trade import resolve_trade
 from se_nas.reading import load_json
 from se_nas.run.config import FIX, SCHEMA, config_text, load_config

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from se_nas.errors import InputError, known
+from se_nas.evaluate import ESTIMATED
 from se_nas.evaluate.settings import TrainSettings
-from se_nas.goals.objective import ESTIMATED
 from se_nas.goals.trade import TRADES, WEIGHT
 from se_nas.setting import check_settings, check_type, setting, settings_of, types_of, unknown_key
 from se_nas.text import shown

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import se_nas
+from se_nas.evaluate import ESTIMATED
 from se_nas.evaluate.paper import PaperEvaluator
-from se_nas.goals.objective import ESTIMATED
 from se_nas.se.spec import PAPER, SESpec
 from se_nas.space.space import SearchSpace
 
