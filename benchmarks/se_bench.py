@@ -1,7 +1,7 @@
 """SE-Bench: a table of SE architectures trained on real images, to search in seconds (`--evaluator table:PATH`).
 
-    python benchmarks/se_bench.py --data folder:CIFAR10 --out se_bench.jsonl              # hours; goes on where it was stopped
-    se-nas search benchmarks/se_bench.yaml --evaluator table:se_bench.jsonl
+    python benchmarks/se_bench.py --data folder:CIFAR10 --out FILE                # hours; goes on where it was stopped
+    se-nas search benchmarks/se_bench.yaml --evaluator table:benchmarks/se_bench.jsonl
 
 The space is `se_bench.yaml`; every architecture is trained from scratch with two seeds, on 20,000 images of CIFAR-10 at 16 x 16
 pixels for one epoch, measured on 5,000 others, and scored on the test split. Each training is a line of the file at once, so the

@@ -1,6 +1,6 @@
 """Strategies over SE-Bench: what each shows after so many trials, valued by the test split.
 
-    python benchmarks/se_bench_search.py se_bench.jsonl
+    python benchmarks/se_bench_search.py benchmarks/se_bench.jsonl
 
 First, how far single trainings of the table can be trusted. Then, for each strategy and number of trials, means over seeds of
 
