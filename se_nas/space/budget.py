@@ -82,6 +82,7 @@ def parse_amount(value: object, backbone: float | None, source: str, unit: str =
     time = unit == "s"
     units, written = (_SECONDS if time else _UNITS), (match["unit"] if time else match["unit"].lower()) if match else ""
     fix = 'write "<= +5%" (relative to the plain backbone) or a time such as "<= 12ms"' if time else _FIX
+    fix += f', or "<= {PAPER}"' if source.startswith("budgets") else ""
     if match is None or (match["sign"] == "+") != relative or (not relative and written not in units):
         raise InputError(
             f"{shown(value)} is not a budget" if source.startswith("budgets") else f"{shown(value)} is not an amount", fix, source
