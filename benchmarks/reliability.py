@@ -123,12 +123,18 @@ def read(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
+def places(plan: Plan, images: int) -> tuple[range, range]:
+    """Which of so many shuffled training images a plan trains on, and which it keeps for validation."""
+    end = images - plan.skip // 2
+    return range(plan.skip, plan.skip + plan.train), range(end - plan.val, end)
+
+
 def load(folder: str, plan: Plan) -> Data:
     """The plan's own part of the images, decoded."""
     splits = load_folder(folder.removeprefix("folder:"), plan.size)
     assert isinstance(splits.train, Files) and isinstance(splits.test, Files)
     order = torch.randperm(len(splits.train), generator=torch.Generator().manual_seed(0))
-    train, val = order[plan.skip : plan.skip + plan.train], order[-plan.val - plan.skip // 2 :][: plan.val]
+    train, val = (order[list(part)] for part in places(plan, len(order)))
     test = torch.randperm(len(splits.test), generator=torch.Generator().manual_seed(0))[: plan.test]
     parts: list[Split] = [splits.train.take(train).decoded(), splits.train.take(val).decoded(), splits.test.take(test).decoded()]
     mean, std = plan.statistics

@@ -110,6 +110,7 @@ def test_another_start_than_the_searchs(finished_run: Run, tmp_path: Path, capsy
     assert min(plain) > finished_run.trials[0].metrics["accuracy"]  # it trained on
     assert main(["export", str(path), "--trial", str(run.confirmed[-1].number), "-o", str(tmp_path / "net"), "--no-proof"]) == 0
     assert any("strength" in line for line in (tmp_path / "net/model.py").read_text().splitlines())
+    assert f"SHA-256 {run.config['confirm_start']['digest'][:12]}" in (tmp_path / "net/README.md").read_text()
     start.unlink()
     again = se_nas.confirm(path, seeds=3)  # begins where it began, though the file is gone
     assert len(again.confirmed) == 9
@@ -136,7 +137,12 @@ def test_what_a_search_without_training_found_is_trained(tmp_path: Path, capsys)
     table.unlink()
     run = se_nas.confirm(path, seeds=3)  # goes on without the table, on the same data
     assert run.verdict().complete and len(run.confirmed) == 9 and all({"loss", "test_accuracy"} <= set(t.metrics) for t in run.confirmed)
-    assert len(run.config["normalisation"]["mean"]) == 1
+    assert main(["export", str(path), "--trial", str(run.confirmed[-1].number), "-o", str(tmp_path / "net"), "--no-proof"]) == 0
+    said = (tmp_path / "net/README.md").read_text()
+    assert "| data | digits |" in said and f"| normalisation | mean {run.config['normalisation']['mean'][0]:.4f}" in said
+    assert main(["export", str(path), "--trial", "1", "-o", str(tmp_path / "looked_up"), "--untrained", "--no-proof"]) == 0
+    said = (tmp_path / "looked_up/README.md").read_text()
+    assert "| evaluator | table table.jsonl |" in said and "| data |" not in said
     with pytest.raises(se_nas.InputError, match="begun with data digits"):
         se_nas.confirm(path, data="mnist")
     table.write_text(json.dumps(header) + "\n" + "".join(json.dumps({**line, "metrics": {"top5": 0.9}}) + "\n" for line in lines))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from torch import Tensor
 
@@ -13,7 +13,7 @@ from se_nas.exporter.contract import ExportOptions
 from se_nas.exporter.write import check_free, staged
 from se_nas.run.explained import read_explanations
 from se_nas.run.run import Run
-from se_nas.run.start import as_confirmed
+from se_nas.run.start import CONFIRMATION, SEARCH, as_confirmed
 from se_nas.run.trial import CONFIRM, Trial
 from se_nas.space.space import SearchSpace
 from se_nas.text import printable, shown
@@ -93,7 +93,12 @@ def _about(run: Run, trial: Trial) -> dict[str, object]:
         if other.complete and (other.architecture, other.fidelity) == (trial.architecture, trial.fidelity)
     ]
     about: dict[str, object] = {"run": run.path.resolve().name, "trial": trial.number, "seed": trial.seed}
-    about["data"] = without_folders(search.get("data"))
+    confirmed = (run.config.get("confirm") or {}) if trial.role == CONFIRM else {}
+    kind, _, path = str(run.config.get("evaluator", "training")).partition(":")
+    if kind == "training" or confirmed.get("data"):
+        about["data"] = without_folders(confirmed.get("data") or search.get("data"))
+    else:
+        about["evaluator"] = f"{kind} {PurePath(path).name}".strip()
     about |= {name: value for name, value in trial.fidelity.items()}
     if normalisation := run.config.get("normalisation"):
         about["normalisation"] = "; ".join(f"{name} {', '.join(f'{v:.4f}' for v in values)}" for name, values in normalisation.items())
@@ -102,7 +107,7 @@ def _about(run: Run, trial: Trial) -> dict[str, object]:
     scores = {**scores, **{name: value for name, value in trial.metrics.items() if name not in measured}}
     if (latencies := run.latencies) and (seconds := latencies.seconds.get(trial.architecture.id)):
         about["latency measured"] = f"{1e3 * seconds:.4g} ms, the plain backbone beside it {1e3 * latencies.plain:.4g} ms"
-    if start := run.config.get("start"):
+    if start := run.config.get(CONFIRMATION if confirmed.get("start") else SEARCH):
         about["started from"] = f"{start['from']}, SHA-256 {start['digest'][:12]}"
     about |= {f"validation {name}": f"{value:.4f}" for name, value in measured.items()}
     about |= {f"test {name.removeprefix('test_')}": f"{value:.4f}" for name, value in scores.items()}

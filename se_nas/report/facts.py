@@ -81,7 +81,7 @@ class Facts:
         where = {"own": "on an own evaluator", "paper": "as the SENet paper's tables imply (an estimate, nothing was trained)"}
         evaluator = str(self.run.config.get("evaluator"))
         if evaluator.startswith(TABLE):
-            return f"{self.backbone.get('name') or 'network'} as the table {PurePath(evaluator).name} holds it (nothing was trained)"
+            where[evaluator] = f"as the table {PurePath(evaluator.removeprefix(TABLE)).name} holds it (nothing was trained)"
         what = where.get(evaluator, f"on {data_name(str(self.run.config['search'].get('data')))}")
         return f"{self.backbone.get('name') or 'network'} {what}"
 

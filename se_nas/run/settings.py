@@ -117,7 +117,7 @@ class SearchSettings:
     )
     cost_metric: str = setting("params", "which cost that is: params, macs, or latency with a profile", STRATEGY, metavar="COST")
     cost_target: str = setting(
-        "", "mean cost that is free, such as +2% or 1.2M", STRATEGY, metavar="LIMIT", otherwise="the plain backbone's cost"
+        "", "mean cost that is free, such as +2%, paper or 1.2M", STRATEGY, metavar="LIMIT", otherwise="the plain backbone's cost"
     )
     engine: str = setting("local", "local (this process), ray, nni, or outside (se-nas ask and tell)", WHERE, resume=True)
     workers: int = setting(0, "trials at a time", WHERE, least=0, otherwise="as many as fit", resume=True)

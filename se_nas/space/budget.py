@@ -87,10 +87,13 @@ def parse_amount(value: object, backbone: float | None, source: str, unit: str =
         raise InputError(
             f"{shown(value)} is not a budget" if source.startswith("budgets") else f"{shown(value)} is not an amount", fix, source
         )
-    if relative and backbone is None:
-        raise InputError(f"{shown(value)} is relative, and the plain backbone's cost is not known", "write an absolute number", source)
     number = float(match["number"])
-    amount = backbone * (1 + number / 100) if relative and backbone is not None else number * units[written]
+    if not relative:
+        amount = number * units[written]
+    elif backbone is None:
+        raise InputError(f"{shown(value)} is relative, and the plain backbone's cost is not known", "write an absolute number", source)
+    else:
+        amount = backbone * (1 + number / 100)
     if amount > LARGEST:
         raise InputError(f"{shown(value)} is beyond every network", fix, source)
     return amount

@@ -1,4 +1,4 @@
-"""What the claim of docs/evidence.md is made of: a space whose budgets are the paper's costs, and images that no table saw."""
+"""What a claim is made of: a space whose budgets are the paper's costs, and images that no table saw."""
 
 from __future__ import annotations
 
@@ -19,6 +19,21 @@ def test_the_budgets_are_what_the_paper_costs() -> None:
     space = SearchSpace.from_yaml(BENCHMARKS / "claim_insert.yaml")
     cost = space.cost(space.reference("paper"))
     assert {budget.metric: budget.limit for budget in space.budgets} == {"params": cost.params, "macs": cost.macs}
+
+
+def test_no_plan_trains_on_what_it_validates_and_no_claim_on_a_tables_images() -> None:
+    import claim_data
+    import reliability
+
+    images = 50_000  # of CIFAR-10
+    claims = {"insert": claim_data.INSERT, "design": claim_data.DESIGN}
+    for plan in (*claim_data.PLANS.values(), *claims.values()):
+        train, val = map(set, reliability.places(plan, images))
+        assert not train & val and max(train | val) < images and min(train | val) >= 0
+        assert (len(train), len(val)) == (plan.train, plan.val)
+    for name, plan in claims.items():
+        own, tables = (set().union(*reliability.places(each, images)) for each in (plan, claim_data.PLANS[name]))
+        assert not own & tables
 
 
 def test_no_image_is_one_of_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,6 +50,7 @@ def test_excess_is_0_up_to_the_target_and_1_from_plain_to_dearest() -> None:
     assert cost.excess(float(cost.plain)) == 0 and cost.excess(float(cost.dearest)) == 1
     half = ExpectedCost(space, "params", str((cost.plain + cost.dearest) // 2))
     assert half.excess(float(cost.plain)) == 0 and half.excess(float(cost.dearest)) == pytest.approx(0.5, abs=1e-3)
+    assert ExpectedCost(space, target="paper").target == space.cost(space.reference("paper")).params
     with pytest.raises(InputError, match="cost_target"):
         ExpectedCost(space, "params", "cheap")
     for name, message in [("latency", "nothing is known of the latency"), ("energy", "unknown cost_metric")]:
