@@ -36,19 +36,21 @@ from se_nas.evaluate.settings import TrainSettings
 from se_nas.evaluate.split import Files, Split
 from se_nas.evaluate.start import fit_weights, load_start
 from se_nas.evaluate.training import TrainingEvaluator
+from se_nas.run.settings import SearchSettings
 from se_nas.space.architecture import Architecture
 from se_nas.space.space import SearchSpace
 
 
 @dataclass
 class Bench:
-    """One part: its data and networks, the starts that were made, and the file of what is done."""
+    """One part: its data and networks, the file of what is done, the starts that were made, and the last supernet with its seconds."""
 
     plan: Plan
     data: Data
     weights: str
     out: Path
     starts: dict[str, Mapping[str, Tensor] | None] = field(default_factory=dict)
+    supernets: dict[tuple[str, int], tuple[Any, float]] = field(default_factory=dict)
 
     def run(self) -> None:
         """Train all that is not in the file yet: seed by seed, so that each table grows evenly."""
@@ -71,6 +73,8 @@ class Bench:
 
     def train(self, recipe: Recipe, name: str, seed: int) -> dict[str, Any]:
         """One training: metrics on the validation split, and on the test split too where it is the truth."""
+        if recipe.supernet:
+            return self.drawn(recipe, name, seed)
         evaluator = self.evaluator(recipe)
         architecture = self.architecture(evaluator.space, name)
         epochs: list[float] = []
@@ -81,6 +85,30 @@ class Bench:
         scores = evaluator.score(architecture, found.weights, "cpu") if recipe.truth else {}
         line = {"evaluation": recipe.name, "architecture": name, "seed": seed, "seconds": round(seconds, 3), "by_epoch": epochs}
         return {**line, **found.metrics, **scores}
+
+    def drawn(self, recipe: Recipe, name: str, seed: int) -> dict[str, Any]:
+        """What a supernet trained on random paths says of one architecture. Its training is shared out among all of the plan's."""
+        from se_nas.oneshot.search import drawn_scores, train_supernet  # needs NNI
+
+        settings = SearchSettings(
+            strategy="random-one-shot",
+            start="scratch" if recipe.start == "scratch" else "trained",
+            supernet_epochs=recipe.epochs,
+            seed=seed,
+            threads=1,
+            train=TrainSettings(**recipe.train),
+        )
+        start = self.start(recipe.start)
+        if (recipe.name, seed) not in self.supernets:
+            began = time.process_time()
+            model, _ = train_supernet(self.plan.space("identity" if start is not None else "default"), settings, self.data, start=start)
+            self.supernets = {(recipe.name, seed): (model, time.process_time() - began)}
+        model, spent = self.supernets[recipe.name, seed]
+        began = time.process_time()
+        ((accuracy, loss),) = drawn_scores(model, [self.architecture(model.space, name)], self.data, settings, torch.device("cpu"))
+        seconds = time.process_time() - began + spent / len(self.plan.architectures)
+        line = {"evaluation": recipe.name, "architecture": name, "seed": seed, "seconds": round(seconds, 3)}
+        return {**line, "accuracy": accuracy, "loss": loss}
 
     def evaluator(self, recipe: Recipe) -> TrainingEvaluator:
         start = self.start(recipe.start)

@@ -20,6 +20,7 @@ class Recipe:
     Attributes:
         start: ``scratch``, ``weights`` (trained ones), or the epochs of the plain network that is trained first.
         truth: whether the others are held against it.
+        supernet: whether the weights are those of one network that holds all architectures.
         seeds: how many of the plan's it is tried with.
     """
 
@@ -28,6 +29,7 @@ class Recipe:
     epochs: int
     train: Mapping[str, Any] = field(default_factory=dict)
     truth: bool = False
+    supernet: bool = False
     seeds: int = 3
 
 
@@ -167,6 +169,7 @@ PLANS = {
                 Recipe("frozen, SE at 1 and head, 2 epochs", "weights", 2, FROZEN),
                 Recipe("frozen, SE at 0.3 and head, 2 epochs", "weights", 2, {**FROZEN, "lr_se": 0.3}),
                 Recipe("frozen, SE at 0.1 and head, 2 epochs", "weights", 2, {**FROZEN, "lr_se": 0.1}),
+                Recipe("frozen supernet, 10 epochs", "weights", 10, {**FROZEN, "lr_se": 0.3}, supernet=True),
                 Recipe("all trained, 2 epochs", "weights", 2, TUNED),
                 Recipe("all trained, 10 epochs", "weights", 10, TUNED, truth=True),
             ),
@@ -184,6 +187,7 @@ PLANS = {
                 Recipe("scratch, 60k, constant rate, averaged", "scratch", 3, {"schedule": "constant", "average": True}),
                 Recipe("from mid-training, 20k", "3", 1, FULL),
                 Recipe("from mid-training, frozen, 20k", "3", 1, {**FULL, "freeze": "backbone"}),
+                Recipe("supernet, 240k images", "scratch", 12, supernet=True),
                 Recipe("scratch, 240k images", "scratch", 12, truth=True, seeds=5),
             ),
             seeds=(0, 1, 2, 3, 4),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -87,14 +87,35 @@ def search_one_shot(
     Raises:
         InputError: for a strategy that is not one-shot, a missing extra, or a wrong cost setting.
     """
-    name = settings.strategy.rpartition(":")[2]  # a run stores nni:NAME
+    model, strategy = train_supernet(space, settings, data, device, report, start)
+    name, place = _name(settings), find_device(device)
+    cost = ExpectedCost(space, settings.cost_metric, settings.cost_target)
+    if name == "random-one-shot":
+        with reproducible(settings.seed, place, _threads(space, settings)):
+            return OneShotResult(_best_drawn(model, resident(data, place), cost, settings, count, place), {}, model)
+    learned = model.probabilities() if name != "enas" else _policy(strategy)
+    ranking = tuple(islice(space.ranked(cost.worth(learned)), count))
+    named = {label: dict(zip(values, learned[label].tolist(), strict=True)) for label, values in space.dimensions.items()}
+    return OneShotResult(ranking, named, model)
+
+
+def train_supernet(
+    space: SearchSpace,
+    settings: SearchSettings,
+    data: Data,
+    device: str = "cpu",
+    report: Report | None = None,
+    start: Mapping[str, Tensor] | None = None,
+) -> tuple[SEModelSpace, Any]:
+    """The trained supernet, on ``device``, and NNI's strategy that trained it. Arguments and errors are those of `search_one_shot`."""
+    name = _name(settings)
     known(name, ONE_SHOT, "strategy")
     check_installed()
     place = find_device(device)
     epochs = settings.supernet_epochs or settings.epochs
     cost = ExpectedCost(space, settings.cost_metric, settings.cost_target)
-    threads = settings.threads or choose_threads(space.plain_cost.macs, settings.train.batch_size)
-    with reproducible(settings.seed, place, threads), _seeded(settings.seed), faults.quiet(), faults.interruptible():
+    seeded = reproducible(settings.seed, place, _threads(space, settings)), _seeded(settings.seed)
+    with seeded[0], seeded[1], faults.quiet(), faults.interruptible():
         model = SEModelSpace(space)
         if start is not None:
             load_start(model.network, start)
@@ -117,12 +138,15 @@ def search_one_shot(
         evaluator = Lightning(training, trainer, train_dataloaders=loaders[0], val_dataloaders=loaders[1])
         strategy(RawFormatModelSpace(model, evaluator), SequentialExecutionEngine())
         model.to(place)  # Lightning leaves it on the CPU
-        if name == "random-one-shot":
-            return OneShotResult(_best_drawn(model, near, cost, settings, count, place), {}, model)
-        learned = model.probabilities() if name != "enas" else _policy(strategy)
-    ranking = tuple(islice(space.ranked(cost.worth(learned)), count))
-    named = {label: dict(zip(values, learned[label].tolist(), strict=True)) for label, values in space.dimensions.items()}
-    return OneShotResult(ranking, named, model)
+    return model, strategy
+
+
+def _name(settings: SearchSettings) -> str:
+    return settings.strategy.rpartition(":")[2]  # a run stores nni:NAME
+
+
+def _threads(space: SearchSpace, settings: SearchSettings) -> int:
+    return settings.threads or choose_threads(space.plain_cost.macs, settings.train.batch_size)
 
 
 def _enas(lr: float, warm_up: int) -> Any:
@@ -155,30 +179,39 @@ def _policy(strategy: Any) -> dict[str, Tensor]:
 
 
 @torch.inference_mode()
+def drawn_scores(
+    model: SEModelSpace, architectures: Iterable[Architecture], data: Data, settings: SearchSettings, device: torch.device
+) -> list[tuple[float, float]]:
+    """Accuracy (0..1) and loss of each architecture on ``data.val``, with the weights of a supernet trained on random paths."""
+    batch = 2 * settings.train.batch_size
+    fresh = settings.train.frozen(settings.started) == "none"
+    sample = [images for images, _ in islice(eval_batches(data, data.train, batch, device), RECALIBRATING)]
+    found: list[tuple[float, float]] = []
+    for architecture in architectures:
+        model.draw(architecture)
+        if fresh:  # the statistics of its batch norms are a mixture over all architectures
+            update_bn(sample, model)
+        model.eval()
+        right, loss = torch.zeros((), device=device), torch.zeros((), device=device)
+        for images, labels in eval_batches(data, data.val, batch, device):
+            scores = scores_of(model(images))
+            right += (scores.argmax(1) == labels).sum()
+            loss += torch.nn.functional.cross_entropy(scores, labels, reduction="sum")
+        found.append((float(right) / len(data.val), float(loss) / len(data.val)))
+    return found
+
+
 def _best_drawn(
     model: SEModelSpace, data: Data, cost: ExpectedCost, settings: SearchSettings, count: int, device: torch.device
 ) -> tuple[Architecture, ...]:
     """Draw architectures within the budgets; return the best by accuracy on ``data.val`` minus the cost term, then by loss."""
     space = model.space
     codes = space.sample_many(settings.seed, max(SAMPLED, 4 * count))
-    drawn = {architecture.id: architecture for architecture in map(space.decode, codes)}
-    fresh = settings.train.frozen(settings.started) == "none"
-    sample = [images for images, _ in islice(eval_batches(data, data.train, 2 * settings.train.batch_size, device), RECALIBRATING)]
-    scored: list[tuple[float, float, int, Architecture]] = []
-    for architecture in drawn.values():
-        model.draw(architecture)
-        if fresh:  # the statistics of its batch norms are a mixture over all architectures
-            update_bn(sample, model)
-        model.eval()
-        right, loss = torch.zeros((), device=device), torch.zeros((), device=device)
-        for images, labels in eval_batches(data, data.val, 2 * settings.train.batch_size, device):
-            scores = scores_of(model(images))
-            right += (scores.argmax(1) == labels).sum()
-            loss += torch.nn.functional.cross_entropy(scores, labels, reduction="sum")
-        spent = float(getattr(space.cost(architecture), cost.metric))
-        accuracy = float(right) / len(data.val) - settings.cost_weight * float(cost.excess(spent))
-        scored.append((-accuracy, float(loss), len(scored), architecture))
-    return tuple(architecture for *_, architecture in sorted(scored)[:count])
+    drawn = list({architecture.id: architecture for architecture in map(space.decode, codes)}.values())
+    excess = [float(cost.excess(float(getattr(space.cost(architecture), cost.metric)))) for architecture in drawn]
+    scores = drawn_scores(model, drawn, data, settings, device)
+    badness = [(settings.cost_weight * over - accuracy, loss) for over, (accuracy, loss) in zip(excess, scores, strict=True)]
+    return tuple(drawn[i] for i in sorted(range(len(drawn)), key=badness.__getitem__)[:count])
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,20 @@ def test_goes_on_after_a_kill_and_prints_its_table(folder: Path, tmp_path: Path,
     print_table(PLAN, whole)
     text = capsys.readouterr().out
     assert "| short | accuracy |" in text and "| long | test loss | 1.00 | 2 |" in text and "seeds to tell two typical ones apart" in text
+
+
+def test_a_supernet_says_the_same_of_an_architecture_after_a_kill(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("nni")
+    recipe = Recipe("supernet", "scratch", 2, {"batch_size": 16}, supernet=True)
+    plan = replace(PLAN, recipes=(recipe,), seeds=(0, 1))
+    data = load(f"folder:{folder}", plan)
+    Bench(plan, data, "", tmp_path).run()
+    file = tmp_path / "small.jsonl"
+    whole = [{**line, "seconds": 0} for line in read(file)]
+    assert len(whole) == 8 and len({line["loss"] for line in whole}) == 8
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:6]))
+    Bench(plan, data, "", tmp_path).run()
+    assert [{**line, "seconds": 0} for line in read(file)] == whole
 
 
 def test_recipes_are_chosen_on_other_images_and_seeds_than_the_tables_use() -> None:
