@@ -37,6 +37,11 @@ def cut(text: str, length: int = SHOWN) -> str:
     return text if len(text) <= length else f"{text[:length]}..."
 
 
+def several(number: int, noun: str) -> str:
+    """``1 epoch``, ``5 epochs``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def shown(value: object) -> str:
     """A value as a message shows it: as Python writes it, on one line, and no more than its first hundred characters."""
     return cut(flat(_REPR.repr(value)))

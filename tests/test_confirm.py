@@ -133,7 +133,7 @@ def test_what_a_search_without_training_found_is_trained(tmp_path: Path, capsys)
     assert main(["confirm", str(path)]) == 2
     assert capsys.readouterr().err.strip().endswith("trains nothing; say on what to train: --data DATA")
     assert main(["confirm", str(path), "--data", "digits", "--top", "1", "--seeds", "2"]) == 0
-    assert "Confirmed on the test split: 2 fresh seeds of 1 epochs on digits" in " ".join(capsys.readouterr().out.split())
+    assert "Confirmed on the test split: 2 fresh seeds of 1 epoch on digits" in " ".join(capsys.readouterr().out.split())
     table.unlink()
     run = se_nas.confirm(path, seeds=3)  # goes on without the table, on the same data
     assert run.verdict().complete and len(run.confirmed) == 9 and all({"loss", "test_accuracy"} <= set(t.metrics) for t in run.confirmed)

@@ -24,7 +24,7 @@ from se_nas.report.words import amount, duration, flatten, heading, is_share, su
 from se_nas.run.explained import read_explanations
 from se_nas.run.run import Run
 from se_nas.run.trial import Trial
-from se_nas.text import clean, cut, html
+from se_nas.text import clean, cut, html, several
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
@@ -76,7 +76,7 @@ def _header(facts: Facts, title: str) -> str:
     images = config.get("validation_images")
     parts = [
         progress(facts),
-        f"{config['search'].get('epochs')} epochs a trial",
+        f"{several(config['search'].get('epochs', 0), 'epoch')} a trial",
         f"{images:,} validation images" if images else "",
         f"strategy {config['search'].get('strategy')}",
         str(config.get("created", "")).replace("T", " ").removesuffix("Z").removesuffix("+00:00"),

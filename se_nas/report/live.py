@@ -26,7 +26,7 @@ from se_nas.run.observer import Observer
 from se_nas.run.run import Run
 from se_nas.run.trial import CONFIRM, Trial
 from se_nas.space.architecture import Architecture
-from se_nas.text import flat
+from se_nas.text import flat, several
 
 PICTURES = 2
 """Redraws in a second."""
@@ -53,7 +53,7 @@ class PlainView(ConfirmationLines):
     def search_started(self, run: Run, total: int) -> None:
         facts = self._facts = Facts.of(run)
         before = f", {len(facts.trials)} of them finished before" if facts.trials else ""
-        self._say(f"{total} trials of {facts.subject} in {run.path}{before}")
+        self._say(f"{several(total, 'trial')} of {facts.subject} in {run.path}{before}")
 
     def trial_finished(self, trial: Trial, front: Front) -> None:
         if trial.role == CONFIRM:

@@ -223,10 +223,7 @@ def _references(facts: Facts) -> list[str]:
         entry = facts.front.references.get(role)
         if entry is None:
             continue
-        over = [
-            f"{heading(b['metric'])} {amount(b['metric'], entry.values[b['metric']])} > {amount(b['metric'], b['limit'])}"
-            for b in facts.exceeded(entry)
-        ]
+        over = [_excess(b["metric"], entry.values[b["metric"]], b["limit"]) for b in facts.exceeded(entry)]
         if over:
             said.append(f"The reference {role} (trial {entry.number}) is over budget ({', '.join(over)}).")
         elif any(entry is other for other in facts.front.front):
@@ -234,6 +231,11 @@ def _references(facts: Facts) -> list[str]:
         else:
             said.append(f"The reference {role} (trial {entry.number}) is not on the front; another is at least as good in every objective.")
     return said
+
+
+def _excess(metric: str, value: float, limit: float) -> str:
+    spent, most = amount(metric, value), amount(metric, limit)
+    return f"{heading(metric)} {spent} > {most}" + (f" by {percent(value / limit - 1)}" if spent == most else "")
 
 
 def _test(facts: Facts, best: Entry) -> list[str]:

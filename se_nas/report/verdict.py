@@ -14,7 +14,7 @@ from se_nas.run.race import Race
 from se_nas.run.run import Run
 from se_nas.run.trial import Trial
 from se_nas.run.verdict import Confirmed, Difference, Verdict
-from se_nas.text import NBSP, clean
+from se_nas.text import NBSP, clean, several
 
 
 def verdict_sentences(facts: Facts, verdict: Verdict | None, around: str = "±") -> list[str]:
@@ -49,8 +49,9 @@ def verdict_sentences(facts: Facts, verdict: Verdict | None, around: str = "±")
     asked = facts.run.config.get("confirm") or {}
     data = f" on {clean(data_name(str(asked['data'])))}" if asked.get("data") else ""
     begun = f", begun with {clean(PurePath(str(asked['start'])).name)}" if asked.get("start") else ""
+    epochs = several(verdict.epochs, "epoch")
     how = (
-        f"Confirmed on {split}: {len(verdict.seeds)} fresh seeds of {verdict.epochs} epochs{data}{begun}, differences within a seed, "
+        f"Confirmed on {split}: {len(verdict.seeds)} fresh seeds of {epochs}{data}{begun}, differences within a seed, "
         f"95 % intervals that hold together ({correction}){state}."
     )
     failed = [f"Failed in the confirmation: {', '.join(map(clean, verdict.failed))}."] if verdict.failed else []
@@ -105,8 +106,8 @@ class ConfirmationLines(Observer):
         names, seeds = list(asked["architectures"]), asked["seeds"]
         before = f", {self._ended} of them finished before" if self._ended else ""
         most = "at most " if asked.get("race") else ""
-        many = f"{most}{len(names) * len(seeds)} trainings of {asked['epochs']} epochs"
-        self.line(f"{many}{before}: {', '.join(names)}, {most}{len(seeds)} seeds each")
+        many = f"{most}{len(names) * len(seeds)} trainings of {several(asked['epochs'], 'epoch')}"
+        self.line(f"{many}{before}: {', '.join(names)}, {most}{several(len(seeds), 'seed')} each")
 
     def line(self, text: str) -> None:
         """Print one line."""

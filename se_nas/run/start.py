@@ -16,6 +16,7 @@ from se_nas.run.observer import Observer
 from se_nas.run.run import START, Run
 from se_nas.run.settings import SearchSettings
 from se_nas.space.space import SearchSpace
+from se_nas.text import several
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -180,7 +181,7 @@ def _trained(
     run: Run, evaluator: TrainingEvaluator, settings: SearchSettings, device: str, observer: Observer
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     epochs = settings.start_epochs or settings.epochs
-    observer.note(f"the plain backbone is trained first, for {epochs} epochs: the start of every trial")
+    observer.note(f"the plain backbone is trained first, for {several(epochs, 'epoch')}: the start of every trial")
 
     def report(epoch: int, total: int, metrics: Mapping[str, float]) -> None:
         if epoch * NOTES // total > (epoch - 1) * NOTES // total:
