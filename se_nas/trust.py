@@ -106,6 +106,7 @@ def confirm(
         run.config = Run.open(path).config  # as it is now
         run.config["normalisation"] = run.config.get("normalisation") or normalisation(evaluator)
         run.config["confirm"] = confirmation = begin_confirmation(run, space, asked)
+        confirmation["normalisation"] = normalisation(evaluator)
         observer = observer or Observer()
         if other:
             begin(run, evaluator, settings, origin, scoring_device(settings.to_dict()), observer, CONFIRMATION)

@@ -15,6 +15,7 @@ from conftest import digits_space
 import se_nas
 from se_nas.cli import main
 from se_nas.evaluate import Evaluation, Report
+from se_nas.exporter.explained import explain_trial
 from se_nas.run.effects import Effect, Effects
 from se_nas.run.finalists import best_predicted, only_paying
 from se_nas.run.run import Run
@@ -98,7 +99,7 @@ def test_another_start_than_the_searchs(finished_run: Run, tmp_path: Path, capsy
     path = shutil.copytree(finished_run.path, tmp_path / "run")
     start = tmp_path / "plain.safetensors"
     shutil.copyfile(finished_run.weights_path(0), start)  # those of trial 0: the plain network
-    assert main(["confirm", str(path), "--top", "1", "--seeds", "2", "--start", str(start), "--normalise", "data"]) == 0
+    assert main(["confirm", str(path), "--top", "1", "--seeds", "2", "--start", str(start), "--normalise", "0.31/0.38"]) == 0
     assert f"begun with {start.name}" in " ".join(capsys.readouterr().out.split())
     run = Run.open(path)
     assert (
@@ -110,7 +111,11 @@ def test_another_start_than_the_searchs(finished_run: Run, tmp_path: Path, capsy
     assert min(plain) > finished_run.trials[0].metrics["accuracy"]  # it trained on
     assert main(["export", str(path), "--trial", str(run.confirmed[-1].number), "-o", str(tmp_path / "net"), "--no-proof"]) == 0
     assert any("strength" in line for line in (tmp_path / "net/model.py").read_text().splitlines())
-    assert f"SHA-256 {run.config['confirm_start']['digest'][:12]}" in (tmp_path / "net/README.md").read_text()
+    said = (tmp_path / "net/README.md").read_text()
+    assert f"SHA-256 {run.config['confirm_start']['digest'][:12]}" in said and "| normalisation | mean 0.3100; std 0.3800 " in said
+    with_se = next(t for t in run.confirmed if any(spec for _, spec in t.architecture))
+    images = run.config["validation_images"]
+    assert explain_trial(run, with_se, images).accuracy == pytest.approx(with_se.metrics["accuracy"], abs=1e-6)  # of its own images
     start.unlink()
     again = se_nas.confirm(path, seeds=3)  # begins where it began, though the file is gone
     assert len(again.confirmed) == 9
@@ -138,6 +143,8 @@ def test_what_a_search_without_training_found_is_trained(tmp_path: Path, capsys)
     run = se_nas.confirm(path, seeds=3)  # goes on without the table, on the same data
     assert run.verdict().complete and len(run.confirmed) == 9 and all({"loss", "test_accuracy"} <= set(t.metrics) for t in run.confirmed)
     assert main(["export", str(path), "--trial", str(run.confirmed[-1].number), "-o", str(tmp_path / "net"), "--no-proof"]) == 0
+    with_se = next(t for t in run.confirmed if any(spec for _, spec in t.architecture))
+    assert explain_trial(run, with_se).blocks
     said = (tmp_path / "net/README.md").read_text()
     assert "| data | digits |" in said and f"| normalisation | mean {run.config['normalisation']['mean'][0]:.4f}" in said
     assert main(["export", str(path), "--trial", "1", "-o", str(tmp_path / "looked_up"), "--untrained", "--no-proof"]) == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from se_nas.errors import InputError
 from se_nas.evaluate.batches import eval_batches
 from se_nas.evaluate.device import find_device
@@ -30,15 +32,21 @@ def explain_trial(run: Run, trial: Trial, images: int = IMAGES) -> Explanation:
     if not any(spec for _, spec in trial.architecture):
         raise InputError(f"trial {trial.number} has no SE block", "take one that has", "--trial")
     weights = weights_of(run, trial)
-    space = as_confirmed(run, run.space) if trial.role == CONFIRM else run.space
-    settings = resolve_settings(run.config["search"], f"{run.path / 'run.yaml'}, search", {})
-    evaluator = make_evaluator(space, settings, run) if run.config.get("evaluator") == "training" else None
+    confirmed = (run.config.get("confirm") or {}) if trial.role == CONFIRM else {}
+    space = as_confirmed(run, run.space) if confirmed else run.space
+    kind, section = run.config.get("evaluator"), run.config["search"]
+    if confirmed.get("data"):
+        kind, section = "training", {**section, "evaluator": "training", "data": confirmed["data"]}
+    settings = resolve_settings(section, f"{run.path / 'run.yaml'}, search", {})
+    evaluator = make_evaluator(space, settings, run) if kind == "training" else None
     if not isinstance(evaluator, TrainingEvaluator):
         fix = "give the network and batches of it in Python: se_nas.explain(network, batches)"
         raise InputError("the run's evaluator is not se-nas's own training, so its images are not known", fix, str(run.path))
     network = space.build(trial.architecture)
     network.load_state_dict(weights)
     data = evaluator.data
+    if own := confirmed.get("normalisation"):  # it may have begun elsewhere than the search
+        data = replace(data, mean=tuple(own["mean"]), std=tuple(own["std"]))
     batches = eval_batches(data, data.val, BATCH, find_device("cpu"))
     found = explain(network, batches, classes=data.classes, images=images)
     keep_explanation(run, trial.number, found)

@@ -100,7 +100,7 @@ def _about(run: Run, trial: Trial) -> dict[str, object]:
     else:
         about["evaluator"] = f"{kind} {PurePath(path).name}".strip()
     about |= {name: value for name, value in trial.fidelity.items()}
-    if normalisation := run.config.get("normalisation"):
+    if normalisation := confirmed.get("normalisation") or run.config.get("normalisation"):
         about["normalisation"] = "; ".join(f"{name} {', '.join(f'{v:.4f}' for v in values)}" for name, values in normalisation.items())
         about["normalisation"] = f"{about['normalisation']} (of pixels in 0..1)"
     measured = {name: value for name, value in trial.metrics.items() if not name.startswith("test_")}
