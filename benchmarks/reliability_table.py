@@ -75,13 +75,14 @@ def print_table(plan: Plan, lines: list[Line]) -> None:
 
 def by_seed(plan: Plan, lines: list[Line], truth: str) -> None:
     """Each seed alone against the truth of the same seed: a choice made on some of them is checked on the others."""
-    print(f"\n| evaluation | metric |{''.join(f' tau to the truth, seed {seed} |' for seed in plan.seeds)}")
-    print(f"|---|---|{'---|' * len(plan.seeds)}")
+    seeds = sorted({line["seed"] for line in lines if line["evaluation"] == truth})
+    print(f"\n| evaluation | metric |{''.join(f' tau to the truth, seed {seed} |' for seed in seeds)}")
+    print(f"|---|---|{'---|' * len(seeds)}")
     for recipe in plan.recipes:
         for metric in METRICS if not recipe.truth else ():
             right, values = rows(lines, truth, f"test_{metric}"), rows(lines, recipe.name, metric)
             cells = []
-            for seed in plan.seeds:
+            for seed in seeds:
                 both = [name for name in values if seed in values[name] and seed in right.get(name, {})]
                 tau = kendall([values[name][seed] for name in both], [right[name][seed] for name in both]) if len(both) > 2 else None
                 cells.append("" if tau is None else f"{tau:.2f}")
