@@ -16,12 +16,15 @@ import se_nas
 from se_nas.cli import main
 from se_nas.evaluate import Evaluation, Report
 from se_nas.exporter.explained import explain_trial
+from se_nas.report.facts import Facts
+from se_nas.report.verdict import verdict_sentences
 from se_nas.run.effects import Effect, Effects
 from se_nas.run.finalists import best_predicted, only_paying
 from se_nas.run.run import Run
 from se_nas.run.trial import CONFIRM
+from se_nas.run.verdict import Confirmed, Difference, Verdict
 from se_nas.se.spec import SESpec
-from se_nas.space.architecture import Architecture
+from se_nas.space.architecture import REFERENCES, Architecture
 from se_nas.space.space import SearchSpace
 
 
@@ -58,6 +61,27 @@ def test_finalists_are_found_better_and_the_search_is_as_before(tmp_path: Path) 
     assert [t.number for t in more.trials] == [*range(20), 32, 33, 34, 35] and len(more.confirmed) == 12
     undisturbed = se_nas.search(digits_space(), evaluator=Truth(), trials=24, out=tmp_path / "other")
     assert [t.architecture for t in more.trials] == [t.architecture for t in undisturbed.trials]
+
+
+def test_costs_stand_beside_the_reference_that_is_compared(tmp_path: Path) -> None:
+    facts = Facts.of(searched(tmp_path))
+    plain, paper = (facts.front.references[role] for role in REFERENCES)
+    lean = {"params": plain.values["params"] + 1, "macs": plain.values["macs"] + 1}
+    rows = (
+        Confirmed("plain", plain.architecture, plain.values),
+        Confirmed("paper", paper.architecture, paper.values, (), Difference(0.01, 0.002, 0.018)),
+        Confirmed("trial 5", paper.architecture, lean, (), Difference(0.012, 0.004, 0.02), Difference(0.002, -0.004, 0.008)),
+        Confirmed("trial 6", paper.architecture, paper.values, (), Difference(0, -0.01, 0.01), Difference(-0.01, -0.02, -0.001)),
+    )
+    verdict = Verdict("accuracy", True, 3, (1, 2), 2, rows, ())
+    said = [text.replace("\N{NO-BREAK SPACE}", " ") for text in verdict_sentences(facts, verdict)]
+    dearer, saved = (100 * (lean["params"] / each.values["params"] - 1) for each in (plain, paper))
+    assert said[1].startswith("Better than plain: paper (+1.00 ± 0.80 points; params +")
+    assert f"trial 5 (+1.20 ± 0.80 points; params +{dearer:.3f} %" in said[1] and "trial 6" not in said[1]
+    assert said[2].startswith("Not told apart from plain: trial 6 (0.00 ± 1.00 points; params +")
+    assert said[3] == "None is better than paper by more than noise." and said[4].startswith("Worse than paper: trial 6 (-1.00")
+    assert said[5].startswith(f"Not told apart from paper: trial 5 (+0.20 ± 0.60 points; params {saved:.1f} %")
+    assert said[6] == "At no more params and MACs than paper, trial 5 is at most 0.40 points worse." and len(said) == 7
 
 
 def test_goes_on_where_it_stopped_and_takes_more_seeds(tmp_path: Path) -> None:

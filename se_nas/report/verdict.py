@@ -14,6 +14,7 @@ from se_nas.run.race import Race
 from se_nas.run.run import Run
 from se_nas.run.trial import Trial
 from se_nas.run.verdict import Confirmed, Difference, Verdict
+from se_nas.space.architecture import REFERENCES
 from se_nas.text import NBSP, clean, several
 
 
@@ -21,7 +22,8 @@ def verdict_sentences(facts: Facts, verdict: Verdict | None, around: str = "±")
     """Which finalists are better than the references; empty without a confirmation.
 
     Example:
-        Confirmed on the test split: trial 17 is better than plain (+1.20 ± 0.60 points) for +0.3 % params.
+        Better than plain: trial 17 (+1.20 ± 0.60 points; params +0.3 %). Not told apart from paper: trial 17 (+0.10 ± 0.30
+        points; params -2.1 %). At no more params than paper, trial 17 is at most 0.20 points worse.
     """
     measured = facts.run.compared
     if verdict is None or measured is None:
@@ -31,18 +33,19 @@ def verdict_sentences(facts: Facts, verdict: Verdict | None, around: str = "±")
         return [f"Confirmation on {split}: {len(verdict.seeds)} of {verdict.planned} seeds are complete; it takes 2 at least."]
     words = _Words(facts, measured, around)
     said = []
-    for reference in ("plain", "paper"):
-        compared = [(row, getattr(row, f"over_{reference}")) for row in verdict.finalists]
-        found = [(row, difference) for row, difference in compared if difference]
-        better = [words.against(row, difference) for row, difference in found if difference.low > 0]
-        worse = [words.against(row, difference) for row, difference in found if difference.high < 0]
-        open_ = [words.against(row, difference) for row, difference in found if not difference.told]
+    for reference in REFERENCES:
+        beside = next(row for row in verdict.rows if row.name == reference)
+        found = [(row, difference) for row in verdict.rows if (difference := getattr(row, f"over_{reference}"))]
+        better = [words.against(row, beside, difference) for row, difference in found if difference.low > 0]
+        worse = [words.against(row, beside, difference) for row, difference in found if difference.high < 0]
+        open_ = [words.against(row, beside, difference) for row, difference in found if not difference.told]
         if better:
             said.append(f"Better than {reference}: {'; '.join(better)}.")
         elif found:
-            said.append(f"No finalist is better than {reference} by more than noise.")
+            said.append(f"None is better than {reference} by more than noise.")
         said += [f"Worse than {reference}: {'; '.join(worse)}."] if worse else []
         said += [f"Not told apart from {reference}: {'; '.join(open_)}."] if open_ else []
+        said += [words.cheaper(row, beside, difference) for row, difference in found if not difference.told and words.saves(row, beside)]
     most = "at most " if verdict.race else ""
     state = "" if verdict.complete else f"; unfinished, {most}{verdict.planned} seeds are planned"
     correction = "for the number of looks and of finalists" if verdict.race else "Dunnett's correction for the number of finalists"
@@ -77,21 +80,39 @@ class _Words:
     def __init__(self, facts: Facts, measured: Objective, around: str) -> None:
         self._facts, self._around, self._share = facts, around, is_share(measured.name)
 
-    def against(self, row: Confirmed, difference: Difference) -> str:
-        """``trial 17 (+1.20 ± 0.60 points; params +0.3 %, MACs +0.02 %)``"""
+    def against(self, row: Confirmed, reference: Confirmed, difference: Difference) -> str:
+        """``trial 17 (+1.20 ± 0.60 points; params +0.3 %, MACs +0.02 %)``, costs over those of the reference."""
         half = (difference.high - difference.low) / 2
-        unit = f"{NBSP}points" if self._share else ""
         sign = "+" if difference.estimate > 0 else ""
-        size = f"{sign}{self._number(difference.estimate)}{NBSP}{self._around}{NBSP}{self._number(half)}{unit}"
-        return f"{clean(row.name)} ({'; '.join([size, *self._costs(row.costs)])})"
+        size = f"{sign}{self._number(difference.estimate)}{NBSP}{self._around}{NBSP}{self._number(half)}{self._unit}"
+        over = {cost: percent(values[0] / values[1] - 1) for cost, values in self._costs(row, reference).items()}
+        costs = ", ".join(f"{heading(cost)} {ratio}" for cost, ratio in over.items())
+        return f"{clean(row.name)} ({'; '.join([size, costs] if costs else [size])})"
+
+    def saves(self, row: Confirmed, reference: Confirmed) -> bool:
+        """Whether it costs less than the reference, and nothing more; a latency by more than it may be off."""
+        less = {cost: values[1] - values[0] for cost, values in self._costs(row, reference).items()}
+        ties = {cost: (self._facts.run.costs.get(cost) or {}).get("tie", 0) for cost in less}
+        return all(saved >= 0 for saved in less.values()) and any(saved > ties[cost] for cost, saved in less.items())
+
+    def cheaper(self, row: Confirmed, reference: Confirmed, difference: Difference) -> str:
+        """``At no more params and MACs than paper, trial 17 is at most 0.10 points worse.``"""
+        *most, last = map(heading, self._costs(row, reference))
+        costs = f"{', '.join(most)} and {last}" if most else last
+        loss = f"{self._number(-difference.low)}{self._unit}"
+        return f"At no more {costs} than {reference.name}, {clean(row.name)} is at most {loss} worse."
 
     def _number(self, value: float) -> str:
         return f"{100 * value:.2f}" if self._share else significant(value, 2)
 
-    def _costs(self, costs: Mapping[str, float]) -> list[str]:
-        ratios = {cost: self._facts.over_plain(costs, cost) for cost in self._facts.metrics}
-        said = [f"{heading(cost)} {percent(ratio)}" for cost, ratio in ratios.items() if ratio is not None]
-        return [", ".join(said)] if said else []
+    @property
+    def _unit(self) -> str:
+        return f"{NBSP}points" if self._share else ""
+
+    def _costs(self, row: Confirmed, reference: Confirmed) -> dict[str, tuple[float, float]]:
+        """Each cost that the search looks at: of both."""
+        costs = [cost for cost in self._facts.metrics if reference.costs.get(cost) and cost in row.costs]
+        return {cost: (row.costs[cost], reference.costs[cost]) for cost in costs}
 
 
 class ConfirmationLines(Observer):
