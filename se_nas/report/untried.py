@@ -8,7 +8,7 @@ from typing import Any
 
 from se_nas.report.facts import Facts
 from se_nas.se.spec import FIELDS
-from se_nas.text import NBSP, clean
+from se_nas.text import NBSP, clean, several
 
 _MOST = 4
 """At most so many sites are named."""
@@ -59,6 +59,6 @@ def _value(field: str, value: object) -> str:
 def _places(where: list[str], every: int) -> str:
     if len(where) == every and every > 1:
         return "anywhere"
-    more = f" and at {len(where) - _MOST} more sites" if len(where) > _MOST else ""
+    more = f" and at {several(len(where) - _MOST, 'more site')}" if len(where) > _MOST else ""
     first = where[:_MOST]
     return f"at {', '.join(first)}{more}" if more or len(first) == 1 else f"at {', '.join(first[:-1])} and {first[-1]}"
