@@ -114,8 +114,8 @@ def train_supernet(
     place = find_device(device)
     epochs = settings.supernet_epochs or settings.epochs
     cost = ExpectedCost(space, settings.cost_metric, settings.cost_target)
-    seeded = reproducible(settings.seed, place, _threads(space, settings)), _seeded(settings.seed)
-    with seeded[0], seeded[1], faults.quiet(), faults.interruptible():
+    threads = _threads(space, settings)
+    with reproducible(settings.seed, place, threads), _seeded(settings.seed), faults.quiet(), faults.interruptible():
         model = SEModelSpace(space)
         if start is not None:
             load_start(model.network, start)
