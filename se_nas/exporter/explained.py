@@ -10,13 +10,13 @@ from se_nas.evaluate.device import find_device
 from se_nas.evaluate.excitation import IMAGES, explain
 from se_nas.evaluate.explanation import Explanation
 from se_nas.evaluate.training import TrainingEvaluator
-from se_nas.exporter.trial import weights_of
+from se_nas.exporter.trial import confirmed_with, weights_of
 from se_nas.run.evaluator import make_evaluator
 from se_nas.run.explained import keep_explanation
 from se_nas.run.run import Run
 from se_nas.run.settings import resolve_settings
 from se_nas.run.start import as_confirmed
-from se_nas.run.trial import CONFIRM, Trial
+from se_nas.run.trial import Trial
 
 BATCH = 128
 
@@ -32,7 +32,7 @@ def explain_trial(run: Run, trial: Trial, images: int = IMAGES) -> Explanation:
     if not any(spec for _, spec in trial.architecture):
         raise InputError(f"trial {trial.number} has no SE block", "take one that has", "--trial")
     weights = weights_of(run, trial)
-    confirmed = (run.config.get("confirm") or {}) if trial.role == CONFIRM else {}
+    confirmed = confirmed_with(run, trial)
     space = as_confirmed(run, run.space) if confirmed else run.space
     kind, section = run.config.get("evaluator"), run.config["search"]
     if confirmed.get("data"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path, PurePath
+from typing import Any
 
 from torch import Tensor
 
@@ -83,6 +85,11 @@ def weights_of(run: Run, trial: Trial) -> dict[str, Tensor]:
     return weights
 
 
+def confirmed_with(run: Run, trial: Trial) -> Mapping[str, Any]:
+    """What ``run.yaml`` says of the confirmation that a trial is of; empty for a trial of the search."""
+    return (run.config.get("confirm") or {}) if trial.role == CONFIRM else {}
+
+
 def _about(run: Run, trial: Trial) -> dict[str, object]:
     """What a person would ask of a trial: where it is from, on what it was trained, and how well it did."""
     search, scores = run.config["search"], run.test_scores.get(trial.number, {})
@@ -93,7 +100,7 @@ def _about(run: Run, trial: Trial) -> dict[str, object]:
         if other.complete and (other.architecture, other.fidelity) == (trial.architecture, trial.fidelity)
     ]
     about: dict[str, object] = {"run": run.path.resolve().name, "trial": trial.number, "seed": trial.seed}
-    confirmed = (run.config.get("confirm") or {}) if trial.role == CONFIRM else {}
+    confirmed = confirmed_with(run, trial)
     kind, _, path = str(run.config.get("evaluator", "training")).partition(":")
     if kind == "training" or confirmed.get("data"):
         about["data"] = without_folders(confirmed.get("data") or search.get("data"))

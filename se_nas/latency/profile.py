@@ -26,7 +26,7 @@ from se_nas.network.placement import Site
 from se_nas.reading import load_yaml, parse_json
 from se_nas.se.cost import Cost
 from se_nas.se.spec import PAPER, SEOptions, SESpec
-from se_nas.text import shown
+from se_nas.text import several, shown
 
 SCHEMA = 1
 FIRST = "# A latency profile of se-nas. The last line of this file is three dots; without them it was cut short.\n"
@@ -135,7 +135,7 @@ class Profile:
         threads = self.how["threads"]
         parts = [f"{self.how['runtime']} on {self.machine.get('gpu') or self.machine['processor']}", f"batch {self.how['batch']}"]
         if not self.machine.get("gpu"):
-            parts.append(f"{threads} thread{'s' * (threads != 1)}")
+            parts.append(several(threads, "thread"))
         plain = {"layout": "contiguous", "precision": "float32"}
         return ", ".join([*parts, *(str(self.how[name]) for name, usual in plain.items() if self.how[name] != usual)])
 

@@ -87,12 +87,13 @@ def search_one_shot(
     Raises:
         InputError: for a strategy that is not one-shot, a missing extra, or a wrong cost setting.
     """
-    model, strategy = train_supernet(space, settings, data, device, report, start)
     name, place = _name(settings), find_device(device)
+    data = resident(data, place)  # once, for training and ranking
+    model, strategy = train_supernet(space, settings, data, device, report, start)
     cost = ExpectedCost(space, settings.cost_metric, settings.cost_target)
     if name == "random-one-shot":
         with reproducible(settings.seed, place, _threads(space, settings)):
-            return OneShotResult(_best_drawn(model, resident(data, place), cost, settings, count, place), {}, model)
+            return OneShotResult(_best_drawn(model, data, cost, settings, count, place), {}, model)
     learned = model.probabilities() if name != "enas" else _policy(strategy)
     ranking = tuple(islice(space.ranked(cost.worth(learned)), count))
     named = {label: dict(zip(values, learned[label].tolist(), strict=True)) for label, values in space.dimensions.items()}
@@ -119,8 +120,7 @@ def train_supernet(
         model = SEModelSpace(space)
         if start is not None:
             load_start(model.network, start)
-        near = resident(data, place)
-        loaders = [Batches(near, split, settings.train, place) for split in ("train", "val")]
+        loaders = [Batches(data, split, settings.train, place) for split in ("train", "val")]
         strategy = _MAKE[name](REACH / (max(map(len, loaders)) * (epochs - epochs // WARM_UP)), epochs // WARM_UP)
         trainer = Trainer(
             max_epochs=epochs,

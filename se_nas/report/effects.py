@@ -10,7 +10,7 @@ from se_nas.report.svg import Axis, Interval, intervals, span
 from se_nas.report.words import heading, is_share, percent, significant
 from se_nas.run.effects import LEAST, Effect, Effects
 from se_nas.se.spec import FIELDS
-from se_nas.text import NBSP, clean
+from se_nas.text import NBSP, clean, joined, several
 
 _MOST = 6
 """At most so many effects at single sites are said for a field; all of them are in the JSON."""
@@ -28,7 +28,7 @@ def effect_sentences(facts: Facts, effects: Effects | None, around: str = "±") 
     words = _Words(facts, measured, around)
     if effects.r2 is None:
         if effects.architectures < LEAST:
-            tried = f"{effects.architectures} architecture{'' if effects.architectures == 1 else 's'}"
+            tried = several(effects.architectures, "architecture")
             return [f"What each choice brings cannot be told from {tried}: it takes {LEAST} at least."]
         return ["What each choice brings cannot be told: no two trials differ."]
     if not effects.conclusive:
@@ -85,9 +85,9 @@ class _Words:
         for verb, some in (("pays", [e for e in groups if e.low > 0]), ("hurts", [e for e in groups if e.high < 0])):
             if some:
                 each = [f"{clean(e.group)} ({self.size(e)}{self.cost(e)})" for e in some]
-                said.append(f"SE {verb} at {_joined(each)}.")
+                said.append(f"SE {verb} at {joined(each)}.")
         if silent := [effect for effect in groups if not effect.found]:
-            names = _joined(_families([str(e.group) for e in silent], [str(e.group) for e in groups]))
+            names = joined(_families([str(e.group) for e in silent], [str(e.group) for e in groups]))
             said.append(f"At {names} no effect of SE was found ({self.within(silent)}).")
         for effect in effects:
             if effect.group is None:
@@ -105,16 +105,16 @@ class _Words:
                 said.append(f"{_value(better)} brings {self.size(better)}{self.cost(better)} over {_value(worse)}{_where(better)}.")
             elif found:
                 each = [f"{_value(e)} {'brings' if e.low > 0 else 'costs'} {self.size(e, signed=False)}{self.cost(e)}" for e in found]
-                said.append(f"{_joined(each)}, against the mean of the others{_where(found[0])}.")
+                said.append(f"{joined(each)}, against the mean of the others{_where(found[0])}.")
             elif whole:
                 said.append(
-                    f"{_joined([_value(effect) for effect in whole])} cannot be told apart{_where(whole[0])} ({self.within(whole)})."
+                    f"{joined([_value(effect) for effect in whole])} cannot be told apart{_where(whole[0])} ({self.within(whole)})."
                 )
             by_group = [effect for effect in effects if effect.field == name and effect.group is not None and effect.found]
             if by_group and not found:
                 some = sorted(by_group, key=lambda effect: -abs(effect.estimate))[:_MOST]
                 each = [f"{_value(e)} {'brings' if e.low > 0 else 'costs'} {self.size(e, signed=False)} at {clean(e.group)}" for e in some]
-                said.append(f"But {_joined(each)}, against the mean of the others there.")
+                said.append(f"But {joined(each)}, against the mean of the others there.")
         return [text[:1].upper() + text[1:] if not text.startswith("r = ") else text for text in said]
 
     def outlook(self, effects: Effects) -> list[str]:
@@ -179,10 +179,6 @@ def _value(effect: Effect) -> str:
 def _where(effect: Effect) -> str:
     """Effects of SE settings over all groups are sums: they are of every site having the value."""
     return " at all sites" if effect.field in FIELDS else ""
-
-
-def _joined(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def _families(some: Sequence[str], everything: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from se_nas.evaluate.explanation import NEAR, Change, Excitation, Explanation
 from se_nas.report.columns import Column
 from se_nas.report.svg import Axis, Curve, curves
-from se_nas.text import NBSP, clean
+from se_nas.text import NBSP, clean, joined
 
 SHARE = 0.9
 """A block is said to be saturated if so many of its gates are near 1."""
@@ -76,7 +76,7 @@ def _chart(block: Excitation, y: Axis) -> str:
 
 def _each(blocks: Sequence[Excitation], kind: str, around: str) -> str:
     parts = [f"{clean(each.block)} ({_change(getattr(each, kind), around)}{NBSP}points)" for each in blocks]
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return joined(parts)
 
 
 def _change(change: Change, around: str) -> str:

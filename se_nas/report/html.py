@@ -116,7 +116,7 @@ def _figures(facts: Facts) -> str:
     legend = " ".join(f"<span>{mark(kind)} {name}</span>" for kind, name in marks)
     legend += "<span><i class='swatch'></i> a single trial here ties with plain</span>" if noise_band(facts) else ""
     far = outliers(facts)
-    note = f"<p class='quiet'>{far} far-off architecture{'s' * (far > 1)} drawn at the edge.</p>" if far else ""
+    note = f"<p class='quiet'>{several(far, 'far-off architecture')} drawn at the edge.</p>" if far else ""
     note += f"<p class='quiet'>{html(left_out)}</p>" if (left_out := sample_note(facts, shown)) else ""
     figures = "".join(f"<figure>{chart}</figure>" for chart in charts)
     return _section("Front", f"<p class='legend'>{legend}</p><div class='figures'>{figures}</div>{note}")

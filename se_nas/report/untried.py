@@ -8,7 +8,7 @@ from typing import Any
 
 from se_nas.report.facts import Facts
 from se_nas.se.spec import FIELDS
-from se_nas.text import NBSP, clean, several
+from se_nas.text import NBSP, clean, joined, several
 
 _MOST = 4
 """At most so many sites are named."""
@@ -61,4 +61,4 @@ def _places(where: list[str], every: int) -> str:
         return "anywhere"
     more = f" and at {several(len(where) - _MOST, 'more site')}" if len(where) > _MOST else ""
     first = where[:_MOST]
-    return f"at {', '.join(first)}{more}" if more or len(first) == 1 else f"at {', '.join(first[:-1])} and {first[-1]}"
+    return f"at {', '.join(first)}{more}" if more else f"at {joined(first)}"

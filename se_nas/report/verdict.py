@@ -15,7 +15,7 @@ from se_nas.run.run import Run
 from se_nas.run.trial import Trial
 from se_nas.run.verdict import Confirmed, Difference, Verdict
 from se_nas.space.architecture import REFERENCES
-from se_nas.text import NBSP, clean, several
+from se_nas.text import NBSP, clean, joined, several
 
 
 def verdict_sentences(facts: Facts, verdict: Verdict | None, around: str = "±") -> list[str]:
@@ -69,8 +69,7 @@ def _race_sentences(verdict: Verdict, race: Race) -> list[str]:
     if not verdict.complete or not race.left:
         return []
     cheapest = min((row for row in verdict.rows if row.name in race.left), key=lambda row: tuple(row.costs.values()))
-    *most, last = map(clean, race.left)
-    names = f"{', '.join(most)} and {last}"
+    names = joined([clean(name) for name in race.left])
     return [f"The race ends in a tie after {saved}: {names} are not told apart; {clean(cheapest.name)} is the cheapest of them."]
 
 
@@ -97,8 +96,7 @@ class _Words:
 
     def cheaper(self, row: Confirmed, reference: Confirmed, difference: Difference) -> str:
         """``At no more params and MACs than paper, trial 17 is at most 0.10 points worse.``"""
-        *most, last = map(heading, self._costs(row, reference))
-        costs = f"{', '.join(most)} and {last}" if most else last
+        costs = joined([heading(cost) for cost in self._costs(row, reference)])
         loss = f"{self._number(-difference.low)}{self._unit}"
         return f"At no more {costs} than {reference.name}, {clean(row.name)} is at most {loss} worse."
 

@@ -15,6 +15,7 @@ from se_nas.run.settings import SearchSettings
 from se_nas.run.trial import is_finite
 from se_nas.se.spec import FIELDS
 from se_nas.setting import check_type, settings_of, unknown_key
+from se_nas.space.architecture import REFERENCES, Architecture
 from se_nas.space.budget import METRICS
 from se_nas.space.spacefile import SPACE_KEYS
 from se_nas.text import shown
@@ -42,6 +43,21 @@ PARTS: dict[str, tuple[type, ...]] = {
     "confirm_start": (dict, type(None)),
 }
 """Key -> types of its value. ``search`` and ``budgets`` must be there."""
+
+CONFIRM: dict[str, tuple[type, ...]] = {
+    "top": (int,),
+    "seeds": (list,),
+    "epochs": (int,),
+    "first": (int,),
+    "architectures": (dict,),
+    "paying": (bool, type(None)),
+    "race": (bool, type(None)),
+    "data": (str, type(None)),
+    "start": (str, type(None)),
+    "normalise": (str, type(None)),
+    "normalisation": (dict, type(None)),
+}
+"""The same of a confirmation."""
 
 NEEDED = ("objectives", "epochs", "trials")
 """Settings without which nothing can be shown."""
@@ -87,9 +103,34 @@ def load_config(path: Path) -> dict[str, Any]:
             raise InputError(f"{shown(budget)} is not a budget", FIX, f"{path}, budgets")
         check_type("text", budget.setdefault("text", f"<= {budget['limit']}"), (str,), f"{path}, budgets")
     _check_backbone(config.get("backbone") or {}, f"{path}, backbone")
-    if not all(isinstance(each, list) and all(map(is_finite, each)) for each in (config.get("normalisation") or {}).values()):
-        raise InputError("are not numbers of each channel", FIX, f"{path}, normalisation")
+    _check_normalisation(config.get("normalisation") or {}, f"{path}, normalisation")
+    _check_confirm(config.get("confirm") or {}, f"{path}, confirm")
     return config
+
+
+def _check_normalisation(section: Mapping[str, Any], source: str) -> None:
+    if not all(isinstance(each, list) and all(map(is_finite, each)) for each in section.values()):
+        raise InputError("are not numbers of each channel", FIX, source)
+
+
+def _check_confirm(section: Mapping[str, Any], source: str) -> None:
+    if not section:
+        return
+    for name, types in CONFIRM.items():
+        if name not in section and type(None) not in types:
+            raise InputError(f"is damaged: {name} is missing", FIX, source)
+        check_type(name, section.get(name), types, source)
+    if not all(type(seed) is int for seed in section["seeds"]):
+        raise InputError(f"{shown(section['seeds'])} are no seeds", FIX, f"{source}, seeds")
+    for name in REFERENCES:
+        if name not in section["architectures"]:
+            raise InputError(f"is damaged: {name} is missing", FIX, f"{source}, architectures")
+    for name, data in section["architectures"].items():
+        try:
+            Architecture.from_json(data)
+        except InputError as error:
+            raise InputError(error.problem, FIX, f"{source}, architectures, {shown(name)}") from None
+    _check_normalisation(section.get("normalisation") or {}, f"{source}, normalisation")
 
 
 def _check_search(section: Mapping[str, Any], source: str) -> None:

@@ -49,6 +49,7 @@ def _try(nni: Any, payload: Mapping[str, Any], config: str, weights: str) -> Non
     from se_nas.run.evaluator import make_evaluator
     from se_nas.run.run import Run
     from se_nas.run.settings import resolve_settings
+    from se_nas.run.trial import CONFIRM
 
     job = Job.from_json(payload["job"])
     timeout, began = payload["timeout"], time.perf_counter()
@@ -58,7 +59,7 @@ def _try(nni: Any, payload: Mapping[str, Any], config: str, weights: str) -> Non
         timer.start()
     run = Run.open(Path(config).parent)
     settings = resolve_settings(run.config["search"], config, {})
-    evaluator = make_evaluator(run.space, settings, run)
+    evaluator = make_evaluator(run.space, settings.whole if job.role == CONFIRM else settings, run)
     device = choose_device(settings.device.partition(":")[0])  # NNI shows a trial its own GPUs only
 
     def report(epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
