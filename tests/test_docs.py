@@ -14,11 +14,13 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import optuna
 import pytest
 from conftest import ROOT
 from reading_docs import PAGES, Block, anchors, blocks, concrete, prose, read, spans
 from test_imports import FLOOR
+
+pytest.importorskip("optuna")
+import optuna
 
 import se_nas
 from se_nas.backbones import BACKBONES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import shutil
 import subprocess
 import sys
@@ -121,6 +122,28 @@ def test_help_show_and_report_load_nothing_heavy(finished_run, tmp_path) -> None
     for step, modules in loaded.items():
         assert not set(modules) & (HEAVY | {"rich", "yaml"} if step in light else HEAVY), step
     assert {"se_nas.cli", "se_nas.report.table", "se_nas.report.html", "se_nas.report.live"} <= set(loaded[steps[-2]])
+
+
+REFUSE = """
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"optuna", "ray", "nni", "timm"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Refuse())
+"""
+
+
+@pytest.mark.slow
+def test_a_machine_with_a_gpu_and_torch_is_enough(tmp_path) -> None:
+    """Where a GPU is lent, there is often nothing else: its tests and its benchmark must not need more."""
+    (tmp_path / "sitecustomize.py").write_text(REFUSE)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    for command in (["-m", "pytest", "-m", "gpu", "--collect-only"], ["benchmarks/gpu.py", "--help"]):
+        done = subprocess.run([sys.executable, *command], capture_output=True, text=True, cwd=ROOT, env=environment)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_public_face_is_whole() -> None:

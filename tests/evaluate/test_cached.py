@@ -138,10 +138,10 @@ def evaluator(space: SearchSpace, data: Data | None = None, cache: float | None 
     return TrainingEvaluator(space, data or images(space.input_size), chosen, 1, start, cache)
 
 
-def train(one: TrainingEvaluator, architecture: Architecture, seed: int = 0, epochs: int = 2) -> tuple[Any, ...]:
+def train(one: TrainingEvaluator, architecture: Architecture, seed: int = 0, epochs: int = 2, device: str = "cpu") -> tuple[Any, ...]:
     """All that a trial gives: what it reports, its metrics and weights."""
     told: list[Any] = []
-    found = one(architecture, seed, {"epochs": epochs}, "cpu", lambda *all: told.append(all))
+    found = one(architecture, seed, {"epochs": epochs}, device, lambda *all: told.append(all))
     assert found.weights is not None
     return told, found.metrics, {name: tensor.numpy().tobytes() for name, tensor in found.weights.items()}
 
@@ -155,6 +155,16 @@ def test_every_trial_is_what_it_is_without(name: str) -> None:
     kept = with_it.activations.kept
     assert kept.in_memory > 0 and kept.found > 20 and without.activations.kept.in_memory == 0
     assert not kept.notes() and f"{kept.found} batches began with them" in with_it.cache_summary()[0]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("amp", [False, True])
+def test_on_cuda_too(amp: bool) -> None:
+    space = SPACES["resnet8"]()
+    with_it, without = (evaluator(space, cache=cache, amp=amp) for cache in (None, 0))
+    for architecture in by_first_site(space):
+        assert train(with_it, architecture, device="cuda") == train(without, architecture, device="cuda"), architecture
+    assert with_it.activations.kept.in_memory > 0 and with_it.activations.kept.found > 20 and not with_it.cache_notes()
 
 
 def test_seeds_starts_and_fresh_weights_are_told_apart(digits: Data) -> None:

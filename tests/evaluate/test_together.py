@@ -105,20 +105,20 @@ def _train(scores: Any, module: nn.Module, parameters: list[nn.Parameter], batch
         return [*seen, scores(batches[0][0])]
 
 
-def test_the_evaluator_gives_each_its_own_metrics_and_weights(digits: Data) -> None:
+@pytest.mark.parametrize(("device", "near"), [("cpu", 1e-3), pytest.param("cuda", 0.02, marks=pytest.mark.gpu)])
+def test_the_evaluator_gives_each_its_own_metrics_and_weights(device: str, near: float, digits: Data) -> None:
     space = digits_space(backbone_args={"in_channels": 1, "width": 0.25}, squeeze=["avg", "std"])
-    evaluator = TrainingEvaluator(space, digits, TrainSettings(lr=0.02, batch_size=128), threads=1)
+    evaluator = TrainingEvaluator(space, digits, TrainSettings(lr=0.02, batch_size=128, amp=False), threads=1)
     architectures, told = [space.reference("plain"), space.sample(1), space.sample(2)], []
     reports = [lambda done, of, metrics, index=index: told.append((index, done, of)) for index in range(3)]
-    found = evaluator.together(architectures, 7, {"epochs": 2}, "cpu", reports)  # type: ignore[arg-type]
+    found = evaluator.together(architectures, 7, {"epochs": 2}, device, reports)  # type: ignore[arg-type]
     assert told == [(0, 1, 2), (1, 1, 2), (2, 1, 2), (0, 2, 2), (1, 2, 2), (2, 2, 2)]
     for architecture, each in zip(architectures, found, strict=True):
-        alone = evaluator(architecture, 7, {"epochs": 2}, "cpu", lambda *_: None)
+        alone = evaluator(architecture, 7, {"epochs": 2}, device, lambda *_: None)
         assert isinstance(each, Evaluation) and each.weights is not None and alone.weights is not None
-        assert each.metrics == pytest.approx(alone.metrics, abs=1e-3)
-        assert evaluator.score(architecture, each.weights, "cpu")["test_loss"] == pytest.approx(
-            evaluator.score(architecture, alone.weights, "cpu")["test_loss"], abs=1e-3
-        )
+        assert each.metrics == pytest.approx(alone.metrics, abs=near)
+        together, apart = (evaluator.score(architecture, weights, device)["test_loss"] for weights in (each.weights, alone.weights))
+        assert together == pytest.approx(apart, abs=near)
 
 
 def nothing_gate(x: Tensor) -> Tensor:

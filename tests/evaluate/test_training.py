@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from se_nas.errors import InputError, TrialFailed
+from se_nas.errors import InputError, OutOfMemory, TrialFailed
 from se_nas.evaluate import Evaluation, Evaluator
 from se_nas.evaluate.batches import train_batches
-from se_nas.evaluate.data import Data, Files, load_data
+from se_nas.evaluate.data import Data, Files, Split, load_data
 from se_nas.evaluate.device import find_device
 from se_nas.evaluate.training import TrainingEvaluator, TrainSettings
 from se_nas.space.space import SearchSpace
@@ -175,6 +175,20 @@ def test_cuda(resnet8: SearchSpace, few: Data, amp: bool) -> None:
     assert one.weights is not None and all(value.device.type == "cpu" and value.is_contiguous() for value in one.weights.values())
     on_gpu, on_cpu = (evaluator.score(resnet8.reference("paper"), one.weights, device) for device in ("cuda:0", "cpu"))
     assert on_gpu["test_accuracy"] == pytest.approx(on_cpu["test_accuracy"], abs=0.02)
+
+
+@pytest.mark.gpu
+def test_what_does_not_fit_fails_and_the_next_one_trains(resnet8: SearchSpace, few: Data) -> None:
+    pixels, labels = torch.zeros(256, 1, 64, 64, dtype=torch.uint8), torch.arange(256) % 10
+    large = replace(few, train=Split(pixels, labels), val=Split(pixels, labels))
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(64 * 2**20 / torch.cuda.get_device_properties(0).total_memory)  # one layer takes as much
+    try:
+        with pytest.raises(OutOfMemory, match=r"out of memory.*\(batch size 256\)"):
+            TrainingEvaluator(resnet8, large, TrainSettings(batch_size=256, amp=False))(resnet8.reference("paper"), 0, ONE, "cuda", quiet)
+        assert run(resnet8, few).metrics["accuracy"] > 0 and torch.cuda.memory_allocated() < 64 * 2**20
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
 
 
 class WithAuxiliary(torch.nn.Module):

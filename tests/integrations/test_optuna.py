@@ -5,9 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import optuna
 import pytest
 from conftest import ROOT, digits_space
+
+pytest.importorskip("optuna")
+import optuna
 from optuna.trial import TrialState
 
 from se_nas.integrations.optuna import constraints, suggest, to_study

@@ -13,11 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import optuna
-import pandas
 import pytest
 import torch
 from conftest import ROOT, costed_space, digits_space
+
+pytest.importorskip("optuna")
+pytest.importorskip("ray")
+import optuna
+import pandas
 from ray import cloudpickle, tune
 from ray.tune.schedulers import ASHAScheduler, PopulationBasedTraining
 from ray.tune.search import ConcurrencyLimiter, Repeater
