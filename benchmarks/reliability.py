@@ -3,6 +3,7 @@
     python benchmarks/reliability.py --part insert --data folder:CIFAR10 --weights efficientnet-lite0-57934424.pth --out FOLDER
     python benchmarks/reliability.py --part design --data folder:CIFAR10 --out FOLDER
     python benchmarks/reliability.py --part insert --out FOLDER --table        # print what is there, train nothing
+    python benchmarks/reliability.py --part design --out FOLDER --table --without "all post"    # as if it had not been tried
 
 Two questions. *insert*: where do SE blocks pay in a network that is trained already? The truth is full fine-tuning. *design*: which
 SE network is the best one to train from scratch? The truth is long training. Each finished training is a line of FOLDER/PART.jsonl
@@ -178,13 +179,16 @@ def main() -> None:
     parser.add_argument("--weights", default="", help="of EfficientNet-Lite0, for the parts of insert")
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     parser.add_argument("--table", action="store_true", help="train nothing, print the table of what is there")
+    parser.add_argument("--without", nargs="+", default=[], metavar="NAME", help="architectures that the table leaves out")
     args = parser.parse_args()
     plan = PLANS[args.part]
+    if unknown := set(args.without) - set(plan.architectures):
+        parser.error(f"--without: {', '.join(sorted(unknown))}: not of {', '.join(plan.architectures)}")
     args.out.mkdir(parents=True, exist_ok=True)
     if not args.table:
         torch.set_num_threads(1)
         Bench(plan, load(args.data, plan), args.weights, args.out).run()
-    print_table(plan, read(args.out / f"{plan.name}.jsonl"))
+    print_table(plan, [line for line in read(args.out / f"{plan.name}.jsonl") if line["architecture"] not in args.without])
 
 
 if __name__ == "__main__":

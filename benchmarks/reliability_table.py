@@ -74,17 +74,23 @@ def print_table(plan: Plan, lines: list[Line]) -> None:
 
 
 def by_seed(plan: Plan, lines: list[Line], truth: str) -> None:
-    """Each seed alone against the truth of the same seed: a choice made on some of them is checked on the others."""
-    seeds = sorted({line["seed"] for line in lines if line["evaluation"] == truth})
-    print(f"\n| evaluation | metric |{''.join(f' tau to the truth, seed {seed} |' for seed in seeds)}")
+    """Each seed alone against the truth: a choice made on some of them is checked on the others.
+
+    The truth of the same seed; where it has none, and so shares nothing with it, the mean of its seeds.
+    """
+    own = {line["seed"] for line in lines if line["evaluation"] == truth}
+    seeds = sorted(own | {line["seed"] for line in lines if line["seed"] not in own})
+    heads = [f"tau to the truth, seed {seed}" if seed in own else f"seed {seed}, to its mean" for seed in seeds]
+    print(f"\n| evaluation | metric | {' | '.join(heads)} |")
     print(f"|---|---|{'---|' * len(seeds)}")
     for recipe in plan.recipes:
         for metric in METRICS if not recipe.truth else ():
-            right, values = rows(lines, truth, f"test_{metric}"), rows(lines, recipe.name, metric)
+            values, found = rows(lines, recipe.name, metric), rows(lines, truth, f"test_{metric}")
             cells = []
             for seed in seeds:
-                both = [name for name in values if seed in values[name] and seed in right.get(name, {})]
-                tau = kendall([values[name][seed] for name in both], [right[name][seed] for name in both]) if len(both) > 2 else None
+                right = {name: row.get(seed) if seed in own else fmean(row.values()) for name, row in found.items()}
+                both = [name for name in values if seed in values[name] and right.get(name) is not None]
+                tau = kendall([values[name][seed] for name in both], [right[name] for name in both]) if len(both) > 2 else None  # type: ignore[misc]
                 cells.append("" if tau is None else f"{tau:.2f}")
             print(f"| {' | '.join([recipe.name, metric, *cells])} |")
 

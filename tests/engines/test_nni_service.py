@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import ROOT, digits_space
+from safetensors.torch import load_file
 
 import se_nas
 from se_nas.engines.nni_engine.service_setup import Concurrency, choose_concurrency
@@ -152,6 +153,19 @@ def test_a_trial_that_is_killed_has_failed_and_the_search_goes_on(tmp_path) -> N
     trials = Run.open(tmp_path / "run").trials
     assert [("ended without a result" in str(t.error)) for t in trials if t.status == "failed"] == [True] and len(trials) == 4
     assert everything().isdisjoint(trial.pid for trial in running)
+
+
+@pytest.mark.slow
+def test_from_a_start_its_trials_leave_the_backbone_and_its_confirmation_trains_it(tmp_path, capfd) -> None:
+    path, service = tmp_path / "run", {"engine": "nni", "nni_service": "local", "workers": 2}
+    se_nas.search(digits_space(), out=path, start="train", start_epochs=1, epochs=1, trials=3, keep_weights="all", **service)
+    run = se_nas.confirm(path, top=1, seeds=2, **service)
+    begun = load_file(path / "start.safetensors")["conv1.weight"]
+    both = [*run.trials, *run.confirmed]
+    assert len(run.confirmed) >= 4 and all(trial.worker.startswith("nni:") for trial in both)
+    for trial in both:
+        assert run.load_weights(trial.number)["conv1.weight"].equal(begun) == (trial in run.trials)
+    assert "Failed to receive command" not in "".join(capfd.readouterr())  # of the first service, after its end
 
 
 @pytest.mark.slow

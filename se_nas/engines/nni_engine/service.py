@@ -54,18 +54,17 @@ class ServiceEngine(ExecutionEngine):
     @contextlib.contextmanager
     def connected(self) -> Iterator[None]:
         """Connect to the manager, and disconnect afterwards."""
-        before = set(threading.enumerate())
         self._channel.connect()
-        theirs = {thread.ident for thread in set(threading.enumerate()) - before}
-        for watch in (self._listen, self._look):
-            threading.Thread(target=watch, daemon=True).start()
+        listening, looking = (threading.Thread(target=watch, daemon=True) for watch in (self._listen, self._look))
+        listening.start()
+        looking.start()
         try:
             yield
         finally:
             self._over.set()
-            # NNI's own thread outlives the search, and would log that it is cut off: nobody hears that one thread from now on
-            logger = logging.getLogger("nni.runtime.command_channel.websocket")
-            logger.addFilter(lambda record: record.thread not in theirs)
+            # cut off, NNI tries for ten seconds to hear more, and would log each time: nobody hears that one thread from now on
+            logger = logging.getLogger("nni.runtime.command_channel.websocket.channel")  # filters hold for a logger's own records alone
+            logger.addFilter(lambda record: threading.current_thread() is not listening)
             self._channel.disconnect()
 
     # NNI's strategies call these.
