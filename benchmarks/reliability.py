@@ -3,7 +3,7 @@
     python benchmarks/reliability.py --part insert --data folder:CIFAR10 --weights efficientnet-lite0-57934424.pth --out FOLDER
     python benchmarks/reliability.py --part design --data folder:CIFAR10 --out FOLDER
     python benchmarks/reliability.py --part insert --out FOLDER --table        # print what is there, train nothing
-    python benchmarks/reliability.py --part design --out FOLDER --table --without "all post"    # as if it had not been tried
+    python benchmarks/reliability.py --part design --out FOLDER --table --without "all post" --seeds 1 2    # of these alone
 
 Two questions. *insert*: where do SE blocks pay in a network that is trained already? The truth is full fine-tuning. *design*: which
 SE network is the best one to train from scratch? The truth is long training. Each finished training is a line of FOLDER/PART.jsonl
@@ -180,6 +180,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     parser.add_argument("--table", action="store_true", help="train nothing, print the table of what is there")
     parser.add_argument("--without", nargs="+", default=[], metavar="NAME", help="architectures that the table leaves out")
+    parser.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help="those of the table, where others chose (default: all)")
     args = parser.parse_args()
     plan = PLANS[args.part]
     if unknown := set(args.without) - set(plan.architectures):
@@ -188,7 +189,9 @@ def main() -> None:
     if not args.table:
         torch.set_num_threads(1)
         Bench(plan, load(args.data, plan), args.weights, args.out).run()
-    print_table(plan, [line for line in read(args.out / f"{plan.name}.jsonl") if line["architecture"] not in args.without])
+    seeds = plan.seeds if args.seeds is None else args.seeds
+    lines = read(args.out / f"{plan.name}.jsonl")
+    print_table(plan, [line for line in lines if line["architecture"] not in args.without and line["seed"] in seeds])
 
 
 if __name__ == "__main__":
