@@ -1,7 +1,7 @@
 """What it costs to find the best of a few architectures: independent trainings, paired ones, and a race.
 
     python benchmarks/decisions.py --between 0.56 --seed 0.31 --noise 0.44        # simulated, from measured deviations
-    python benchmarks/decisions.py --lines design.jsonl --evaluation "scratch, 20k images" --metric accuracy
+    python benchmarks/decisions.py --lines design.jsonl --evaluation "scratch, 20k images" --metric accuracy --among plain "all r4"
 
 All three name a winner at the same error: a wrong one in at most 5 of 100. Each plans the number of seeds with which it
 names the right one in 80 of 100 cases; what is told is how many trainings that takes. Simulated, one architecture is better
@@ -24,6 +24,7 @@ from reliability_table import rows
 from scipy.special import stdtrit
 
 from se_nas.run.race import ERROR, hold_race
+from se_nas.run.reliability import components
 
 Values = npt.NDArray[np.float64]
 """(architectures, seeds)"""
@@ -98,6 +99,15 @@ def costs(draw: Draw, repeats: int) -> None:
         print(f"| {name} | {planned}{enough} | {trained:.1f} | {right:.0%} | {wrong:.1%} | {trained / yardstick:.2f} |")
 
 
+def deviations(found: list[dict[int, float]]) -> str:
+    """As the arguments of a simulation."""
+    parts = components(found)
+    if parts is None:
+        return "unknown"
+    sizes = {"between": parts.between, "seed": max(0.0, parts.within - parts.residual), "noise": parts.residual}
+    return " ".join(f"--{name} {math.sqrt(size):.4f}" for name, size in sizes.items())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--architectures", type=int, default=5)
@@ -107,15 +117,19 @@ def main() -> None:
     parser.add_argument("--lines", type=Path, help="real trainings, of reliability.py")
     parser.add_argument("--evaluation", help="which of them")
     parser.add_argument("--metric", default="test_accuracy")
+    parser.add_argument("--among", nargs="+", metavar="NAME", help="architectures to choose from (default: all)")
     parser.add_argument("--repeats", type=int, default=400)
     args = parser.parse_args()
     if not args.lines:
         costs(simulate(args.architectures, args.between, args.seed, args.noise), args.repeats)
         return
     found = rows(read(args.lines), args.evaluation, args.metric)
+    if unknown := set(args.among or ()) - set(found):
+        parser.error(f"--among: {', '.join(sorted(unknown))}: not of {', '.join(found)}")
+    found = {name: found[name] for name in args.among or found}
     seeds = sorted(set.intersection(*(set(row) for row in found.values())))
     values = np.array([[row[seed] for seed in seeds] for row in found.values()])
-    print(f"{len(found)} architectures, {len(seeds)} seeds\n")
+    print(f"{len(found)} architectures, {len(seeds)} seeds; deviations: {deviations(list(found.values()))}\n")
     costs(resample(values if args.metric.endswith("accuracy") else -values), args.repeats)
 
 
