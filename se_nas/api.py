@@ -64,6 +64,8 @@ def search(
     """
     if isinstance(evaluator, str):
         evaluator, settings = None, {**settings, "evaluator": evaluator}
+    if evaluator is not None and not isinstance(evaluator, TrainingEvaluator):
+        settings = {"objectives": ("accuracy", "params"), **settings}  # whether it tells a loss, nobody knows
     return start(space, resolve_settings({}, "search", settings), out or default_directory("search"), evaluator, observer)
 
 

@@ -74,11 +74,11 @@ class SearchSettings:
         "what to make better: accuracy, loss, params, macs, or latency with a profile; the first decides what is best",
         GOALS,
         flag="objective",
-        otherwise="accuracy, params; from a start loss, params, unless weighted",
+        otherwise="loss, params; accuracy, params where se-nas does not train, or the trade is weighted",
     )
     trade: str = setting(
         "pareto",
-        "how objectives are traded; weighted maximises accuracy x (cost/target)^weight, constrained accuracy alone",
+        "how objectives are traded; weighted maximises accuracy x (cost/target)^weight, constrained the first alone",
         GOALS,
         choices=TRADES,
     )
@@ -169,9 +169,7 @@ class SearchSettings:
     def __post_init__(self) -> None:
         check_settings(self)
         if not self.objectives:
-            # from a start, differences of accuracy are as small as those of single images (docs/evidence.md, "Insert")
-            by_loss = self.started and self.trade != "weighted"
-            object.__setattr__(self, "objectives", ("loss" if by_loss else "accuracy", "params"))
+            object.__setattr__(self, "objectives", ("loss" if self.by_loss else "accuracy", "params"))
         if self.evaluator not in ("training", "paper") and not self.table:
             raise InputError(f"unknown evaluator {shown(self.evaluator)}", "take training, paper or table:PATH", "evaluator")
         self._check_start()
@@ -222,6 +220,13 @@ class SearchSettings:
     def started(self) -> bool:
         """Whether trials begin with trained weights."""
         return self.start != "scratch"
+
+    @property
+    def by_loss(self) -> bool:
+        """Whether trials are ranked by loss unless said otherwise: where se-nas trains, for it ranks more like full training than
+        accuracy does (docs/evidence.md, "Insert" and "Design"). A weighted trade and a prior need accuracy."""
+        trains = self.evaluator == "training" and self.engine != "outside"
+        return trains and self.trade != "weighted" and not self.prior
 
     @property
     def whole(self) -> SearchSettings:

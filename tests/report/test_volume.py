@@ -16,13 +16,13 @@ from tests.report.conftest import PLAIN, MakeRun, make_trials
 def test_hypervolume_says_its_reference_point(finished_run: Run) -> None:
     facts = Facts.of(finished_run)
     plain, paper = (facts.front.references[name].values for name in ("plain", "paper"))
-    point = {"accuracy": min(plain["accuracy"], paper["accuracy"]), "params": max(plain["params"], paper["params"])}
+    point = {name: max(plain[name], paper[name]) for name in ("loss", "params")}
     assert facts.worst == point
-    strips, last = 0.0, point["accuracy"]
+    strips, last = 0.0, point["loss"]
     for entry in sorted(facts.front.front, key=lambda entry: entry.values["params"]):
-        if entry.values["accuracy"] > last and entry.values["params"] < point["params"]:
-            strips += (entry.values["accuracy"] - last) * (point["params"] - entry.values["params"])
-            last = entry.values["accuracy"]
+        if entry.values["loss"] < last and entry.values["params"] < point["params"]:
+            strips += (last - entry.values["loss"]) * (point["params"] - entry.values["params"])
+            last = entry.values["loss"]
     assert facts.volume == pytest.approx(strips)
     assert volume(facts).startswith("Hypervolume of the front") and "parameters" in volume(facts)
     assert not any("ypervolume" in text for text in findings(facts))

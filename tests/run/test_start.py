@@ -77,10 +77,12 @@ def test_what_counts_in_the_end_trains_all_weights(started: tuple[Run, list[str]
 
 
 def test_what_is_ranked_by_default(started: tuple[Run, list[str]]) -> None:
-    """From a start the loss; a weighted product needs what is maximised."""
+    """Where se-nas trains, the loss; a weighted product and a prior need what is maximised, and others may tell no loss."""
     assert [objective.name for objective in started[0].objectives] == ["loss", "params"]
     assert started[0].config["search"]["objectives"] == ["loss", "params"]
-    for given in ({}, {"start": "train", "trade": "weighted"}, {"start": "train", "objectives": ("accuracy", "params")}):
+    assert resolve_settings({}, "search", {}).objectives == ("loss", "params")
+    others: list[dict[str, Any]] = [{"evaluator": "table:some.jsonl"}, {"engine": "outside"}, {"prior": "paper"}, {"trade": "weighted"}]
+    for given in (*others, {"start": "train", "trade": "weighted"}, {"start": "train", "objectives": ("accuracy", "params")}):
         assert resolve_settings(given, "search", {}).objectives == ("accuracy", "params")
     with pytest.raises(se_nas.InputError, match="search, objectives: no objective"):
         resolve_settings({"objectives": []}, "search", {})
