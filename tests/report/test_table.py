@@ -12,9 +12,11 @@ from rich.console import Console
 import se_nas
 from se_nas.errors import InputError
 from se_nas.evaluate import Evaluation
+from se_nas.report.columns import front_columns
 from se_nas.report.facts import Facts
 from se_nas.report.reliability import supernet_sentences
 from se_nas.report.table import as_json, show
+from se_nas.report.words import amount
 from se_nas.run.run import Run
 
 from .conftest import MakeRun, make_trials
@@ -157,6 +159,13 @@ def test_json_has_stable_keys_and_only_json_types(make_run: MakeRun) -> None:
     assert plain["gain_over_plain"] is None
     assert plain["seeds"] == 2
     assert [row["trial"] for row in data["failed"]] == [9, 19]
+
+
+def test_accuracy_stands_beside_the_loss_that_is_ranked(finished_run: Run) -> None:
+    facts = Facts.of(finished_run)
+    columns = {column.heading: column.cells for column in front_columns(facts, facts.rows)}
+    assert list(columns)[:2] == ["trial", "loss"]
+    assert columns["accuracy"] == tuple(amount("accuracy", entry.values["accuracy"]) for entry in facts.rows)
 
 
 def test_a_line_that_holds_nan_is_named(make_run: MakeRun) -> None:
