@@ -25,8 +25,8 @@ def search_command(args: argparse.Namespace) -> None:
     _watch(out, args.quiet, lambda view: start(space, settings, out, observer=view, about=about))
 
 
-def _asked(args: argparse.Namespace, new: bool = True) -> tuple[Any, SearchSettings, Path]:
-    """The space, the settings and the directory that the arguments name; ``new``: nothing may be in it."""
+def _asked(args: argparse.Namespace, new: bool = True, engine: str | None = None) -> tuple[Any, SearchSettings, Path]:
+    """The space, the settings and the directory that the arguments name; ``new``: nothing may be in it; ``engine``: in any case."""
     from se_nas.api import default_directory
     from se_nas.run.run import Run
     from se_nas.space.budget import split_budget
@@ -34,7 +34,7 @@ def _asked(args: argparse.Namespace, new: bool = True) -> tuple[Any, SearchSetti
 
     arguments, section = load_space(args.space)
     flags = flags_of(args, settings_of(SearchSettings).values())
-    settings = resolve_settings(section, f"{args.space}, search", flags)
+    settings = resolve_settings(section, f"{args.space}, search", {**flags, **({"engine": engine} if engine else {})})
     out = Path(args.out) if args.out else default_directory(Path(args.space).stem)
     if new:
         Run.check_free(out)
@@ -48,14 +48,12 @@ def _asked(args: argparse.Namespace, new: bool = True) -> tuple[Any, SearchSetti
 
 def new_command(args: argparse.Namespace) -> None:
     """Begin a run whose trials are asked for from outside."""
-    from dataclasses import replace
-
     from se_nas.api import start
     from se_nas.engines.outside import nobody
 
-    space, settings, out = _asked(args)
+    space, settings, out = _asked(args, engine="outside")
     about = {"command": args.command_line, "space_file": args.space}
-    print(start(space, replace(settings, engine="outside"), out, nobody, about=about).path)
+    print(start(space, settings, out, nobody, about=about).path)
 
 
 def reliability_command(args: argparse.Namespace) -> None:

@@ -143,7 +143,7 @@ def test_a_run_as_a_study_on_disk(finished_run: Run, tmp_path) -> None:
     storage = f"sqlite:///{tmp_path / 'study.db'}"
     to_study(finished_run, storage)
     study = optuna.load_study(study_name=finished_run.path.name, storage=storage)
-    assert [trial.values for trial in study.trials] == [[t.values["accuracy"], t.values["params"]] for t in finished_run.trials]
+    assert [trial.values for trial in study.trials] == [[t.values["loss"], t.values["params"]] for t in finished_run.trials]
     assert [trial.user_attrs["id"] for trial in study.trials] == [t.architecture.id for t in finished_run.trials]
     with pytest.raises(optuna.exceptions.DuplicatedStudyError):
         to_study(finished_run, storage)
