@@ -1,7 +1,7 @@
 """What it costs to find the best of a few architectures: independent trainings, paired ones, and a race.
 
     python benchmarks/decisions.py --between 0.56 --seed 0.31 --noise 0.44        # simulated, from measured deviations
-    python benchmarks/decisions.py --lines design.jsonl --evaluation "scratch, 20k images" --metric accuracy --among plain "all r4"
+    python benchmarks/decisions.py --lines design.jsonl --evaluation "scratch, 20k images" --metric loss --among plain "all r4"
 
 All three name a winner at the same error: a wrong one in at most 5 of 100. Each plans the number of seeds with which it
 names the right one in 80 of 100 cases; what is told is how many trainings that takes. Simulated, one architecture is better

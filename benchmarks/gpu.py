@@ -1,6 +1,6 @@
 """What a GPU makes of trials, in five tables: time, several as one network, kept activations, too little memory, CUDA graphs.
 
-    python benchmarks/gpu.py                  # ten minutes on one GPU
+    python benchmarks/gpu.py                  # on one GPU
     python benchmarks/gpu.py --only together graphs
     python benchmarks/gpu.py --device cpu --images 128 --networks resnet8 --most 2     # a dry run anywhere
 

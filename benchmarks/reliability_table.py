@@ -44,7 +44,7 @@ def print_table(plan: Plan, lines: list[Line]) -> None:
     """In Markdown. Of a part without a truth, the mean metrics of each recipe."""
     truth = next((recipe.name for recipe in plan.recipes if recipe.truth), None)
     if truth is None:
-        print_recipes(plan, lines)
+        print_means(plan, lines)
         return
     print(
         "| evaluation | metric | cost | seeds | deviation of architectures | ICC paired | unpaired | tau of two seeds | tau to the truth |"
@@ -71,6 +71,9 @@ def print_table(plan: Plan, lines: list[Line]) -> None:
     print()
     by_seed(plan, lines, truth)
     decisions(plan, lines, truth)
+    for metric in METRICS:
+        print()
+        print_means(plan, lines, metric)
 
 
 def by_seed(plan: Plan, lines: list[Line], truth: str) -> None:
@@ -79,7 +82,7 @@ def by_seed(plan: Plan, lines: list[Line], truth: str) -> None:
     The truth of the same seed; where it has none, and so shares nothing with it, the mean of its seeds.
     """
     own = {line["seed"] for line in lines if line["evaluation"] == truth}
-    seeds = sorted(own | {line["seed"] for line in lines if line["seed"] not in own})
+    seeds = sorted({line["seed"] for line in lines})
     heads = [f"tau to the truth, seed {seed}" if seed in own else f"seed {seed}, to its mean" for seed in seeds]
     print(f"\n| evaluation | metric | {' | '.join(heads)} |")
     print(f"|---|---|{'---|' * len(seeds)}")
@@ -88,9 +91,10 @@ def by_seed(plan: Plan, lines: list[Line], truth: str) -> None:
             values, found = rows(lines, recipe.name, metric), rows(lines, truth, f"test_{metric}")
             cells = []
             for seed in seeds:
-                right = {name: row.get(seed) if seed in own else fmean(row.values()) for name, row in found.items()}
-                both = [name for name in values if seed in values[name] and right.get(name) is not None]
-                tau = kendall([values[name][seed] for name in both], [right[name] for name in both]) if len(both) > 2 else None  # type: ignore[misc]
+                same = {name: row[seed] for name, row in found.items() if seed in row}
+                right = same if seed in own else {name: fmean(row.values()) for name, row in found.items()}
+                both = [name for name in values if seed in values[name] and name in right]
+                tau = kendall([values[name][seed] for name in both], [right[name] for name in both]) if len(both) > 2 else None
                 cells.append("" if tau is None else f"{tau:.2f}")
             print(f"| {' | '.join([recipe.name, metric, *cells])} |")
 
@@ -109,14 +113,14 @@ def decisions(plan: Plan, lines: list[Line], truth: str) -> None:
             print(f"| {recipe.name} | {metric} | {max(1, paired):.1f} | {max(1, unpaired):.1f} | {max(1, paired) * cost:.2f} |")
 
 
-def print_recipes(plan: Plan, lines: list[Line]) -> None:
-    """Mean loss of each architecture; with several seeds also the noise within a seed, and the ICC."""
+def print_means(plan: Plan, lines: list[Line], metric: str = "loss") -> None:
+    """Mean loss or accuracy (0..1) of each architecture, of validation; with several seeds also the noise within one, and the ICC."""
     repeated = len(plan.seeds) > 1
-    names = [f"loss of {name}" for name in plan.architectures] + ["deviation in a seed", "ICC paired"] * repeated
-    print(f"| rates | {' | '.join(names)} |")
+    names = [f"{metric} of {name}" for name in plan.architectures] + ["deviation in a seed", "ICC paired"] * repeated
+    print(f"| recipe | {' | '.join(names)} |")
     print(f"|---|{'---|' * len(names)}")
     for recipe in plan.recipes:
-        values = rows(lines, recipe.name, "loss")
+        values = rows(lines, recipe.name, metric)
         cells = [f"{fmean(values[name].values()):.4f}" if name in values else "" for name in plan.architectures]
         if repeated:
             found = measure(values)

@@ -138,7 +138,7 @@ sys.meta_path.insert(0, Refuse())
 
 @pytest.mark.slow
 def test_a_machine_with_a_gpu_and_torch_is_enough(tmp_path) -> None:
-    """Where a GPU is lent, there is often nothing else: its tests and its benchmark must not need more."""
+    """A machine with a GPU often has little else: its tests and its benchmark must not need more."""
     (tmp_path / "sitecustomize.py").write_text(REFUSE)
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     for command in (["-m", "pytest", "-m", "gpu", "--collect-only"], ["benchmarks/gpu.py", "--help"]):

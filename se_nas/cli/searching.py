@@ -34,7 +34,7 @@ def _asked(args: argparse.Namespace, new: bool = True, engine: str | None = None
 
     arguments, section = load_space(args.space)
     flags = flags_of(args, settings_of(SearchSettings).values())
-    settings = resolve_settings(section, f"{args.space}, search", {**flags, **({"engine": engine} if engine else {})})
+    settings = resolve_settings(section, f"{args.space}, search", {**flags, "engine": engine or flags["engine"]})
     out = Path(args.out) if args.out else default_directory(Path(args.space).stem)
     if new:
         Run.check_free(out)

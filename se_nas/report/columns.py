@@ -59,7 +59,7 @@ def front_columns(
     if facts.front.trade.kind == "weighted":
         columns.append(column("weighted\nvalue", lambda entry: count(facts.front.trade.value(facts.front.objectives, entry.values) or 0.0)))
     columns += [gained(name) for name in REFERENCES if facts.front.measured and name in facts.front.references]
-    if measured and measured.name == "loss" and any("accuracy" in entry.values for entry in entries):
+    if measured and measured.name == "loss" and "accuracy" not in objectives and any("accuracy" in entry.values for entry in entries):
         columns.append(column(heading("accuracy"), _value("accuracy")))
     for cost in facts.metrics:
         if cost not in objectives:

@@ -74,7 +74,7 @@ class SearchSettings:
         "what to make better: accuracy, loss, params, macs, or latency with a profile; the first decides what is best",
         GOALS,
         flag="objective",
-        otherwise="loss, params; accuracy, params where se-nas does not train, or the trade is weighted",
+        otherwise="loss, params; accuracy, params where se-nas does not train, the trade is weighted, or a prior is given",
     )
     trade: str = setting(
         "pareto",
@@ -223,8 +223,10 @@ class SearchSettings:
 
     @property
     def by_loss(self) -> bool:
-        """Whether trials are ranked by loss unless said otherwise: where se-nas trains, for it ranks more like full training than
-        accuracy does (docs/evidence.md, "Insert" and "Design"). A weighted trade and a prior need accuracy."""
+        """Whether trials are ranked by loss unless said otherwise: where se-nas trains (docs/evidence.md, "Insert" and "Design").
+
+        A weighted trade and a prior need accuracy.
+        """
         trains = self.evaluator == "training" and self.engine != "outside"
         return trains and self.trade != "weighted" and not self.prior
 

@@ -186,7 +186,8 @@ def test_what_does_not_fit_fails_and_the_next_one_trains(resnet8: SearchSpace, f
     try:
         with pytest.raises(OutOfMemory, match=r"out of memory.*\(batch size 256\)"):
             TrainingEvaluator(resnet8, large, TrainSettings(batch_size=256, amp=False))(resnet8.reference("paper"), 0, ONE, "cuda", quiet)
-        assert run(resnet8, few).metrics["accuracy"] > 0 and torch.cuda.memory_allocated() < 64 * 2**20
+        assert torch.cuda.memory_allocated() < 64 * 2**20
+        TrainingEvaluator(resnet8, few, TrainSettings(batch_size=16, amp=False))(resnet8.reference("paper"), 0, ONE, "cuda", quiet)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
 

@@ -12,6 +12,7 @@ from rich.console import Console
 import se_nas
 from se_nas.errors import InputError
 from se_nas.evaluate import Evaluation
+from se_nas.goals.objective import Objective
 from se_nas.report.columns import front_columns
 from se_nas.report.facts import Facts
 from se_nas.report.reliability import supernet_sentences
@@ -166,6 +167,9 @@ def test_accuracy_stands_beside_the_loss_that_is_ranked(finished_run: Run) -> No
     columns = {column.heading: column.cells for column in front_columns(facts, facts.rows)}
     assert list(columns)[:2] == ["trial", "loss"]
     assert columns["accuracy"] == tuple(amount("accuracy", entry.values["accuracy"]) for entry in facts.rows)
+    both = replace(facts.front, objectives=(*facts.front.objectives, Objective("accuracy", "max")))
+    headings = [column.heading for column in front_columns(replace(facts, front=both), facts.rows)]
+    assert headings.count("accuracy") == 1  # an objective already
 
 
 def test_a_line_that_holds_nan_is_named(make_run: MakeRun) -> None:
