@@ -54,16 +54,16 @@ class Plan:
     recipes: tuple[Recipe, ...]
     seeds: tuple[int, ...] = (0, 1, 2)
     skip: int = 0
+    placements: tuple[str, ...] = ("standard", "inner")
 
     def space(self, init: str) -> SearchSpace:
-        placements = ["standard", "inner"] if self.backbone.startswith("timm:") else ["standard", "pre", "identity", "post"]
         return SearchSpace(
             self.backbone,
             self.size,
             backbone_args=self.arguments,
             reduction=[4, 16],
             squeeze=["avg", "max", "std"],
-            placement=placements,
+            placement=self.placements,
             init=init,
         )
 
@@ -109,11 +109,27 @@ DESIGN: dict[str, Chosen] = {
     "stage 3": within(0.66, 1),
     "stage 3 max": within(0.66, 1, squeeze="max"),
 }
+DESIGN_MOBILE: dict[str, Chosen] = {
+    "plain": at(),
+    "all r4": everywhere(),
+    "all r16": everywhere(reduction=16),
+    "all max": everywhere(squeeze="max"),
+    "all std": everywhere(squeeze="std"),
+    "all inner": everywhere(placement="inner"),
+    "all inner r16": everywhere(reduction=16, placement="inner"),
+    "stage 1": within(0, 0.25),
+    "stage 2": within(0.25, 0.625),
+    "stage 3": within(0.625, 1),
+    "stage 1 inner": within(0, 0.25, placement="inner"),
+    "stage 3 inner": within(0.625, 1, placement="inner"),
+}
 
 HALF = ((0.5,) * 3, (0.5,) * 3)
 CIFAR = ((0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616))
 LITE = {"backbone": "timm:tf_efficientnet_lite0", "arguments": {"num_classes": 10}, "size": (3, 64, 64), "statistics": HALF}
-RESNET = {"backbone": "resnet20", "arguments": {"num_classes": 10}, "size": (3, 16, 16), "statistics": CIFAR}
+SMALL = {"arguments": {"num_classes": 10}, "size": (3, 16, 16), "statistics": CIFAR}
+RESNET = {"backbone": "resnet20", "placements": ("standard", "pre", "identity", "post"), **SMALL}
+MOBILE = {"backbone": "reliability_hosts:SmallMobileNet", **SMALL}
 OTHER_LITE = {**LITE, "train": 1024, "val": 1000, "test": 100, "skip": 2000}
 OTHER_RESNET = {**RESNET, "train": 10_000, "val": 4000, "test": 100, "skip": 22_000}
 """With images that no table of truths uses: to choose recipes on."""
@@ -191,6 +207,19 @@ PLANS = {
                 Recipe("scratch, 240k images", "scratch", 12, truth=True),
             ),
             seeds=tuple(range(8)),
+        ),
+        Plan(
+            "design-mobile",
+            **MOBILE,
+            train=20_000,
+            val=5000,
+            test=10_000,
+            architectures=DESIGN_MOBILE,
+            recipes=(
+                Recipe("scratch, 20k images", "scratch", 1, seeds=6),
+                Recipe("scratch, 240k images", "scratch", 12, truth=True),
+            ),
+            seeds=tuple(range(6)),
         ),
         Plan("recipe-insert", **OTHER_LITE, architectures=FEW_INSERT, recipes=_rates("weights", 2), seeds=(100,)),
         Plan("recipe-design", **OTHER_RESNET, architectures=FEW_DESIGN, recipes=_rates("6", 2), seeds=(100,)),
