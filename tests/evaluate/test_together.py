@@ -11,6 +11,7 @@ import torch
 from conftest import digits_space
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.models.efficientnet import EfficientNet, MBConvConfig
 
 import se_nas
 from se_nas.errors import InputError, OutOfMemory, TrialFailed
@@ -23,14 +24,22 @@ from se_nas.evaluate.training import TrainingEvaluator, set_mode
 from se_nas.se.block import GATES
 from se_nas.space.space import SearchSpace
 
+
+def short_efficientnet() -> nn.Module:
+    """EfficientNet of three blocks: dropout, and blocks that are left out at random."""
+    stages = [MBConvConfig(1, 3, 1, 32, 16, 1, 1, 1), MBConvConfig(6, 3, 2, 16, 24, 2, 1, 1)]
+    return EfficientNet(stages, dropout=0.2, stochastic_depth_prob=0.4, num_classes=10, last_channel=64)
+
+
 EVERYTHING: dict[str, Any] = {"reduction": [2, 4, 8], "squeeze": ["avg", "max", "std", "none"], "gate": ["sigmoid", "tanh"]}
 SPACES = {
     "all": lambda: digits_space(**EVERYTHING, placement=["standard", "pre", "post", "identity"]),
     "identity, biases": lambda: digits_space(**EVERYTHING, init="identity", bias=True),
     "own SE": lambda: SearchSpace("torchvision:mobilenet_v3_small", (3, 32, 32), reduction=[2, 4], squeeze=["avg", "max"]),
-    "dropout": lambda: SearchSpace("torchvision:efficientnet_b0", (3, 32, 32), reduction=[4], backbone_args={"num_classes": 10}),
+    "efficientnet": lambda: SearchSpace("torchvision:efficientnet_b0", (3, 32, 32), reduction=[4], backbone_args={"num_classes": 10}),
+    "dropout": lambda: SearchSpace(short_efficientnet, (3, 32, 32), reduction=[4]),
 }
-BATCH = {"own SE": (3, 32, 32), "dropout": (3, 32, 32)}
+BATCH = {"own SE": (3, 32, 32), "efficientnet": (3, 32, 32), "dropout": (3, 32, 32)}
 
 
 @contextmanager
@@ -43,7 +52,9 @@ def doubles() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("frozen", ["none", "statistics", "backbone"])
-@pytest.mark.parametrize("name", ["all", "identity, biases", pytest.param("own SE", marks=pytest.mark.slow), "dropout"])
+@pytest.mark.parametrize(
+    "name", ["all", "identity, biases", "dropout", *(pytest.param(name, marks=pytest.mark.slow) for name in ("own SE", "efficientnet"))]
+)
 def test_it_computes_and_learns_what_each_does_alone(name: str, frozen: str) -> None:
     space = SPACES[name]()
     with doubles():

@@ -75,7 +75,7 @@ def test_names_round_trip(backbone: str) -> None:
 
 
 TIMM = pytest.param("timm:resnet18", marks=pytest.mark.slow)  # its blocks have an attribute ``se`` of their own, which is None
-BY_NAME = ["resnet8", "torchvision:vgg11_bn", "torchvision:efficientnet_b0", "torchvision:shufflenet_v2_x0_5", TIMM, DENSENET]
+BY_NAME = ["resnet8", "torchvision:squeezenet1_1", "torchvision:efficientnet_b0", "torchvision:shufflenet_v2_x0_5", TIMM, DENSENET]
 
 
 @pytest.mark.parametrize("backbone", BY_NAME)

@@ -41,6 +41,7 @@ PLAN = Plan(
         Recipe("long", "scratch", 2, {"batch_size": 16}, truth=True),
     ),
     seeds=(0, 1),
+    placements=PLANS["design"].placements,
 )
 
 
