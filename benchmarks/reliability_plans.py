@@ -127,9 +127,10 @@ DESIGN_MOBILE: dict[str, Chosen] = {
 HALF = ((0.5,) * 3, (0.5,) * 3)
 CIFAR = ((0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616))
 LITE = {"backbone": "timm:tf_efficientnet_lite0", "arguments": {"num_classes": 10}, "size": (3, 64, 64), "statistics": HALF}
-SMALL = {"arguments": {"num_classes": 10}, "size": (3, 16, 16), "statistics": CIFAR}
-RESNET = {"backbone": "resnet20", "placements": ("standard", "pre", "identity", "post"), **SMALL}
-MOBILE = {"backbone": "reliability_hosts:SmallMobileNet", **SMALL}
+SMALL = {"size": (3, 16, 16), "statistics": CIFAR}
+RESNET = {"backbone": "resnet20", "arguments": {"num_classes": 10}, "placements": ("standard", "pre", "identity", "post"), **SMALL}
+STAGES = {"stage1": (32, 2), "stage2": (64, 3), "stage3": (128, 3)}
+MOBILE = {"backbone": "mobilenet_v1", "arguments": {"num_classes": 10, "stages": STAGES, "stem_stride": 1}, **SMALL}
 OTHER_LITE = {**LITE, "train": 1024, "val": 1000, "test": 100, "skip": 2000}
 OTHER_RESNET = {**RESNET, "train": 10_000, "val": 4000, "test": 100, "skip": 22_000}
 """With images that no table of truths uses: to choose recipes on."""
@@ -217,6 +218,7 @@ PLANS = {
             architectures=DESIGN_MOBILE,
             recipes=(
                 Recipe("scratch, 20k images", "scratch", 1, seeds=6),
+                Recipe("scratch, 60k images", "scratch", 3),
                 Recipe("scratch, 240k images", "scratch", 12, truth=True),
             ),
             seeds=tuple(range(6)),

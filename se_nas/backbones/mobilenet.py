@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -27,24 +29,31 @@ class SeparableBlock(nn.Module):
 
 
 class MobileNetV1(nn.Module):
-    """Stem, thirteen separable blocks, mean over height and width, one linear layer.
+    """Stem, stages of separable blocks, mean over height and width, one linear layer.
 
     Shapes: (N, in_channels, H, W) -> (N, num_classes).
+
+    Args:
+        stages: name -> (width, number of blocks). Every stage but the first halves height and width.
+        stem_stride: 1 suits small images.
     """
 
-    def __init__(self, num_classes: int = 1000, in_channels: int = 3) -> None:
+    def __init__(
+        self, num_classes: int = 1000, in_channels: int = 3, stages: Mapping[str, tuple[int, int]] = STAGES, stem_stride: int = 2
+    ) -> None:
         super().__init__()
-        self.stem = ConvNorm(in_channels, 32, 3, 2)
+        self.stem = ConvNorm(in_channels, 32, 3, stem_stride)
+        self.stages = tuple(stages)
         channels = 32
-        for name, (width, depth) in STAGES.items():
-            self.add_module(name, make_stage(SeparableBlock, channels, width, depth, 1 if name == "stage1" else 2))
+        for name, (width, depth) in stages.items():
+            self.add_module(name, make_stage(SeparableBlock, channels, width, depth, 1 if name == self.stages[0] else 2))
             channels = width
         self.fc = nn.Linear(channels, num_classes)
         init_convolutions(self)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
-        for name in STAGES:
+        for name in self.stages:
             x = getattr(self, name)(x)
         return self.fc(torch.mean(x, (2, 3)))  # type: ignore[no-any-return]
 

@@ -58,7 +58,7 @@ class Site:
     Attributes:
         name: path of the block, ``layer1.0``.
         stage: container of a known block, ``layer1``; for others the resolution, ``56x56``.
-        kind: ``residual``, ``concatenation``, ``separable``, ``convolution`` or ``se``.
+        kind: ``residual``, ``concatenation``, ``separable``, ``convolution``, ``se``, or ``block`` (of a known class, without a shortcut).
         attachments: placement -> attachment; every site has ``standard``.
         existing: path of the network's own SE block here, which is removed before another is attached; "" if there is none.
             If it is written in a block's ``forward``, the block's path.
@@ -134,7 +134,8 @@ def find_sites(network: nn.Module, graph: Graph, classes: int, marks: Callable[[
             places = {placement: _anchored(name, module, anchor, calls, graph) for placement, anchor in anchors.items()}
             attachments = {placement: place for placement, place in places.items() if isinstance(place, Attachment)}
             if "standard" in attachments:
-                known.append((calls[name].output, Site(name, name.rpartition(".")[0] or name, "residual", attachments)))
+                kind = "residual" if "pre" in anchors else "block"  # what gates the branch's input has a shortcut beside it
+                known.append((calls[name].output, Site(name, name.rpartition(".")[0] or name, kind, attachments)))
             else:
                 missed.append(Missed(name, str(places.get("standard", "its table entry has no standard placement"))))
     found = discover(graph, tuple(site.name for _, site in known), kinds, marks)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torchvision
+import yaml
 from torch import nn
 
 from se_nas.backbones import build_backbone, mobilenet, preact_resnet, resnet, senet, shake_shake, shufflenet
@@ -42,6 +43,21 @@ def test_classes_and_channels_are_chosen(name: str) -> None:
     with torch.device("meta"):
         network = build_backbone(name, {"num_classes": 7, "in_channels": 1})
         assert network.eval()(torch.empty(2, 1, 96, 96)).shape == (2, 7)
+
+
+def test_a_small_mobilenet_keeps_the_resolution_in_its_first_stage() -> None:
+    stages = {"first": (8, 1), "second": (16, 2)}
+    space = SearchSpace("mobilenet_v1", (3, 16, 16), backbone_args={"num_classes": 5, "stages": stages, "stem_stride": 1}, reduction=[4])
+    assert [site.name for site in space.sites] == ["first.0", "second.0", "second.1"]
+    assert [(place.channels, place.height) for place in (site.attachments["inner"] for site in space.sites)] == [(32, 16), (8, 8), (16, 8)]
+    assert space.build(space.dearest())(torch.randn(2, 3, 16, 16)).shape == (2, 5)
+    again = SearchSpace.from_dict(yaml.safe_load(yaml.safe_dump(space.to_dict())), "x")
+    assert again.plain_cost == space.plain_cost
+
+
+@pytest.mark.parametrize(("name", "kind"), [("mobilenet_v1", "block"), ("bn_inception", "block"), ("shufflenet_v1", "residual")])
+def test_a_block_without_a_shortcut_is_not_residual(name: str, kind: str) -> None:
+    assert {site.kind for site in SearchSpace(name, (3, 96, 96), reduction=[4]).sites if not site.spare} == {kind}
 
 
 def test_resnext_is_torchvisions() -> None:
