@@ -218,7 +218,6 @@ PLANS = {
             architectures=DESIGN_MOBILE,
             recipes=(
                 Recipe("scratch, 20k images", "scratch", 1, seeds=6),
-                Recipe("scratch, 60k images", "scratch", 3),
                 Recipe("scratch, 240k images", "scratch", 12, truth=True),
             ),
             seeds=tuple(range(6)),
