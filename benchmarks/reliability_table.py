@@ -8,7 +8,7 @@ from typing import Any
 
 from reliability_plans import Plan
 
-from se_nas.run.reliability import Estimate, Reliability, components, kendall, measure
+from se_nas.run.reliability import Estimate, Reliability, agreement, components, kendall, measure
 
 Line = Mapping[str, Any]
 METRICS = ("accuracy", "loss")
@@ -77,15 +77,16 @@ def print_table(plan: Plan, lines: list[Line]) -> None:
 
 
 def by_seed(plan: Plan, lines: list[Line], truth: str) -> None:
-    """Each seed alone against the truth: a choice made on some of them is checked on the others.
+    """Each seed alone against the truth, and in the end the means of all seeds: a choice made on some is checked on the others.
 
-    The truth of the same seed; where it has none, and so shares nothing with it, the mean of its seeds.
+    One seed is held against the truth of the same seed; where it has none, and so shares nothing with it, against the mean of its seeds.
     """
     own = {line["seed"] for line in lines if line["evaluation"] == truth}
     seeds = sorted({line["seed"] for line in lines})
     heads = [f"tau to the truth, seed {seed}" if seed in own else f"seed {seed}, to its mean" for seed in seeds]
+    heads += ["mean of all seeds, to its mean"]
     print(f"\n| evaluation | metric | {' | '.join(heads)} |")
-    print(f"|---|---|{'---|' * len(seeds)}")
+    print(f"|---|---|{'---|' * len(heads)}")
     for recipe in plan.recipes:
         for metric in METRICS if not recipe.truth else ():
             values, found = rows(lines, recipe.name, metric), rows(lines, truth, f"test_{metric}")
@@ -96,6 +97,8 @@ def by_seed(plan: Plan, lines: list[Line], truth: str) -> None:
                 both = [name for name in values if seed in values[name] and name in right]
                 tau = kendall([values[name][seed] for name in both], [right[name] for name in both]) if len(both) > 2 else None
                 cells.append("" if tau is None else f"{tau:.2f}")
+            means = [(fmean(row.values()), fmean(found[name].values())) for name, row in values.items() if name in found]
+            cells.append(said(agreement(means)) if len(means) > 2 else "")
             print(f"| {' | '.join([recipe.name, metric, *cells])} |")
 
 
