@@ -63,6 +63,7 @@ class Reliability:
         icc, icc_unpaired: share of the variance between trials that is between architectures, 0..1.
         tau: Kendall's tau of the rankings by two seeds; None if fewer than `LEAST` architectures have both.
         truth: Kendall's tau of the ranking by one seed and by the truth; None without one.
+        means: the same of the ranking by the mean of the seeds that all have; None without a truth, or without two such seeds.
     """
 
     architectures: int
@@ -75,6 +76,7 @@ class Reliability:
     icc_unpaired: Estimate
     tau: Estimate | None
     truth: Estimate | None
+    means: Estimate | None
 
     def tells(self, paired: bool = True) -> float:
         """The smallest difference between two architectures with one trial each that is no tie."""
@@ -111,6 +113,7 @@ def measure(rows: Mapping[str, Row], truth: Mapping[str, Row] | None = None) -> 
     nothing = Estimate(math.nan, math.nan, math.nan)
     right = {name: fmean(row.values()) for name, row in (truth or {}).items() if row}
     judged = [name for name in names if name in right]
+    common = set[int]().union(*rows.values()).intersection(*(rows[name] for name in judged))
     return Reliability(
         len(values),
         sum(len(row) > 1 for row in values),
@@ -122,6 +125,7 @@ def measure(rows: Mapping[str, Row], truth: Mapping[str, Row] | None = None) -> 
         unpaired or nothing,
         _resampled(some, _between_seeds),
         _resampled([(rows[name], right[name]) for name in judged], _against) if len(judged) >= LEAST else None,
+        agreement([(fmean(rows[name][seed] for seed in common), right[name]) for name in judged]) if len(common) > 1 else None,
     )
 
 

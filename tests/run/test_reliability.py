@@ -93,6 +93,18 @@ def test_against_the_truth() -> None:
     assert other and other.low < 0 < other.high
 
 
+def test_means_of_seeds_agree_more_and_only_seeds_that_all_have_count() -> None:
+    rows, true = table(0, 12, 8, 1.0, 5.0, 2.0)
+    right = {name: {0: value} for name, value in zip(rows, true, strict=True)}
+    found = known(measure(rows, right))
+    assert found.truth and found.means and found.means.value > found.truth.value + 0.2
+    gaps = {name: dict(list(row.items())[: 8 if i % 2 else 2]) for i, (name, row) in enumerate(rows.items())}
+    first = {name: dict(list(row.items())[:2]) for name, row in rows.items()}
+    assert known(measure(gaps, right)).means == known(measure(first, right)).means
+    single = {name: dict(list(row.items())[: 1 + i % 2]) for i, (name, row) in enumerate(rows.items())}
+    assert known(measure(single, right)).means is None
+
+
 def test_what_one_trial_tells_holds_in_trials() -> None:
     """Two equal architectures: their difference in one seed is no tie in 5 % of cases, whatever the seed's own effect."""
     rows, _ = table(1, 40, 3, 1.0, 5.0, 0.5)
@@ -159,6 +171,7 @@ def test_the_command_says_what_trials_are_worth(tmp_path, capsys: pytest.Capture
     for metric in ("accuracy", "loss"):
         assert f"Reliability of one trial's {metric} (4 of 4 architectures with several seeds): ICC" in said
     assert "as the truth does by Kendall's tau" in said and "The truth's own ICC" in said
+    assert said.count("The mean of an architecture's seeds ranks so by") == 2
     assert "apart takes" in said or "No affordable search" in said
     quick, truth = Run.open(tmp_path / "out"), Run.open(tmp_path / "out/truth")
     assert len(quick.trials) == len(truth.trials) == 8
