@@ -216,8 +216,8 @@ def test_kill_9_of_real_training(tmp_path) -> None:
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path, number: signal.Signals) -> None:
     run = tmp_path / "run"
     command = [part for part in search_command(run) if part != "--quiet"]
-    # a shell's background job ignores SIGINT, and hands that on to what it starts: a terminal does not
-    heed = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    # a shell's background job ignores SIGINT, nohup SIGHUP, and both hand that on to what they start: a terminal does not
+    heed = partial(signal.signal, number, signal.SIG_DFL)
     process = subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed)
     wait_for_lines(run / "trials.jsonl", 3, process)
     os.kill(process.pid, number)
