@@ -58,6 +58,8 @@ def new_command(args: argparse.Namespace) -> None:
 
 def reliability_command(args: argparse.Namespace) -> None:
     """Say how far single trials of a space can be trusted."""
+    from rich.console import Console
+
     from se_nas.report.live import make_view
     from se_nas.report.reliability import show_reliability
     from se_nas.report.words import wrapped
@@ -65,8 +67,9 @@ def reliability_command(args: argparse.Namespace) -> None:
 
     space, settings, out = _asked(args, new=False)
     runs = reliability(space, settings, out, args.architectures, args.seeds, args.truth, make_view(args.quiet))
+    width = Console().width
     for text in show_reliability(*runs, settings.trials, {"epochs": args.truth}):
-        print("\n".join(wrapped(text, 100)))
+        print("\n".join(wrapped(text, width)))
 
 
 def resume_command(args: argparse.Namespace) -> None:

@@ -75,7 +75,7 @@ def sentences(objective: Objective, found: Reliability) -> list[str]:
         doubt = "" if found.truth.positive else ": not shown to be better than chance, so do not rank by it"
         said.append(f"One trial ranks as the truth does by Kendall's tau {_interval(found.truth)}{doubt}.")
     if found.means:
-        said.append(f"The mean of an architecture's seeds ranks so by {_interval(found.means)}.")
+        said.append(f"By the mean of each architecture's seeds that tau is {_interval(found.means)}.")
     return said
 
 

@@ -150,7 +150,8 @@ def test_random_search_can_try_each_architecture_with_several_seeds(tmp_path) ->
     assert [(t.architecture, t.seed) for t in again.trials] == [(t.architecture, t.seed) for t in run.trials]
 
 
-def test_the_command_says_what_trials_are_worth(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_says_what_trials_are_worth(tmp_path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     (tmp_path / "space.yaml").write_text(
         "backbone: resnet8\nbackbone_args: {in_channels: 1}\ninput_size: [1, 8, 8]\nreduction: [4, 8]\n"
         "search: {epochs: 1, trials: 40, train: {batch_size: 512}}\n"
@@ -167,11 +168,13 @@ def test_the_command_says_what_trials_are_worth(tmp_path, capsys: pytest.Capture
         "--quiet",
     ]
     assert main(command) == 0
-    said = " ".join(capsys.readouterr().out.split())
+    shown = capsys.readouterr().out
+    said = " ".join(shown.split())
+    assert 70 < max(map(len, shown.splitlines())) <= 80
     for metric in ("accuracy", "loss"):
         assert f"Reliability of one trial's {metric} (4 of 4 architectures with several seeds): ICC" in said
     assert "as the truth does by Kendall's tau" in said and "The truth's own ICC" in said
-    assert said.count("The mean of an architecture's seeds ranks so by") == 2
+    assert said.count("By the mean of each architecture's seeds that tau is") == 2
     assert "apart takes" in said or "No affordable search" in said
     quick, truth = Run.open(tmp_path / "out"), Run.open(tmp_path / "out/truth")
     assert len(quick.trials) == len(truth.trials) == 8
