@@ -110,11 +110,7 @@ DESIGN: dict[str, Chosen] = {
     "stage 3 max": within(0.66, 1, squeeze="max"),
 }
 DESIGN_MOBILE: dict[str, Chosen] = {
-    "plain": at(),
-    "all r4": everywhere(),
-    "all r16": everywhere(reduction=16),
-    "all max": everywhere(squeeze="max"),
-    "all std": everywhere(squeeze="std"),
+    **{name: DESIGN[name] for name in ("plain", "all r4", "all r16", "all max", "all std")},
     "all inner": everywhere(placement="inner"),
     "all inner r16": everywhere(reduction=16, placement="inner"),
     "stage 1": within(0, 0.25),
@@ -129,8 +125,7 @@ CIFAR = ((0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616))
 LITE = {"backbone": "timm:tf_efficientnet_lite0", "arguments": {"num_classes": 10}, "size": (3, 64, 64), "statistics": HALF}
 SMALL = {"size": (3, 16, 16), "statistics": CIFAR}
 RESNET = {"backbone": "resnet20", "arguments": {"num_classes": 10}, "placements": ("standard", "pre", "identity", "post"), **SMALL}
-STAGES = {"stage1": (32, 2), "stage2": (64, 3), "stage3": (128, 3)}
-MOBILE = {"backbone": "mobilenet_v1", "arguments": {"num_classes": 10, "stages": STAGES, "stem_stride": 1}, **SMALL}
+MOBILE = {"backbone": "mobilenet_v1", "arguments": {"num_classes": 10, "stages": [[32, 2], [64, 3], [128, 3]], "stem_stride": 1}, **SMALL}
 OTHER_LITE = {**LITE, "train": 1024, "val": 1000, "test": 100, "skip": 2000}
 OTHER_RESNET = {**RESNET, "train": 10_000, "val": 4000, "test": 100, "skip": 22_000}
 """With images that no table of truths uses: to choose recipes on."""

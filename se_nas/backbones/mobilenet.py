@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from se_nas.backbones.layers import ConvNorm, init_convolutions, make_stage
 
-STAGES = {"stage1": (64, 1), "stage2": (128, 2), "stage3": (256, 2), "stage4": (512, 6), "stage5": (1024, 2)}
+STAGES = ((64, 1), (128, 2), (256, 2), (512, 6), (1024, 2))
 """(width, number of blocks) of each stage. Every stage but the first halves height and width (table 1)."""
 
 
@@ -34,18 +34,18 @@ class MobileNetV1(nn.Module):
     Shapes: (N, in_channels, H, W) -> (N, num_classes).
 
     Args:
-        stages: name -> (width, number of blocks). Every stage but the first halves height and width.
+        stages: (width, number of blocks) of each. Every stage but the first halves height and width.
         stem_stride: 1 suits small images.
     """
 
     def __init__(
-        self, num_classes: int = 1000, in_channels: int = 3, stages: Mapping[str, tuple[int, int]] = STAGES, stem_stride: int = 2
+        self, num_classes: int = 1000, in_channels: int = 3, stages: Sequence[tuple[int, int]] = STAGES, stem_stride: int = 2
     ) -> None:
         super().__init__()
         self.stem = ConvNorm(in_channels, 32, 3, stem_stride)
-        self.stages = tuple(stages)
+        self.stages = tuple(f"stage{number}" for number in range(1, len(stages) + 1))
         channels = 32
-        for name, (width, depth) in stages.items():
+        for name, (width, depth) in zip(self.stages, stages, strict=True):
             self.add_module(name, make_stage(SeparableBlock, channels, width, depth, 1 if name == self.stages[0] else 2))
             channels = width
         self.fc = nn.Linear(channels, num_classes)

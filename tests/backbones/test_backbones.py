@@ -46,9 +46,9 @@ def test_classes_and_channels_are_chosen(name: str) -> None:
 
 
 def test_a_small_mobilenet_keeps_the_resolution_in_its_first_stage() -> None:
-    stages = {"first": (8, 1), "second": (16, 2)}
+    stages = [(8, 1), (16, 2)]
     space = SearchSpace("mobilenet_v1", (3, 16, 16), backbone_args={"num_classes": 5, "stages": stages, "stem_stride": 1}, reduction=[4])
-    assert [site.name for site in space.sites] == ["first.0", "second.0", "second.1"]
+    assert [site.name for site in space.sites] == ["stage1.0", "stage2.0", "stage2.1"]
     assert [(place.channels, place.height) for place in (site.attachments["inner"] for site in space.sites)] == [(32, 16), (8, 8), (16, 8)]
     assert space.build(space.dearest())(torch.randn(2, 3, 16, 16)).shape == (2, 5)
     again = SearchSpace.from_dict(yaml.safe_load(yaml.safe_dump(space.to_dict())), "x")
